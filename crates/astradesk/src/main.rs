@@ -1,0 +1,2 @@
+//! The `astradesk` binary.
+fn main() {}

@@ -1,0 +1,278 @@
+//! The stable codes of everything that can go wrong: one enum, one page in the docs.
+//!
+//! `docs/errors.md` is written from [`Code::ALL`] by `cargo xtask docs`; a test holds the two together.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a code means for a caller: the edge maps it to an HTTP status and an exit code, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The request cannot be understood (HTTP 400, exit 2).
+    Invalid,
+    /// The request is understood but cannot be planned or does not fit the schema (HTTP 422, exit 2).
+    Unprocessable,
+    /// Nobody proved who asks (HTTP 401, exit 3).
+    Unauthenticated,
+    /// Who asks may not do this (HTTP 403, exit 3).
+    Denied,
+    /// There is no such thing (HTTP 404, exit 1).
+    NotFound,
+    /// The door exists, the verb does not (HTTP 405, exit 2).
+    MethodNotAllowed,
+    /// The client did not send its request in time (HTTP 408, exit 1).
+    RequestTimeout,
+    /// The moment or the state of the target forbids it (HTTP 409, exit 1).
+    Conflict,
+    /// More bytes than the limit (HTTP 413, exit 2).
+    TooLarge,
+    /// Not a media type that is spoken here (HTTP 415, exit 2).
+    UnsupportedMediaType,
+    /// More requests than the limit; retry later (HTTP 429, exit 6).
+    Overloaded,
+    /// The action was performed or attempted, and failed (HTTP 502, exit 1).
+    Failed,
+    /// The truth could not be established (HTTP 502, exit 5).
+    Unknown,
+    /// A person must agree first (HTTP 202, exit 4).
+    ApprovalNeeded,
+    /// Something that is needed cannot be reached (HTTP 503, exit 6).
+    Unavailable,
+    /// A defect of AstraDesk (HTTP 500, exit 1).
+    Internal,
+}
+
+macro_rules! codes {
+    ($($(#[doc = $meaning:literal])+ $variant:ident = $text:literal, $class:ident, $remedy:literal;)+) => {
+        /// A stable error code, `namespace.name`. Codes are added, never renamed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code {
+            $($(#[doc = $meaning])+ $variant,)+
+        }
+
+        impl Code {
+            /// Every code, in the order of the docs page.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The code as it is written in every interface.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// What the code means for a caller.
+            pub const fn class(self) -> Class {
+                match self { $(Self::$variant => Class::$class,)+ }
+            }
+
+            /// One sentence on what the code means.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($meaning,)+).trim_ascii(),)+ }
+            }
+
+            /// What to do about it.
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy,)+ }
+            }
+
+            /// Reads a code as it is written.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request carries no bearer token.
+    AuthTokenMissing = "auth.token_missing", Unauthenticated, "send `Authorization: Bearer TOKEN`";
+    /// The token is not a signed JWT.
+    AuthTokenMalformed = "auth.token_malformed", Unauthenticated, "send the token exactly as the issuer gave it";
+    /// The token's `exp` has passed.
+    AuthTokenExpired = "auth.token_expired", Unauthenticated, "get a new token from the issuer";
+    /// The token's `nbf` is in the future.
+    AuthTokenNotYetValid = "auth.token_not_yet_valid", Unauthenticated, "wait, or check the clocks of the issuer and of the gateway";
+    /// The token's signature does not match its key.
+    AuthSignatureInvalid = "auth.signature_invalid", Unauthenticated, "get a new token from the issuer";
+    /// The token is signed with an algorithm that its key does not permit (`none` and HMAC never are).
+    AuthAlgorithmNotAllowed = "auth.algorithm_not_allowed", Unauthenticated, "sign with RS256, ES256 or EdDSA, as the key says";
+    /// The token's issuer is not configured.
+    AuthIssuerUnknown = "auth.issuer_unknown", Unauthenticated, "use a token of a configured issuer, or add it under `[auth]`";
+    /// The token is meant for another audience.
+    AuthAudienceMismatch = "auth.audience_mismatch", Unauthenticated, "ask the issuer for a token with this gateway's audience";
+    /// The token's key id is not among the issuer's keys.
+    AuthKeyUnknown = "auth.key_unknown", Unauthenticated, "get a new token; the key may have been rotated";
+    /// A claim that is needed is missing or has the wrong type.
+    AuthClaimsInvalid = "auth.claims_invalid", Unauthenticated, "check the issuer's claims against `[auth]` in the configuration";
+    /// The issuer's keys cannot be fetched, so nobody can be authenticated.
+    AuthIssuerUnreachable = "auth.issuer_unreachable", Unavailable, "check the issuer's address and the network, then repeat";
+
+    /// The request is not valid JSON, lacks a field, or has an unknown one.
+    RequestMalformed = "request.malformed", Invalid, "send the fields that `/openapi.json` names";
+    /// The body is larger than the limit.
+    RequestTooLarge = "request.too_large", TooLarge, "send less, or raise `server.max_body_bytes`";
+    /// The body has a media type that is not spoken here.
+    RequestUnsupportedMediaType = "request.unsupported_media_type", UnsupportedMediaType, "send `content-type: application/json`";
+    /// There is no such path.
+    RequestNotFound = "request.not_found", NotFound, "see `/openapi.json` for the paths";
+    /// The path does not speak this method.
+    RequestMethodNotAllowed = "request.method_not_allowed", MethodNotAllowed, "see `/openapi.json` for the methods";
+    /// The client did not finish its request in time.
+    RequestTimeout = "request.timeout", RequestTimeout, "repeat the request on a faster connection";
+    /// More requests are in flight than the limit.
+    RequestOverloaded = "request.overloaded", Overloaded, "wait for `Retry-After` and repeat";
+    /// The same `Idempotency-Key` was used with another request.
+    RequestIdempotencyConflict = "request.idempotency_conflict", Conflict, "use a new key for a new request";
+
+    /// The input is empty, or longer than its limit.
+    PlanInputInvalid = "plan.input_invalid", Unprocessable, "say what to do in 1 to 8192 characters, without control characters";
+    /// No word of the input names an action.
+    PlanNoAction = "plan.no_action", Unprocessable, "use a word that `GET /v1/tools` lists";
+    /// The input says that something must not be done.
+    PlanNegated = "plan.negated", Unprocessable, "say only what is to be done";
+    /// The input is a question or a condition, not an instruction.
+    PlanNotInstruction = "plan.not_an_instruction", Unprocessable, "give an instruction, such as `restart webapp`";
+    /// Part of the input can be read in more than one way, or not at all.
+    PlanAmbiguous = "plan.ambiguous", Unprocessable, "leave out the words that are named, or say it as separate requests";
+    /// The input does not say which target is meant.
+    PlanMissingTarget = "plan.missing_target", Unprocessable, "name one of the candidates";
+    /// The input names more than one possible target.
+    PlanAmbiguousTarget = "plan.ambiguous_target", Unprocessable, "name exactly one, with its namespace and kind if need be";
+    /// The input names a target that does not exist.
+    PlanUnknownTarget = "plan.unknown_target", Unprocessable, "name one of the candidates";
+    /// The plan has more steps than the limit.
+    PlanTooLong = "plan.too_long", Unprocessable, "split it into several requests";
+
+    /// There is no agent of this name.
+    AgentNotFound = "agent.not_found", NotFound, "see `GET /v1/agents`";
+    /// There is no tool of this name, or it may not be used by who asks.
+    ToolNotFound = "tool.not_found", NotFound, "see `GET /v1/tools`";
+    /// The arguments do not fit the tool's schema.
+    ToolArgumentsInvalid = "tool.arguments_invalid", Unprocessable, "see `GET /v1/tools/{tool}` for the schema";
+    /// The tool cannot be registered as it is defined.
+    ToolDefinitionInvalid = "tool.definition_invalid", Unprocessable, "correct the definition as the message says";
+    /// The tool did not finish within its time limit.
+    ToolTimedOut = "tool.timed_out", Failed, "look at the target, then repeat with a larger `timeout` if it is sound";
+
+    /// No policy permits this.
+    PolicyDenied = "policy.denied", Denied, "ask whoever maintains the policy";
+    /// Who asks lacks the role that this needs.
+    PolicyRoleRequired = "policy.role_required", Denied, "ask for the role, or ask somebody who has it";
+    /// The target is not on the allowlist.
+    PolicyTargetNotAllowed = "policy.target_not_allowed", Denied, "add the service to `ALLOWED_SERVICES` if it may be restarted";
+    /// The target is in a namespace that is not managed here.
+    PolicyNamespaceNotAllowed = "policy.namespace_not_allowed", Denied, "use the namespace of `KUBERNETES_NAMESPACE`";
+    /// A policy could not be evaluated, which counts as a denial.
+    PolicyEvaluationFailed = "policy.evaluation_failed", Denied, "correct the policy that the message names";
+
+    /// A person must approve this first.
+    ApprovalRequired = "approval.required", ApprovalNeeded, "wait for an approver";
+
+    /// Another run is writing to this target.
+    GuardTargetLocked = "guard.target_locked", Conflict, "wait until the run that is named has finished";
+    /// A rollout of this workload is in progress already.
+    GuardRolloutInProgress = "guard.rollout_in_progress", Conflict, "wait until the rollout has finished";
+    /// The workload's rollout is paused.
+    GuardPaused = "guard.paused", Conflict, "resume the rollout first";
+    /// The action means downtime, which was not accepted.
+    GuardDowntime = "guard.downtime", Conflict, "pass `accept_downtime: true` if the downtime is acceptable";
+    /// The workload runs no replica, so there is nothing to restart.
+    GuardScaledToZero = "guard.scaled_to_zero", Conflict, "scale the workload up first";
+    /// The workload's update strategy does not replace pods by itself.
+    GuardStrategyOnDelete = "guard.strategy_on_delete", Conflict, "change the strategy to `RollingUpdate`, or delete the pods yourself";
+    /// A rolling update would leave some pods on the old revision.
+    GuardPartitioned = "guard.partitioned", Conflict, "set the strategy's `partition` to 0 first";
+
+    /// There is no such object in the cluster.
+    KubernetesNotFound = "kubernetes.not_found", NotFound, "check the name, the namespace and the kind";
+    /// Several kinds have an object of this name.
+    KubernetesAmbiguousKind = "kubernetes.ambiguous_kind", Conflict, "say which `kind` is meant";
+    /// The cluster does not know the credentials of AstraDesk.
+    KubernetesUnauthorized = "kubernetes.unauthorized", Unavailable, "renew the credentials in the kubeconfig";
+    /// The cluster does not permit this to AstraDesk's own identity.
+    KubernetesForbidden = "kubernetes.forbidden", Failed, "give AstraDesk's identity the permission; `astradesk doctor` lists what it needs";
+    /// The cluster refused the change.
+    KubernetesRejected = "kubernetes.rejected", Failed, "correct what the cluster's message names";
+    /// The object changed in between.
+    KubernetesConflict = "kubernetes.conflict", Conflict, "repeat the request";
+    /// The cluster cannot be reached, or does not answer in time.
+    KubernetesUnavailable = "kubernetes.unavailable", Unavailable, "check the cluster and the kubeconfig with `astradesk doctor`";
+
+    /// New pods cannot pull their image.
+    RolloutImagePull = "rollout.image_pull", Failed, "correct the image or its registry's credentials, or undo the rollout";
+    /// New pods crash again and again.
+    RolloutCrashLoop = "rollout.crash_loop", Failed, "read the last log lines, then correct the cause or undo the rollout";
+    /// New pods run but do not become ready.
+    RolloutNotReady = "rollout.not_ready", Failed, "look at the readiness probe and its dependencies, or undo the rollout";
+    /// New pods find no node.
+    RolloutUnschedulable = "rollout.unschedulable", Failed, "free or add capacity, or correct the pod's constraints";
+    /// New pods may not be created because of a quota.
+    RolloutQuotaExceeded = "rollout.quota_exceeded", Failed, "raise the quota or free some of it";
+    /// The rollout made no progress within the workload's own deadline.
+    RolloutDeadlineExceeded = "rollout.deadline_exceeded", Failed, "look at the new pods, then undo the rollout or correct the cause";
+    /// The rollout did not finish within the call's `timeout`.
+    RolloutTimedOut = "rollout.timed_out", Failed, "look at the new pods; the rollout may still go on";
+    /// Another change replaced this one before it was complete.
+    RolloutSuperseded = "rollout.superseded", Failed, "look at who changed the workload; restart again if it is still needed";
+    /// The workload was deleted during the rollout.
+    RolloutWorkloadDeleted = "rollout.workload_deleted", Failed, "look at who deleted the workload";
+
+    /// There is no such run, or it may not be seen by who asks.
+    RunNotFound = "run.not_found", NotFound, "see `GET /v1/runs`";
+    /// The run is in a state in which this cannot be done.
+    RunStateConflict = "run.state_conflict", Conflict, "look at the run's state";
+    /// The run was cancelled.
+    RunCancelled = "run.cancelled", Failed, "submit a new run if it is still needed";
+    /// Whether the effect happened could not be established.
+    RunOutcomeUnknown = "run.outcome_unknown", Unknown, "look at the target before you repeat anything";
+    /// More runs are waiting than the limit.
+    RunQueueFull = "run.queue_full", Overloaded, "wait for `Retry-After` and repeat";
+
+    /// The store cannot be reached or refuses to write, so nothing is done.
+    StoreUnavailable = "store.unavailable", Unavailable, "check the disk and the database, then repeat";
+    /// The evidence does not verify.
+    EvidenceBroken = "evidence.broken", Failed, "keep the files as they are and find out who changed them";
+    /// The configuration is not valid.
+    ConfigInvalid = "config.invalid", Invalid, "correct the key that the message names";
+    /// The gateway cannot be reached.
+    ServerUnreachable = "server.unreachable", Unavailable, "check the address, and that `astradesk serve` runs there";
+    /// A defect of AstraDesk.
+    Internal = "internal.error", Internal, "report it with the run's id and the logs";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("unknown error code `{text}`")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_namespaced_unique_and_reads_back() {
+        let mut seen = std::collections::BTreeSet::new();
+        for &code in Code::ALL {
+            assert!(seen.insert(code.as_str()), "{code} stands twice");
+            assert_eq!(Code::parse(code.as_str()), Some(code));
+            let (namespace, name) = code.as_str().split_once('.').expect("namespace.name");
+            let plain = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            assert!(plain(namespace) && plain(name), "{code}");
+            assert!(code.meaning().ends_with('.') && !code.remedy().ends_with('.'), "{code}");
+        }
+        assert_eq!(Code::parse("no.such"), None);
+    }
+}

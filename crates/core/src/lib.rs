@@ -1,0 +1,39 @@
+//! The words of AstraDesk Ops and every pure decision on them.
+//!
+//! This crate knows no clock, no randomness, no network and no database: time and ids come in as
+//! arguments, and what should happen comes out as data.
+//!
+//! | module | word |
+//! |---|---|
+//! | [`name`] | validated names: tools, agents, roles, Kubernetes names |
+//! | [`principal`] | who asks |
+//! | [`tool`] | what can be done, its effect, its arguments and the words that ask for it |
+//! | [`target`] | what it is done to |
+//! | [`plan`] | calls in order, frozen with their targets and a digest |
+//! | [`decision`] | permit, deny or needs approval, with reasons |
+//! | [`run`] | an admitted plan and its life: the state machine |
+//! | [`evidence`] | the hash chain of what happened |
+//! | [`error`] | what went wrong, with a stable [`Code`] |
+
+pub mod canonical;
+pub mod code;
+pub mod decision;
+pub mod error;
+pub mod evidence;
+pub mod name;
+pub mod plan;
+pub mod principal;
+pub mod run;
+pub mod target;
+pub mod tool;
+
+pub use code::{Class, Code};
+pub use decision::Decision;
+pub use error::{Error, Result};
+pub use jiff::Timestamp;
+pub use name::{AgentName, RoleName, ToolName};
+pub use plan::{Call, FrozenCall, Plan};
+pub use principal::{Principal, Source};
+pub use run::{Run, RunId};
+pub use target::Target;
+pub use tool::{Arguments, Effect, ToolSpec};

@@ -1,0 +1,1 @@
+//! The Operations pack: OpsAgent and its tools.

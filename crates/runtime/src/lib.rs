@@ -1,0 +1,1 @@
+//! Ports, the Engine, the ToolRegistry, the KeywordPlanner.
