@@ -1,0 +1,231 @@
+//! What makes the cluster live: one task that follows the store's changes, reconciles what they touch, and
+//! sleeps until the next change or the next timer. Idle, it costs nothing.
+//!
+//! Every controller reads the present state and writes what should come next; nothing is remembered between
+//! two passes except a pod's stage of life. Order is by arrival, and the only randomness is seeded.
+
+mod collector;
+mod daemon_set;
+mod deployment;
+mod events;
+mod pods;
+mod replica_set;
+mod revisions;
+mod rollout;
+mod scheduler;
+mod stateful_set;
+mod timers;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::object::{controller, namespace, text, uid};
+use crate::resource::{DAEMON_SETS, NAMESPACES, NODES, PODS, Resource};
+use crate::storage::{Change, Key, Object, Storage};
+
+/// The task's state.
+pub(crate) struct Controllers {
+    storage: Arc<Storage>,
+    /// Stretches every delay that stands for work.
+    pace: f64,
+    random: Random,
+    queue: VecDeque<Key>,
+    queued: BTreeSet<Key>,
+    timers: timers::Timers,
+    lives: HashMap<String, pods::Life>,
+    unscheduled: BTreeSet<Key>,
+    recorder: events::Recorder,
+}
+
+impl Controllers {
+    pub(crate) fn new(storage: Arc<Storage>, seed: u64, pace: f64) -> Controllers {
+        Controllers {
+            storage,
+            pace,
+            random: Random(seed),
+            queue: VecDeque::new(),
+            queued: BTreeSet::new(),
+            timers: timers::Timers::default(),
+            lives: HashMap::new(),
+            unscheduled: BTreeSet::new(),
+            recorder: events::Recorder::default(),
+        }
+    }
+
+    /// Follows the store until it is told to stop. The first pass takes everything that is there already.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut latest = self.storage.subscribe();
+        let mut cursor = self.storage.version();
+        self.enqueue_everything();
+        loop {
+            latest.borrow_and_update();
+            cursor = self.catch_up(cursor);
+            while let Some(key) = self.next_key() {
+                self.reconcile(&key);
+                cursor = self.catch_up(cursor);
+            }
+            let now = Instant::now();
+            if let Some(due) = self.timers.pop_due(now) {
+                self.fire(due);
+                continue;
+            }
+            let wake_at = self.timers.next_at();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                changed = latest.changed() => if changed.is_err() { return },
+                () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
+            }
+        }
+    }
+
+    fn enqueue_everything(&mut self) {
+        for (key, _) in self.storage.all() {
+            self.enqueue(key);
+        }
+    }
+
+    fn enqueue(&mut self, key: Key) {
+        if self.queued.insert(key.clone()) {
+            self.queue.push_back(key);
+        }
+    }
+
+    fn next_key(&mut self) -> Option<Key> {
+        let key = self.queue.pop_front()?;
+        self.queued.remove(&key);
+        Some(key)
+    }
+
+    /// Takes in what happened since, and gives the new cursor.
+    fn catch_up(&mut self, cursor: u64) -> u64 {
+        let Ok(changes) = self.storage.changes_since(cursor) else {
+            // Fell behind the history: everything may have changed.
+            let version = self.storage.version();
+            self.enqueue_everything();
+            return version;
+        };
+        for change in &changes {
+            self.note(change);
+        }
+        changes.last().map_or(cursor, |change| change.version)
+    }
+
+    /// Puts on the queue what a change concerns: the object, what manages it, and what waits for it.
+    fn note(&mut self, change: &Change) {
+        let resource = change.key.resource;
+        self.enqueue(change.key.clone());
+        for side in [&change.before, &change.after].into_iter().flatten() {
+            self.enqueue_owners(side);
+        }
+        if change.after.is_none() {
+            if let Some(gone) = &change.before {
+                collector::collect_dependents(&self.storage, uid(gone));
+                self.forget_pod(uid(gone));
+            }
+            self.enqueue(Key::new(&NAMESPACES, "", &change.key.namespace));
+        }
+        if *resource == NODES || (*resource == PODS && change.after.is_none()) {
+            for key in std::mem::take(&mut self.unscheduled) {
+                self.retry_scheduling(key);
+            }
+        }
+        if *resource == NODES {
+            for daemon_set in self.storage.list(&DAEMON_SETS, "") {
+                self.enqueue(Key::of(&DAEMON_SETS, &daemon_set));
+            }
+        }
+    }
+
+    fn enqueue_owners(&mut self, object: &Value) {
+        let mut object = Arc::new(object.clone());
+        // A pod concerns its ReplicaSet and that one's Deployment: two steps are all there are.
+        for _ in 0..2 {
+            let Some(key) = controller(&object).and_then(|owner| {
+                let resource = Resource::of(owner)?;
+                Some(Key::new(resource, namespace(&object), text(owner, "/name")))
+            }) else {
+                return;
+            };
+            self.enqueue(key.clone());
+            match self.storage.get(&key) {
+                Some(owner) => object = owner,
+                None => return,
+            }
+        }
+    }
+
+    fn reconcile(&mut self, key: &Key) {
+        let Some(object) = self.storage.get(key) else { return };
+        tracing::trace!(kind = key.resource.kind, namespace = key.namespace, name = key.name, "reconcile");
+        if collector::tend(&self.storage, key, &object) {
+            return;
+        }
+        match key.resource.kind {
+            "Pod" => self.sync_pod(key, &object),
+            "ReplicaSet" => self.sync_replica_set(key, &object),
+            "Deployment" => self.sync_deployment(key, &object),
+            "StatefulSet" => self.sync_stateful_set(key, &object),
+            "DaemonSet" => self.sync_daemon_set(key, &object),
+            _ => {}
+        }
+    }
+
+    fn fire(&mut self, due: timers::Due) {
+        match due {
+            timers::Due::Reconcile(key) => self.enqueue(key),
+            timers::Due::Pod { key, uid, step } => self.step_pod(&key, &uid, step),
+        }
+    }
+
+    /// Looks at an object again after some real seconds, with a little to spare for whole-second times.
+    fn look_again(&mut self, key: &Key, seconds: f64) {
+        let at = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.01, 86_400.0));
+        self.timers.push(at, timers::Due::Reconcile(key.clone()));
+    }
+
+    /// A delay between two numbers of seconds, at this sandbox's pace.
+    fn delay(&mut self, from: f64, to: f64) -> Duration {
+        Duration::from_secs_f64(((from + (to - from) * self.random.unit()) * self.pace).clamp(0.0, 86_400.0))
+    }
+
+    /// What an object manages, of one kind, by name.
+    fn owned(&self, resource: &'static Resource, owner: &Value) -> Vec<Object> {
+        let mut owned = self.storage.list(resource, namespace(owner));
+        owned.retain(|object| controller(object).is_some_and(|c| text(c, "/uid") == uid(owner)));
+        owned
+    }
+
+    fn event(&mut self, regarding: &Value, kind: &str, reason: &str, message: &str, component: &str) {
+        self.recorder.record(&self.storage, &mut self.random, regarding, kind, reason, message, component);
+    }
+
+    /// A fresh suffix for a name, as the API server makes them.
+    fn suffix(&mut self) -> String {
+        crate::object::encode(self.random.next(), 5)
+    }
+}
+
+/// Numbers that look random and are the same for the same seed (SplitMix64).
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From zero up to one.
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}

@@ -1,0 +1,100 @@
+//! ReplicaSets: as many pods as wanted, the least useful going first.
+
+use serde_json::{Value, json};
+
+use super::Controllers;
+use crate::deletion::{self, Propagation};
+use crate::object::{
+    int, is_deleting, list, name, namespace, owner_reference, pod_active, pod_available, pod_ready, set, text,
+};
+use crate::resource::{PODS, REPLICA_SETS, Resource};
+use crate::storage::{Key, Object};
+
+impl Controllers {
+    pub(super) fn sync_replica_set(&mut self, key: &Key, replica_set: &Value) {
+        let mut pods = self.owned(&PODS, replica_set);
+        pods.retain(|pod| pod_active(pod));
+        let wanted = usize::try_from(int(replica_set, "/spec/replicas", 1)).unwrap_or(0);
+        if !is_deleting(replica_set) {
+            for _ in pods.len()..wanted {
+                let pod_name = format!("{}-{}", name(replica_set), self.suffix());
+                self.create_pod(&REPLICA_SETS, replica_set, &pod_name, "replicaset-controller", |_| {});
+            }
+            if pods.len() > wanted {
+                pods.sort_by_key(|pod| usefulness(pod));
+                for pod in pods.iter().take(pods.len() - wanted) {
+                    self.delete_pod(replica_set, pod, "replicaset-controller");
+                }
+            }
+        }
+        self.write_replica_set_status(key, replica_set);
+    }
+
+    fn write_replica_set_status(&mut self, key: &Key, replica_set: &Value) {
+        let mut pods = self.owned(&PODS, replica_set);
+        pods.retain(|pod| pod_active(pod));
+        let min_ready = int(replica_set, "/spec/minReadySeconds", 0);
+        let ready = pods.iter().filter(|pod| pod_ready(pod)).count();
+        let available = pods.iter().filter(|pod| pod_available(pod, min_ready)).count();
+        self.storage.update(key, |object| {
+            set(object, &["status", "replicas"], pods.len());
+            set(object, &["status", "fullyLabeledReplicas"], pods.len());
+            set(object, &["status", "readyReplicas"], ready);
+            set(object, &["status", "availableReplicas"], available);
+            set(object, &["status", "observedGeneration"], int(object, "/metadata/generation", 1));
+        });
+        if available < ready {
+            self.look_again(key, 0.5);
+        }
+    }
+
+    /// Creates a pod from a workload's template.
+    pub(super) fn create_pod(
+        &mut self,
+        resource: &'static Resource,
+        owner: &Value,
+        pod_name: &str,
+        component: &str,
+        adjust: impl FnOnce(&mut Value),
+    ) {
+        let mut pod = owner.pointer("/spec/template").cloned().unwrap_or_else(|| json!({}));
+        set(&mut pod, &["metadata", "name"], pod_name);
+        set(&mut pod, &["metadata", "namespace"], namespace(owner));
+        set(&mut pod, &["metadata", "ownerReferences"], json!([owner_reference(resource, owner)]));
+        if *resource == REPLICA_SETS {
+            set(&mut pod, &["metadata", "generateName"], format!("{}-", name(owner)));
+        }
+        adjust(&mut pod);
+        crate::rules::apply_defaults(&PODS, &mut pod);
+        if self.storage.create(&PODS, pod).is_ok() {
+            let message = match resource.kind {
+                "StatefulSet" => format!("create Pod {pod_name} in StatefulSet {} successful", name(owner)),
+                _ => format!("Created pod: {pod_name}"),
+            };
+            self.event(owner, "Normal", "SuccessfulCreate", &message, component);
+        }
+    }
+
+    /// Deletes a pod that its workload no longer wants.
+    pub(super) fn delete_pod(&mut self, owner: &Value, pod: &Object, component: &str) {
+        deletion::delete(&self.storage, &Key::of(&PODS, pod), None, Propagation::Background);
+        let message = match text(owner, "/kind") {
+            "StatefulSet" => format!("delete Pod {} in StatefulSet {} successful", name(pod), name(owner)),
+            _ => format!("Deleted pod: {}", name(pod)),
+        };
+        self.event(owner, "Normal", "SuccessfulDelete", &message, component);
+    }
+}
+
+/// The order in which pods are given up: unplaced, pending, unready, restarted, young.
+fn usefulness(pod: &Value) -> (bool, bool, bool, i64, std::cmp::Reverse<String>) {
+    let restarts =
+        list(pod, "/status/containerStatuses").iter().map(|c| int(c, "/restartCount", 0)).sum::<i64>();
+    (
+        !text(pod, "/spec/nodeName").is_empty(),
+        text(pod, "/status/phase") == "Running",
+        pod_ready(pod),
+        -restarts,
+        std::cmp::Reverse(text(pod, "/metadata/creationTimestamp").to_owned()),
+    )
+}

@@ -1,0 +1,206 @@
+//! The table of kinds that the sandbox serves. A row here is all that a kind needs to be stored, listed,
+//! watched and patched; behaviour, where a kind has any, is in [`crate::controllers`].
+
+use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, policy::v1 as policy};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// A kind, and how it is addressed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resource {
+    pub(crate) group: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) plural: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) short_names: &'static [&'static str],
+    pub(crate) namespaced: bool,
+    /// Has a `/status`, which writes to the object itself cannot change.
+    pub(crate) status: bool,
+    /// Has a `/scale`.
+    pub(crate) scale: bool,
+    /// Counts its specification's changes in `metadata.generation`.
+    pub(crate) generation: bool,
+    /// Reads an object as the kind's type and writes it back: wrong types are errors, unknown fields go.
+    pub(crate) normalise: fn(Value) -> Result<Value, serde_json::Error>,
+}
+
+fn typed<T: DeserializeOwned + Serialize>(object: Value) -> Result<Value, serde_json::Error> {
+    serde_json::from_value::<T>(object).and_then(|object| serde_json::to_value(object))
+}
+
+const CORE: Resource = Resource {
+    group: "",
+    version: "v1",
+    plural: "",
+    kind: "",
+    short_names: &[],
+    namespaced: true,
+    status: false,
+    scale: false,
+    generation: false,
+    normalise: Ok,
+};
+
+const APPS: Resource = Resource { group: "apps", status: true, generation: true, ..CORE };
+
+pub(crate) static NAMESPACES: Resource = Resource {
+    plural: "namespaces",
+    kind: "Namespace",
+    short_names: &["ns"],
+    namespaced: false,
+    status: true,
+    normalise: typed::<core::Namespace>,
+    ..CORE
+};
+pub(crate) static NODES: Resource = Resource {
+    plural: "nodes",
+    kind: "Node",
+    short_names: &["no"],
+    namespaced: false,
+    status: true,
+    normalise: typed::<core::Node>,
+    ..CORE
+};
+pub(crate) static PODS: Resource = Resource {
+    plural: "pods",
+    kind: "Pod",
+    short_names: &["po"],
+    status: true,
+    normalise: typed::<core::Pod>,
+    ..CORE
+};
+pub(crate) static EVENTS: Resource = Resource {
+    plural: "events",
+    kind: "Event",
+    short_names: &["ev"],
+    normalise: typed::<core::Event>,
+    ..CORE
+};
+static SERVICES: Resource = Resource {
+    plural: "services",
+    kind: "Service",
+    short_names: &["svc"],
+    status: true,
+    normalise: typed::<core::Service>,
+    ..CORE
+};
+static CONFIG_MAPS: Resource = Resource {
+    plural: "configmaps",
+    kind: "ConfigMap",
+    short_names: &["cm"],
+    normalise: typed::<core::ConfigMap>,
+    ..CORE
+};
+pub(crate) static DEPLOYMENTS: Resource = Resource {
+    plural: "deployments",
+    kind: "Deployment",
+    short_names: &["deploy"],
+    scale: true,
+    normalise: typed::<apps::Deployment>,
+    ..APPS
+};
+pub(crate) static REPLICA_SETS: Resource = Resource {
+    plural: "replicasets",
+    kind: "ReplicaSet",
+    short_names: &["rs"],
+    scale: true,
+    normalise: typed::<apps::ReplicaSet>,
+    ..APPS
+};
+pub(crate) static STATEFUL_SETS: Resource = Resource {
+    plural: "statefulsets",
+    kind: "StatefulSet",
+    short_names: &["sts"],
+    scale: true,
+    normalise: typed::<apps::StatefulSet>,
+    ..APPS
+};
+pub(crate) static DAEMON_SETS: Resource = Resource {
+    plural: "daemonsets",
+    kind: "DaemonSet",
+    short_names: &["ds"],
+    normalise: typed::<apps::DaemonSet>,
+    ..APPS
+};
+pub(crate) static CONTROLLER_REVISIONS: Resource = Resource {
+    plural: "controllerrevisions",
+    kind: "ControllerRevision",
+    status: false,
+    generation: false,
+    normalise: typed::<apps::ControllerRevision>,
+    ..APPS
+};
+static DISRUPTION_BUDGETS: Resource = Resource {
+    group: "policy",
+    plural: "poddisruptionbudgets",
+    kind: "PodDisruptionBudget",
+    short_names: &["pdb"],
+    status: true,
+    generation: true,
+    normalise: typed::<policy::PodDisruptionBudget>,
+    ..CORE
+};
+
+/// Every kind that is stored, in the order of discovery.
+pub(crate) static ALL: [&Resource; 12] = [
+    &NAMESPACES,
+    &NODES,
+    &PODS,
+    &EVENTS,
+    &SERVICES,
+    &CONFIG_MAPS,
+    &DEPLOYMENTS,
+    &REPLICA_SETS,
+    &STATEFUL_SETS,
+    &DAEMON_SETS,
+    &CONTROLLER_REVISIONS,
+    &DISRUPTION_BUDGETS,
+];
+
+impl Resource {
+    /// The kind at this address.
+    pub(crate) fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
+        ALL.into_iter().find(|r| r.group == group && r.version == version && r.plural == plural)
+    }
+
+    /// The kind of this object, by its `apiVersion` and `kind`.
+    pub(crate) fn of(object: &Value) -> Option<&'static Resource> {
+        let (version, kind) = (object.get("apiVersion")?.as_str()?, object.get("kind")?.as_str()?);
+        ALL.into_iter().find(|r| r.kind == kind && r.api_version() == version)
+    }
+
+    /// `v1`, or `apps/v1`.
+    pub(crate) fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.into() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// The plural as messages name it: `pods`, or `deployments.apps`.
+    pub(crate) fn qualified(&self) -> String {
+        if self.group.is_empty() { self.plural.into() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// The kind as messages name it: `Pod`, or `Deployment.apps`.
+    pub(crate) fn qualified_kind(&self) -> String {
+        if self.group.is_empty() { self.kind.into() } else { format!("{}.{}", self.kind, self.group) }
+    }
+}
+
+impl PartialEq for Resource {
+    fn eq(&self, other: &Self) -> bool {
+        (self.group, self.plural) == (other.group, other.plural)
+    }
+}
+
+impl Eq for Resource {}
+
+impl PartialOrd for Resource {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Resource {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.group, self.plural).cmp(&(other.group, other.plural))
+    }
+}

@@ -1,0 +1,113 @@
+//! What the server says about itself.
+
+use axum::Json;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::Call;
+use super::status::Status;
+use crate::resource;
+
+const AUTHORIZATION: &str = "authorization.k8s.io";
+const GROUPS: [&str; 3] = ["apps", "policy", AUTHORIZATION];
+const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+pub(crate) fn version() -> Json<Value> {
+    Json(json!({
+        "major": "1", "minor": "33", "gitVersion": "v1.33.0+astradesk-sandbox", "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "2026-01-01T00:00:00Z", "goVersion": "none", "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+    }))
+}
+
+pub(crate) fn versions() -> Json<Value> {
+    Json(json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [] }))
+}
+
+pub(crate) fn groups() -> Json<Value> {
+    let groups: Vec<Value> = GROUPS.into_iter().map(describe_group).collect();
+    Json(json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups }))
+}
+
+pub(crate) fn group(name: &str) -> Result<Json<Value>, Status> {
+    if !GROUPS.contains(&name) {
+        return Err(Status::unknown_path());
+    }
+    let mut group = describe_group(name);
+    crate::object::set(&mut group, &["kind"], "APIGroup");
+    crate::object::set(&mut group, &["apiVersion"], "v1");
+    Ok(Json(group))
+}
+
+fn describe_group(name: &str) -> Value {
+    let version = json!({ "groupVersion": format!("{name}/v1"), "version": "v1" });
+    json!({ "name": name, "versions": [version], "preferredVersion": version })
+}
+
+pub(crate) fn resources(group: &str, version: &str) -> Result<Json<Value>, Status> {
+    if version != "v1" || !(group.is_empty() || GROUPS.contains(&group)) {
+        return Err(Status::unknown_path());
+    }
+    let mut served = Vec::new();
+    for resource in resource::ALL.into_iter().filter(|resource| resource.group == group) {
+        let entry = |name: String, kind: &str, verbs: &[&str]| {
+            json!({
+                "name": name, "singularName": "", "namespaced": resource.namespaced, "kind": kind, "verbs": verbs,
+            })
+        };
+        let mut main = entry(resource.plural.into(), resource.kind, &VERBS);
+        crate::object::set(&mut main, &["singularName"], resource.kind.to_lowercase());
+        if !resource.short_names.is_empty() {
+            crate::object::set(&mut main, &["shortNames"], resource.short_names.to_vec());
+        }
+        if matches!(
+            resource.kind,
+            "Pod" | "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Service"
+        ) {
+            crate::object::set(&mut main, &["categories"], vec!["all"]);
+        }
+        served.push(main);
+        if resource.status {
+            served.push(entry(
+                format!("{}/status", resource.plural),
+                resource.kind,
+                &["get", "patch", "update"],
+            ));
+        }
+        if resource.scale {
+            let mut scale = entry(format!("{}/scale", resource.plural), "Scale", &["get", "patch", "update"]);
+            crate::object::set(&mut scale, &["group"], "autoscaling");
+            crate::object::set(&mut scale, &["version"], "v1");
+            served.push(scale);
+        }
+        if resource.kind == "Pod" {
+            served.push(entry("pods/log".into(), "Pod", &["get"]));
+        }
+    }
+    if group == AUTHORIZATION {
+        served.push(json!({
+            "name": "selfsubjectaccessreviews", "singularName": "selfsubjectaccessreview", "namespaced": false,
+            "kind": "SelfSubjectAccessReview", "verbs": ["create"],
+        }));
+    }
+    let group_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+    Ok(Json(json!({
+        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": served,
+    })))
+}
+
+/// The token is an administrator's: whatever is asked is allowed.
+pub(crate) fn access_review(call: &Call) -> Result<Response, Status> {
+    if call.method != Method::POST {
+        return Err(Status::method_not_allowed());
+    }
+    let asked = call.json()?;
+    let spec = asked.get("spec").filter(|spec| spec.is_object()).cloned();
+    let spec = spec.ok_or_else(|| Status::bad_request("spec: Required value"))?;
+    let review = json!({
+        "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": spec,
+        "status": { "allowed": true, "reason": "the sandbox has one administrator" },
+    });
+    Ok((StatusCode::CREATED, Json(review)).into_response())
+}

@@ -1,0 +1,308 @@
+//! The four patch languages, as functions from an object and a patch to the patched object.
+
+use serde_json::{Map, Value};
+
+use super::status::Status;
+
+/// How the body of a PATCH is to be read; its content type says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+impl Language {
+    pub(crate) fn of(content_type: &str) -> Result<Language, Status> {
+        match content_type.split(';').next().unwrap_or_default().trim() {
+            "application/json-patch+json" => Ok(Language::Json),
+            "application/merge-patch+json" => Ok(Language::Merge),
+            "application/strategic-merge-patch+json" => Ok(Language::Strategic),
+            "application/apply-patch+yaml" => Ok(Language::Apply),
+            _ => Err(Status::unsupported_media_type(
+                "application/json-patch+json, application/merge-patch+json, \
+                 application/strategic-merge-patch+json, application/apply-patch+yaml",
+            )),
+        }
+    }
+}
+
+/// The object after the patch. An applied configuration is merged as a strategic patch is: what the manager
+/// applied before and leaves out now stays (this is where the sandbox is simpler than the real server).
+pub(crate) fn apply(language: Language, object: &Value, patch: &Value) -> Result<Value, Status> {
+    let mut patched = object.clone();
+    match language {
+        Language::Json => {
+            let operations: json_patch::Patch = serde_json::from_value(patch.clone())
+                .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+            json_patch::patch(&mut patched, &operations)
+                .map_err(|error| Status::unprocessable(&error.to_string()))?;
+        }
+        Language::Merge => {
+            expect_mapping(patch)?;
+            json_patch::merge(&mut patched, patch);
+        }
+        Language::Strategic | Language::Apply => {
+            expect_mapping(patch)?;
+            merge(&mut patched, patch, "")?;
+        }
+    }
+    Ok(patched)
+}
+
+fn expect_mapping(patch: &Value) -> Result<(), Status> {
+    if patch.is_object() {
+        return Ok(());
+    }
+    Err(Status::bad_request("error decoding patch: the patch must be a JSON object"))
+}
+
+/// The field by which the entries of a list are told apart; `None` for lists that are replaced whole.
+fn merge_key(field: &str, entries: &[Value]) -> Option<&'static str> {
+    match field {
+        "containers"
+        | "initContainers"
+        | "ephemeralContainers"
+        | "volumes"
+        | "env"
+        | "imagePullSecrets"
+        | "secrets" => Some("name"),
+        "ports" if entries.iter().any(|port| port.get("containerPort").is_some()) => Some("containerPort"),
+        "ports" => Some("port"),
+        "volumeMounts" => Some("mountPath"),
+        "volumeDevices" => Some("devicePath"),
+        "conditions" | "addresses" => Some("type"),
+        "ownerReferences" => Some("uid"),
+        "hostAliases" => Some("ip"),
+        "topologySpreadConstraints" => Some("topologyKey"),
+        _ => None,
+    }
+}
+
+fn merge(target: &mut Value, patch: &Value, field: &str) -> Result<(), Status> {
+    match patch {
+        Value::Object(patch) => merge_mapping(target, patch),
+        Value::Array(entries) => merge_list(target, entries, field),
+        other => {
+            *target = other.clone();
+            Ok(())
+        }
+    }
+}
+
+fn merge_mapping(target: &mut Value, patch: &Map<String, Value>) -> Result<(), Status> {
+    match patch.get("$patch").and_then(Value::as_str) {
+        Some("delete") => {
+            *target = Value::Null;
+            return Ok(());
+        }
+        Some("replace") => {
+            *target = Value::Object(without_directives(patch));
+            return Ok(());
+        }
+        Some("merge") | None => {}
+        Some(other) => return Err(Status::bad_request(format!("unknown patch type found: {other}"))),
+    }
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(fields) = target.as_object_mut() else { return Ok(()) };
+    if let Some(keep) = patch.get("$retainKeys").and_then(Value::as_array) {
+        fields.retain(|key, _| keep.iter().any(|kept| kept == key));
+    }
+    for (key, value) in patch {
+        if let Some(list) = key.strip_prefix("$deleteFromPrimitiveList/") {
+            let gone = value.as_array().map_or(&[][..], Vec::as_slice);
+            if let Some(present) = fields.get_mut(list).and_then(Value::as_array_mut) {
+                present.retain(|entry| !gone.contains(entry));
+            }
+        } else if key.starts_with('$') {
+            // `$setElementOrder` only orders, and the order of a merged list carries no meaning here.
+        } else if value.is_null() {
+            fields.remove(key);
+        } else {
+            let slot = fields.entry(key.clone()).or_insert(Value::Null);
+            merge(slot, value, key)?;
+            if slot.is_null() {
+                fields.remove(key);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn merge_list(target: &mut Value, entries: &[Value], field: &str) -> Result<(), Status> {
+    if !target.is_array() {
+        *target = Value::Array(Vec::new());
+    }
+    let Some(present) = target.as_array_mut() else { return Ok(()) };
+    if field == "finalizers" {
+        present.extend(entries.iter().filter(|entry| !present.contains(entry)).cloned().collect::<Vec<_>>());
+        return Ok(());
+    }
+    let whole = entries.iter().any(|entry| directive(entry) == Some("replace") && is_bare(entry));
+    let Some(key) = merge_key(field, entries).filter(|_| !whole) else {
+        let plain = entries.iter().filter(|entry| directive(entry).is_none());
+        *present = plain.cloned().collect();
+        return Ok(());
+    };
+    for entry in entries {
+        let Some(id) = entry.get(key) else {
+            return Err(Status::bad_request(format!(
+                "map: {entry} does not contain declared merge key: {key}"
+            )));
+        };
+        let place = present.iter().position(|candidate| candidate.get(key) == Some(id));
+        match (place.and_then(|place| present.get_mut(place)), directive(entry)) {
+            (Some(_), Some("delete")) => present.retain(|candidate| candidate.get(key) != Some(id)),
+            (None, Some("delete")) => {}
+            (Some(slot), _) => merge(slot, entry, "")?,
+            (None, _) => {
+                let mut added = Value::Object(Map::new());
+                merge(&mut added, entry, "")?;
+                present.push(added);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn directive(entry: &Value) -> Option<&str> {
+    entry.get("$patch")?.as_str()
+}
+
+fn is_bare(entry: &Value) -> bool {
+    entry.as_object().is_some_and(|fields| fields.len() == 1)
+}
+
+fn without_directives(patch: &Map<String, Value>) -> Map<String, Value> {
+    patch.iter().filter(|(key, _)| !key.starts_with('$')).map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn base() -> Value {
+        json!({
+            "metadata": { "name": "web", "annotations": { "a": "1" }, "finalizers": ["x"] },
+            "spec": {
+                "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1 } },
+                "containers": [
+                    { "name": "app", "image": "app:1", "env": [{ "name": "A", "value": "1" }], "args": ["a", "b"] },
+                    { "name": "side", "image": "side:1" },
+                ],
+            },
+        })
+    }
+
+    #[test]
+    fn every_language() {
+        let table: Vec<(Language, Value, &str, Value)> = vec![
+            (
+                Language::Merge,
+                json!({ "metadata": { "annotations": { "b": "2" } } }),
+                "/metadata/annotations",
+                json!({ "a": "1", "b": "2" }),
+            ),
+            (
+                Language::Merge,
+                json!({ "metadata": { "annotations": null } }),
+                "/metadata",
+                json!({ "name": "web", "finalizers": ["x"] }),
+            ),
+            (Language::Merge, json!({ "spec": { "containers": [] } }), "/spec/containers", json!([])),
+            (
+                Language::Json,
+                json!([{ "op": "replace", "path": "/spec/containers/0/image", "value": "app:2" }]),
+                "/spec/containers/0/image",
+                json!("app:2"),
+            ),
+            (
+                Language::Json,
+                json!([{ "op": "add", "path": "/metadata/annotations/x~1y", "value": "z" }]),
+                "/metadata/annotations",
+                json!({ "a": "1", "x/y": "z" }),
+            ),
+            (
+                Language::Strategic,
+                json!({ "spec": { "containers": [{ "name": "side", "image": "side:2" }] } }),
+                "/spec/containers/1",
+                json!({ "name": "side", "image": "side:2" }),
+            ),
+            (
+                Language::Strategic,
+                json!({ "spec": { "$setElementOrder/containers": [{ "name": "app" }], "containers": [{ "name": "app", "env": [{ "name": "B", "value": "2" }] }] } }),
+                "/spec/containers/0/env",
+                json!([{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }]),
+            ),
+            (
+                Language::Strategic,
+                json!({ "spec": { "containers": [{ "name": "side", "$patch": "delete" }] } }),
+                "/spec/containers/1",
+                Value::Null,
+            ),
+            (
+                Language::Strategic,
+                json!({ "spec": { "containers": [{ "name": "app", "args": ["c"] }] } }),
+                "/spec/containers/0/args",
+                json!(["c"]),
+            ),
+            (
+                Language::Strategic,
+                json!({ "spec": { "strategy": { "$retainKeys": ["type"], "type": "Recreate" } } }),
+                "/spec/strategy",
+                json!({ "type": "Recreate" }),
+            ),
+            (
+                Language::Strategic,
+                json!({ "spec": { "strategy": { "$patch": "replace", "type": "Recreate" } } }),
+                "/spec/strategy",
+                json!({ "type": "Recreate" }),
+            ),
+            (
+                Language::Strategic,
+                json!({ "metadata": { "finalizers": ["y"] } }),
+                "/metadata/finalizers",
+                json!(["x", "y"]),
+            ),
+            (
+                Language::Strategic,
+                json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": ["x"] } }),
+                "/metadata/finalizers",
+                json!([]),
+            ),
+            (
+                Language::Apply,
+                json!({ "spec": { "containers": [{ "name": "app", "image": "app:3" }] } }),
+                "/spec/containers/0/image",
+                json!("app:3"),
+            ),
+        ];
+        for (language, patch, pointer, expected) in table {
+            let patched = apply(language, &base(), &patch).unwrap();
+            let found = patched.pointer(pointer).cloned().unwrap_or(Value::Null);
+            assert_eq!(found, expected, "{language:?} {patch}");
+        }
+    }
+
+    #[test]
+    fn patches_that_cannot_be_applied() {
+        let table = [
+            (Language::Merge, json!([]), 400),
+            (Language::Json, json!({}), 400),
+            (Language::Json, json!([{ "op": "test", "path": "/metadata/name", "value": "other" }]), 422),
+            (Language::Json, json!([{ "op": "remove", "path": "/nothing" }]), 422),
+            (Language::Strategic, json!({ "spec": { "containers": [{ "image": "x" }] } }), 400),
+            (Language::Strategic, json!({ "spec": { "$patch": "explode" } }), 400),
+        ];
+        for (language, patch, code) in table {
+            let status = apply(language, &base(), &patch).unwrap_err().to_value();
+            assert_eq!(status["code"], code, "{language:?} {patch}");
+        }
+        assert!(Language::of("text/plain").is_err());
+    }
+}

@@ -1,0 +1,204 @@
+//! Label and field selectors of lists and watches.
+
+use serde_json::Value;
+
+use super::status::Status;
+use crate::object;
+use crate::resource::Resource;
+
+/// What a list or a watch is about, within its kind and namespace.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Selector {
+    labels: Vec<Requirement>,
+    fields: Vec<(String, bool, String)>,
+}
+
+#[derive(Debug, Clone)]
+enum Requirement {
+    In(String, Vec<String>),
+    NotIn(String, Vec<String>),
+    Exists(String),
+    Missing(String),
+}
+
+impl Selector {
+    pub(crate) fn parse(resource: &Resource, labels: &str, fields: &str) -> Result<Selector, Status> {
+        Ok(Selector { labels: parse_labels(labels)?, fields: parse_fields(resource, fields)? })
+    }
+
+    pub(crate) fn matches(&self, value: &Value) -> bool {
+        self.labels.iter().all(|requirement| requirement.matches(value))
+            && self.fields.iter().all(|(field, wanted, text)| (field_of(value, field) == text) == *wanted)
+    }
+}
+
+impl Requirement {
+    fn matches(&self, value: &Value) -> bool {
+        let label = |key: &str| value.pointer("/metadata/labels")?.get(key)?.as_str();
+        match self {
+            Requirement::In(key, values) => label(key).is_some_and(|v| values.iter().any(|w| w == v)),
+            Requirement::NotIn(key, values) => label(key).is_none_or(|v| values.iter().all(|w| w != v)),
+            Requirement::Exists(key) => label(key).is_some(),
+            Requirement::Missing(key) => label(key).is_none(),
+        }
+    }
+}
+
+/// `a=b,c!=d,e in (f,g),h notin (i),j,!k`
+fn parse_labels(selector: &str) -> Result<Vec<Requirement>, Status> {
+    split_outside_parentheses(selector)
+        .into_iter()
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            parse_requirement(part)
+                .ok_or_else(|| Status::bad_request(format!("unable to parse requirement: {part}")))
+        })
+        .collect()
+}
+
+fn parse_requirement(part: &str) -> Option<Requirement> {
+    let key = |text: &str| {
+        let text = text.trim();
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        (!text.is_empty() && text.chars().all(allowed)).then(|| text.to_owned())
+    };
+    let set = |text: &str| -> Option<Vec<String>> {
+        let inner = text.trim().strip_prefix('(')?.strip_suffix(')')?;
+        Some(inner.split(',').map(|value| value.trim().to_owned()).collect())
+    };
+    if let Some((left, right)) = part.split_once(" notin ") {
+        return Some(Requirement::NotIn(key(left)?, set(right)?));
+    }
+    if let Some((left, right)) = part.split_once(" in ") {
+        return Some(Requirement::In(key(left)?, set(right)?));
+    }
+    if let Some((left, right)) = part.split_once("!=") {
+        return Some(Requirement::NotIn(key(left)?, vec![right.trim().to_owned()]));
+    }
+    if let Some((left, right)) = part.split_once("==").or_else(|| part.split_once('=')) {
+        return Some(Requirement::In(key(left)?, vec![right.trim().to_owned()]));
+    }
+    match part.strip_prefix('!') {
+        Some(rest) => Some(Requirement::Missing(key(rest)?)),
+        None => Some(Requirement::Exists(key(part)?)),
+    }
+}
+
+fn split_outside_parentheses(text: &str) -> Vec<&str> {
+    let mut depth = 0_u32;
+    text.split(|c: char| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    })
+    .collect()
+}
+
+fn parse_fields(resource: &Resource, selector: &str) -> Result<Vec<(String, bool, String)>, Status> {
+    let mut fields = Vec::new();
+    for part in selector.split(',').filter(|part| !part.is_empty()) {
+        let (field, wanted, value) = if let Some((field, value)) = part.split_once("!=") {
+            (field, false, value)
+        } else if let Some((field, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
+            (field, true, value)
+        } else {
+            return Err(Status::bad_request(format!(
+                "invalid selector: '{part}'; can't understand '{part}'"
+            )));
+        };
+        if !supports(resource, field) {
+            return Err(Status::bad_request(format!("field label not supported: {field}")));
+        }
+        fields.push((field.to_owned(), wanted, value.to_owned()));
+    }
+    Ok(fields)
+}
+
+fn supports(resource: &Resource, field: &str) -> bool {
+    match field {
+        "metadata.name" | "metadata.namespace" => true,
+        "status.phase" => matches!(resource.kind, "Pod" | "Namespace"),
+        "spec.nodeName" | "spec.restartPolicy" | "spec.schedulerName" | "status.podIP" => {
+            resource.kind == "Pod"
+        }
+        "spec.unschedulable" => resource.kind == "Node",
+        "type" | "reason" | "source" | "reportingComponent" => resource.kind == "Event",
+        other => {
+            let involved = ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"];
+            resource.kind == "Event"
+                && other.strip_prefix("involvedObject.").is_some_and(|field| involved.contains(&field))
+        }
+    }
+}
+
+fn field_of<'a>(value: &'a Value, field: &str) -> &'a str {
+    match field {
+        "source" => object::text(value, "/source/component"),
+        "spec.unschedulable" => {
+            if object::flag(value, "/spec/unschedulable") {
+                "true"
+            } else {
+                "false"
+            }
+        }
+        _ => object::text(value, &format!("/{}", field.replace('.', "/"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::resource::{EVENTS, PODS};
+
+    #[test]
+    fn label_selectors() {
+        let pod =
+            json!({ "metadata": { "labels": { "app": "web", "tier": "front", "example.com/x": "1" } } });
+        let table = [
+            ("", true),
+            ("app=web", true),
+            ("app==web,tier=front", true),
+            ("app=web,tier!=front", false),
+            ("app in (api, web)", true),
+            ("app in (api,db),tier", false),
+            ("app notin (api,db),tier", true),
+            ("nothing!=x", true),
+            ("!nothing", true),
+            ("!app", false),
+            ("example.com/x=1", true),
+        ];
+        for (selector, expected) in table {
+            let parsed = Selector::parse(&PODS, selector, "").unwrap();
+            assert_eq!(parsed.matches(&pod), expected, "{selector}");
+        }
+        for bad in ["app in web", "=x", "a b", "app in (x"] {
+            assert!(Selector::parse(&PODS, bad, "").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn field_selectors() {
+        let event = json!({
+            "metadata": { "name": "e", "namespace": "default" }, "type": "Warning", "reason": "BackOff",
+            "involvedObject": { "kind": "Pod", "name": "web-1" },
+        });
+        let table = [
+            ("type=Warning", true),
+            ("type!=Normal,involvedObject.name=web-1", true),
+            ("involvedObject.kind=Node", false),
+            ("metadata.name=e,metadata.namespace=default,reason==BackOff", true),
+        ];
+        for (selector, expected) in table {
+            let parsed = Selector::parse(&EVENTS, "", selector).unwrap();
+            assert_eq!(parsed.matches(&event), expected, "{selector}");
+        }
+        assert!(Selector::parse(&PODS, "", "type=Warning").is_err());
+        assert!(Selector::parse(&PODS, "", "metadata.name").is_err());
+    }
+}

@@ -1,0 +1,166 @@
+//! Errors as the API server words them.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::resource::Resource;
+
+/// A `metav1.Status` that says what went wrong.
+#[derive(Debug)]
+pub(crate) struct Status {
+    code: u16,
+    reason: &'static str,
+    message: String,
+    details: Value,
+}
+
+impl Status {
+    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
+        Status { code, reason, message: message.into(), details: json!({}) }
+    }
+
+    fn about(mut self, resource: &Resource, name: &str) -> Status {
+        self.details = json!({ "name": name, "group": resource.group, "kind": resource.plural });
+        self
+    }
+
+    pub(crate) fn not_found(resource: &Resource, name: &str) -> Status {
+        let message = format!("{} \"{name}\" not found", resource.qualified());
+        Status::new(404, "NotFound", message).about(resource, name)
+    }
+
+    /// No such path.
+    pub(crate) fn unknown_path() -> Status {
+        Status::new(404, "NotFound", "the server could not find the requested resource")
+    }
+
+    pub(crate) fn already_exists(resource: &Resource, name: &str) -> Status {
+        let message = format!("{} \"{name}\" already exists", resource.qualified());
+        Status::new(409, "AlreadyExists", message).about(resource, name)
+    }
+
+    pub(crate) fn conflict(resource: &Resource, name: &str, why: &str) -> Status {
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified());
+        Status::new(409, "Conflict", message).about(resource, name)
+    }
+
+    pub(crate) fn stale(resource: &Resource, name: &str) -> Status {
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
+        Status::conflict(resource, name, why)
+    }
+
+    /// Fields that are wrong: each with its path and what is wrong with it.
+    pub(crate) fn invalid(resource: &Resource, name: &str, causes: &[(String, String)]) -> Status {
+        let lines: Vec<String> = causes.iter().map(|(field, what)| format!("{field}: {what}")).collect();
+        let joined = match lines.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
+        };
+        let message = format!("{} \"{name}\" is invalid: {joined}", resource.qualified_kind());
+        let mut status = Status::new(422, "Invalid", message).about(resource, name);
+        let causes: Vec<Value> = causes
+            .iter()
+            .map(|(field, what)| {
+                let reason = match what.split(':').next() {
+                    Some("Required value") => "FieldValueRequired",
+                    Some("Forbidden") => "FieldValueForbidden",
+                    _ => "FieldValueInvalid",
+                };
+                json!({ "reason": reason, "message": what, "field": field })
+            })
+            .collect();
+        status.details =
+            json!({ "name": name, "group": resource.group, "kind": resource.kind, "causes": causes });
+        status
+    }
+
+    /// A patch that cannot be applied to the object.
+    pub(crate) fn unprocessable(why: &str) -> Status {
+        let message = "the server rejected our request due to an error in our request";
+        let mut status = Status::new(422, "Invalid", message);
+        status.details = json!({ "causes": [{ "reason": "UnexpectedServerResponse", "message": why }] });
+        status
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Status {
+        Status::new(400, "BadRequest", message)
+    }
+
+    pub(crate) fn unauthorized() -> Status {
+        Status::new(401, "Unauthorized", "Unauthorized")
+    }
+
+    pub(crate) fn method_not_allowed() -> Status {
+        Status::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )
+    }
+
+    pub(crate) fn too_large(limit: usize) -> Status {
+        let message = format!("Request entity too large: limit is {limit}");
+        Status::new(413, "RequestEntityTooLarge", message)
+    }
+
+    pub(crate) fn unsupported_media_type(accepted: &str) -> Status {
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {accepted}"
+        );
+        Status::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// The version asked for is no longer in the history.
+    pub(crate) fn expired(version: u64, oldest: u64) -> Status {
+        Status::new(410, "Expired", format!("too old resource version: {version} ({oldest})"))
+    }
+
+    pub(crate) fn expired_continue() -> Status {
+        let message = "The provided continue parameter is too old to display a consistent list result. You \
+                       must start a new list without the continue parameter.";
+        Status::new(410, "Expired", message)
+    }
+
+    /// The version asked for has not been reached.
+    pub(crate) fn ahead(version: u64, current: u64) -> Status {
+        let message = format!("Too large resource version: {version}, current: {current}");
+        let mut status = Status::new(504, "Timeout", message);
+        status.details = json!({
+            "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
+            "retryAfterSeconds": 1,
+        });
+        status
+    }
+
+    pub(crate) fn namespace_terminating(resource: &Resource, name: &str, namespace: &str) -> Status {
+        let message = format!(
+            "{} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is \
+             being terminated",
+            resource.qualified()
+        );
+        Status::new(403, "Forbidden", message).about(resource, name)
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
+        json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "details": self.details, "code": self.code,
+        })
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl IntoResponse for Status {
+    fn into_response(self) -> Response {
+        let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (code, Json(self.to_value())).into_response()
+    }
+}

@@ -1,0 +1,283 @@
+//! The versioned store: every object, one counter of versions, and the last changes, from which watches,
+//! controllers and consistent paging all read. A reader keeps a version as its cursor and asks for what came
+//! after; whoever fell behind the history learns it ([`TooOld`]) instead of missing something.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::object::{self, set, text};
+use crate::resource::{PODS, Resource};
+
+/// Changes remembered for watches, for all kinds together.
+const HISTORY: usize = 8_192;
+
+/// An object as it is at some version; shared, never changed.
+pub(crate) type Object = Arc<Value>;
+
+/// Where an object is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) resource: &'static Resource,
+    /// Empty for what has no namespace.
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Key {
+    pub(crate) fn new(resource: &'static Resource, namespace: &str, name: &str) -> Key {
+        Key { resource, namespace: namespace.into(), name: name.into() }
+    }
+
+    pub(crate) fn of(resource: &'static Resource, object: &Value) -> Key {
+        Key::new(resource, object::namespace(object), object::name(object))
+    }
+}
+
+/// One change: both sides, so that a filter can tell coming, staying and going apart.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) version: u64,
+    pub(crate) key: Key,
+    pub(crate) before: Option<Object>,
+    /// `None` when it was deleted; `before` then carries the version of the deletion.
+    pub(crate) after: Option<Object>,
+}
+
+/// The history does not reach back to the version that was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TooOld {
+    pub(crate) oldest: u64,
+}
+
+/// Objects of a kind as they were at a version, in the order of their keys.
+pub(crate) struct Snapshot {
+    pub(crate) version: u64,
+    pub(crate) items: Vec<Object>,
+}
+
+pub(crate) struct Storage {
+    inner: Mutex<Inner>,
+    latest: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Inner {
+    version: u64,
+    objects: BTreeMap<Key, Object>,
+    history: VecDeque<Change>,
+}
+
+impl Storage {
+    pub(crate) fn new() -> Storage {
+        // A young cluster does not begin at one either, and `0` has a meaning of its own.
+        let inner = Inner { version: 100, ..Inner::default() };
+        Storage { inner: Mutex::new(inner), latest: watch::Sender::new(100) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes whenever the version rises.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.latest.subscribe()
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Option<Object> {
+        self.lock().objects.get(key).cloned()
+    }
+
+    /// The objects of a kind, in one namespace or (with the empty string) in all.
+    pub(crate) fn list(&self, resource: &'static Resource, namespace: &str) -> Vec<Object> {
+        self.lock().range(resource, namespace).map(|(_, object)| object.clone()).collect()
+    }
+
+    /// The objects of a kind, and the version of the picture.
+    pub(crate) fn snapshot(&self, resource: &'static Resource, namespace: &str) -> Snapshot {
+        let inner = self.lock();
+        let items = inner.range(resource, namespace).map(|(_, object)| object.clone()).collect();
+        Snapshot { version: inner.version, items }
+    }
+
+    /// The same as it was at an earlier version: the changes since are undone.
+    pub(crate) fn snapshot_at(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+        version: u64,
+    ) -> Result<Snapshot, TooOld> {
+        let inner = self.lock();
+        inner.reaches(version)?;
+        let mut objects: BTreeMap<Key, Object> =
+            inner.range(resource, namespace).map(|(key, object)| (key.clone(), object.clone())).collect();
+        for change in inner.history.iter().rev().take_while(|change| change.version > version) {
+            let inside = namespace.is_empty() || change.key.namespace == namespace;
+            if change.key.resource != resource || !inside {
+                continue;
+            }
+            // The last state of a deleted object carries the deletion's version: near enough for a page.
+            match &change.before {
+                Some(before) => objects.insert(change.key.clone(), before.clone()),
+                None => objects.remove(&change.key),
+            };
+        }
+        Ok(Snapshot { version, items: objects.into_values().collect() })
+    }
+
+    /// What happened after a version, oldest first.
+    pub(crate) fn changes_since(&self, version: u64) -> Result<Vec<Change>, TooOld> {
+        let inner = self.lock();
+        inner.reaches(version)?;
+        let start = inner.history.partition_point(|change| change.version <= version);
+        Ok(inner.history.iter().skip(start).cloned().collect())
+    }
+
+    /// Every object of every kind; for the collector of what lost its owner.
+    pub(crate) fn all(&self) -> Vec<(Key, Object)> {
+        self.lock().objects.iter().map(|(key, object)| (key.clone(), object.clone())).collect()
+    }
+
+    /// Stores a new object, filling in what the server decides. `Err` gives the one that is there already.
+    pub(crate) fn create(&self, resource: &'static Resource, mut value: Value) -> Result<Object, Object> {
+        let key = Key::of(resource, &value);
+        let mut inner = self.lock();
+        if let Some(present) = inner.objects.get(&key) {
+            return Err(present.clone());
+        }
+        fill_in(resource, &mut value);
+        let object = inner.put(key, value);
+        self.latest.send_replace(inner.version);
+        Ok(object)
+    }
+
+    /// Changes an object under the lock, so that nothing comes between the reading and the writing. Nothing
+    /// is written when the closure changed nothing. What the server decides (identity, versions, the
+    /// generation) is put back in order afterwards. `Ok(None)`: there is no such object.
+    pub(crate) fn modify<E>(
+        &self,
+        key: &Key,
+        change: impl FnOnce(&mut Value) -> Result<(), E>,
+    ) -> Result<Option<Object>, E> {
+        let mut inner = self.lock();
+        let Some(before) = inner.objects.get(key).cloned() else { return Ok(None) };
+        let mut value = (*before).clone();
+        change(&mut value)?;
+        keep_identity(key.resource, &before, &mut value);
+        if value == *before {
+            return Ok(Some(before));
+        }
+        let object = inner.put(key.clone(), value);
+        let finished = object::is_deleting(&object)
+            && object::list(&object, "/metadata/finalizers").is_empty()
+            && *key.resource != PODS
+            && object::list(&before, "/metadata/finalizers") != object::list(&object, "/metadata/finalizers");
+        let object = if finished { inner.take(key).unwrap_or(object) } else { object };
+        self.latest.send_replace(inner.version);
+        Ok(Some(object))
+    }
+
+    /// Changes an object, where the change cannot fail; a missing object is none of the caller's business.
+    pub(crate) fn update(&self, key: &Key, change: impl FnOnce(&mut Value)) -> Option<Object> {
+        let changed = self.modify(key, |value| {
+            change(value);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        match changed {
+            Ok(object) => object,
+        }
+    }
+
+    /// Takes an object out at once. Gives its last state, with the version of the deletion.
+    pub(crate) fn remove(&self, key: &Key) -> Option<Object> {
+        let mut inner = self.lock();
+        let object = inner.take(key)?;
+        self.latest.send_replace(inner.version);
+        Some(object)
+    }
+}
+
+impl Inner {
+    fn range<'a>(
+        &'a self,
+        resource: &'static Resource,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a Key, &'a Object)> {
+        self.objects.range(Key::new(resource, namespace, "")..).take_while(move |(key, _)| {
+            key.resource == resource && (namespace.is_empty() || key.namespace == namespace)
+        })
+    }
+
+    fn reaches(&self, version: u64) -> Result<(), TooOld> {
+        match self.history.front() {
+            Some(oldest) if version + 1 < oldest.version => Err(TooOld { oldest: oldest.version }),
+            _ => Ok(()),
+        }
+    }
+
+    fn put(&mut self, key: Key, mut value: Value) -> Object {
+        self.version += 1;
+        set(&mut value, &["metadata", "resourceVersion"], self.version.to_string());
+        let object = Arc::new(value);
+        let before = self.objects.insert(key.clone(), object.clone());
+        self.remember(Change { version: self.version, key, before, after: Some(object.clone()) });
+        object
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Object> {
+        let mut last = (*self.objects.remove(key)?).clone();
+        self.version += 1;
+        set(&mut last, &["metadata", "resourceVersion"], self.version.to_string());
+        let last = Arc::new(last);
+        self.remember(Change {
+            version: self.version,
+            key: key.clone(),
+            before: Some(last.clone()),
+            after: None,
+        });
+        Some(last)
+    }
+
+    fn remember(&mut self, change: Change) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(change);
+    }
+}
+
+/// Gives a new object what the server decides.
+fn fill_in(resource: &Resource, value: &mut Value) {
+    set(value, &["apiVersion"], resource.api_version());
+    set(value, &["kind"], resource.kind);
+    set(value, &["metadata", "uid"], Uuid::new_v4().to_string());
+    set(value, &["metadata", "creationTimestamp"], object::now());
+    if resource.generation {
+        set(value, &["metadata", "generation"], 1);
+    }
+}
+
+/// Puts back what a change may not touch, and counts the generation.
+fn keep_identity(resource: &Resource, before: &Value, value: &mut Value) {
+    for field in ["uid", "creationTimestamp", "name", "namespace", "generation", "resourceVersion"] {
+        if let Some(kept) = before.pointer(&format!("/metadata/{field}")) {
+            set(value, &["metadata", field], kept.clone());
+        }
+    }
+    set(value, &["apiVersion"], resource.api_version());
+    set(value, &["kind"], resource.kind);
+    let began_deletion = object::is_deleting(value) && !object::is_deleting(before);
+    if resource.generation && (value.get("spec") != before.get("spec") || began_deletion) {
+        set(value, &["metadata", "generation"], object::int(before, "/metadata/generation", 1) + 1);
+    }
+    if text(value, "/metadata/name").is_empty() {
+        tracing::warn!("an object without a name was stored");
+    }
+}
