@@ -1,1 +1,20 @@
-//! Ports, the Engine, the ToolRegistry, the KeywordPlanner.
+//! Ports, the Engine and its promises, the ToolRegistry, the KeywordPlanner, and signed evidence.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`port`] | the traits that the other crates implement: Store, Tool, Planner, Agent, Policy, Clock, Pack |
+//! | [`engine`] | the one door: admission, execution, recovery, reading |
+//! | [`registry`] | which tools and agents there are, at run time |
+//! | [`planner`] | the `KeywordPlanner` |
+//! | [`evidence`] | signed checkpoints of the chain, and its verification offline |
+//!
+//! **Invariant.** Nothing but [`engine`] can make a [`Permit`], and no tool performs anything without one.
+
+pub mod engine;
+pub mod evidence;
+pub mod planner;
+pub mod port;
+pub mod registry;
+
+pub use engine::{Engine, Permit};
+pub use registry::ToolRegistry;

@@ -1,0 +1,97 @@
+//! Plans that change nothing: performed at once, answered with their output, one record of evidence.
+
+use super::admit::{Candidate, uncommitted};
+use super::{Engine, Permit, Submitted};
+use crate::port::{Change, CommitError, Fault, IdempotencyKey, Progress, StepContext};
+use astradesk_core::canonical::{self, Digest};
+use astradesk_core::evidence::Kind;
+use astradesk_core::run::{Event, StepState, decide};
+use astradesk_core::{Code, Error, Result, Run};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+impl Engine {
+    /// Performs a plan of reads. The reply waits for the evidence; the output itself is not stored, only
+    /// its digest and size.
+    pub(super) async fn read(&self, candidate: Candidate, key: Option<IdempotencyKey>) -> Result<Submitted> {
+        let Candidate { run: mut submitted, tools } = candidate;
+        if let Some(key) = &key {
+            submitted.id = key.run;
+        }
+        let (mut run, _) = decide(&submitted, Event::Admitted, self.0.clock.now())?;
+        for (step, tool) in tools.iter().enumerate() {
+            run = decide(&run, Event::StepIntended { step }, self.0.clock.now())?.0;
+            let Some(call) = run.steps.get(step).map(|s| s.call.clone()) else { break };
+            let timeout = tool.tool.timeout(&call.arguments);
+            let context = StepContext {
+                run: run.id,
+                step,
+                call,
+                principal: run.principal.clone(),
+                deadline: Instant::now() + timeout,
+                progress: Progress::default(),
+            };
+            let performed = tokio::time::timeout(timeout, tool.tool.perform(&Permit(()), &context)).await;
+            let now = self.0.clock.now();
+            match performed {
+                Ok(Ok(output)) => {
+                    run = decide(&run, Event::StepPerformed { step, receipt: Value::Null }, now)?.0;
+                    run = decide(&run, Event::StepVerified { step, output }, now)?.0;
+                }
+                Ok(Err(Fault::Failed(error) | Fault::Unknown(error))) => {
+                    run = decide(&run, Event::StepFailed { step, error }, now)?.0;
+                    break;
+                }
+                Err(_) => {
+                    let message =
+                        format!("`{}` did not answer within {} s", tool.spec().name, timeout.as_secs());
+                    let error = Error::new(Code::ToolTimedOut, message);
+                    run = decide(&run, Event::StepFailed { step, error }, now)?.0;
+                    break;
+                }
+            }
+        }
+        run.version = 1;
+        self.record_read(run, key).await
+    }
+
+    async fn record_read(&self, run: Run, key: Option<IdempotencyKey>) -> Result<Submitted> {
+        let stored = without_outputs(&run);
+        let data = json!({
+            "input": run.input,
+            "state": run.state.name(),
+            "error": run.state.error().map(|error| json!({"code": error.code, "message": error.message})),
+            "calls": stored.steps.iter().map(|step| json!({
+                "tool": step.call.tool,
+                "arguments": step.call.arguments,
+                "targets": step.call.targets,
+                "outcome": match &step.state { StepState::Succeeded { output, .. } => output.clone(), _ => Value::Null },
+            })).collect::<Value>(),
+        });
+        let change = Change {
+            evidence: vec![self.draft(&run, Kind::ReadFinished, data)],
+            run: Some(stored),
+            idempotency: key.clone(),
+            ..Change::default()
+        };
+        match (self.0.store.commit(change).await, key) {
+            (Ok(_), _) => Ok(Submitted::Run { run: Box::new(run), replayed: false }),
+            (Err(CommitError::Duplicate { run, request }), Some(key)) => {
+                self.replay(&key, run, request).await
+            }
+            (Err(error), _) => Err(uncommitted(error)),
+        }
+    }
+}
+
+/// The run with each output replaced by its digest and its size in bytes.
+fn without_outputs(run: &Run) -> Run {
+    let mut stored = run.clone();
+    for step in &mut stored.steps {
+        if let StepState::Succeeded { output, .. } = &mut step.state {
+            let text = canonical::text(output);
+            *output = json!({"digest": Digest::of(&text), "bytes": text.len()});
+        }
+    }
+    stored
+}

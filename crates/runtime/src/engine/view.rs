@@ -1,0 +1,169 @@
+//! Runs, events, tools and evidence, for who may see them.
+
+use super::Engine;
+use crate::evidence::Checkpoint;
+use crate::port::{Agent, Change, RunEvent, RunFilter, RunPage};
+use crate::registry::Registered;
+use astradesk_core::evidence::{Draft, Kind, Record};
+use astradesk_core::{Code, Decision, Error, Principal, Result, Run, RunId};
+use serde_json::json;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Events of a run, and whether more can come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventPage {
+    /// The events, in order.
+    pub events: Vec<RunEvent>,
+    /// Whether the run has ended and these are the last.
+    pub finished: bool,
+}
+
+impl Engine {
+    /// The run, if the principal may see it.
+    ///
+    /// # Errors
+    /// [`Code::RunNotFound`], also for a run that the principal may not see.
+    pub async fn run(&self, principal: &Principal, id: RunId) -> Result<Run> {
+        let run = self.0.store.run(id).await?;
+        run.filter(|run| self.may_see(principal, run)).ok_or_else(|| not_found(id))
+    }
+
+    /// Runs that the principal may see, newest first.
+    pub async fn runs(&self, principal: &Principal, mut filter: RunFilter) -> Result<RunPage> {
+        if !self.0.policy.may_see_runs_of_others(principal) {
+            filter.principal = Some(principal.id());
+        }
+        self.0.store.runs(&filter).await
+    }
+
+    /// The run once it has ended, or as it stands at `until`.
+    pub async fn wait(&self, principal: &Principal, id: RunId, until: Instant) -> Result<Run> {
+        loop {
+            let changed = self.active().get(&id).map(|active| active.changed.subscribe());
+            let run = self.run(principal, id).await?;
+            if run.state.is_final() {
+                return Ok(run);
+            }
+            let Some(mut changed) = changed else { return Ok(run) };
+            if tokio::time::timeout_at(until, changed.changed()).await.is_err() {
+                return self.run(principal, id).await;
+            }
+        }
+    }
+
+    /// The events of a run after number `after`, waiting until `until` for there to be some.
+    pub async fn events(
+        &self,
+        principal: &Principal,
+        id: RunId,
+        after: u64,
+        until: Instant,
+    ) -> Result<EventPage> {
+        /// Events in one page; the next page follows at once.
+        const PAGE: u32 = 256;
+        loop {
+            let changed = self.active().get(&id).map(|active| active.changed.subscribe());
+            // The state is read before the events: a run that has ended by then has all of its events.
+            let finished = self.run(principal, id).await?.state.is_final();
+            let events = self.0.store.events(id, after, PAGE).await?;
+            let last = finished && (events.len() as u32) < PAGE;
+            if last || !events.is_empty() {
+                return Ok(EventPage { events, finished: last });
+            }
+            match changed {
+                Some(mut changed) => {
+                    if tokio::time::timeout_at(until, changed.changed()).await.is_err() {
+                        return Ok(EventPage { events: Vec::new(), finished: false });
+                    }
+                }
+                // Another process executes the run, or none does: the store is all there is to ask.
+                None => return Ok(EventPage { events: Vec::new(), finished: false }),
+            }
+        }
+    }
+
+    /// The tools that the principal may use on some target.
+    pub fn tools(&self, principal: &Principal) -> Vec<Arc<Registered>> {
+        let tools = self.0.registry.tools().into_iter();
+        tools.filter(|tool| self.0.policy.may_use(principal, tool.spec())).collect()
+    }
+
+    /// The tool, if the principal may use it on some target.
+    pub fn tool(&self, principal: &Principal, name: &str) -> Result<Arc<Registered>> {
+        let tool = self.0.registry.tool(name)?;
+        if self.0.policy.may_use(principal, tool.spec()) {
+            return Ok(tool);
+        }
+        Err(Error::new(Code::ToolNotFound, format!("there is no tool `{}`", tool.spec().name)))
+    }
+
+    /// The agents, for a principal who may use some tool.
+    pub fn agents(&self, principal: &Principal) -> Vec<Arc<dyn Agent>> {
+        if self.tools(principal).is_empty() { Vec::new() } else { self.0.registry.agents() }
+    }
+
+    /// What the run's agent says of it, or the facts in one line when the tool was called directly.
+    pub fn reply(&self, run: &Run) -> String {
+        let named = run.agent.as_ref().and_then(|name| self.0.registry.agent(name.as_str()).ok());
+        let agent = named.or_else(|| self.0.registry.agents().into_iter().next());
+        agent.map(|agent| agent.reply(run)).unwrap_or_default()
+    }
+
+    /// The records of the evidence chain after number `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Code::PolicyDenied`] when the principal may not read the evidence.
+    pub async fn evidence(&self, principal: &Principal, after: u64, limit: u32) -> Result<Vec<Record>> {
+        self.authorize_evidence(principal)?;
+        self.0.store.evidence(after, limit).await
+    }
+
+    /// A signed statement on the end of the evidence chain, now.
+    pub async fn checkpoint(&self, principal: &Principal) -> Result<Checkpoint> {
+        self.authorize_evidence(principal)?;
+        let head = self.0.store.head().await?;
+        Ok(self.0.signer.checkpoint(head, self.0.clock.now()))
+    }
+
+    fn authorize_evidence(&self, principal: &Principal) -> Result<()> {
+        if self.0.policy.may_read_evidence(principal) {
+            return Ok(());
+        }
+        Err(Error::new(Code::PolicyDenied, format!("`{}` may not read the evidence", principal.subject)))
+    }
+
+    /// Puts on record that somebody could not be authenticated. `suppressed` counts the denials since the
+    /// last record that were not recorded one by one, because the door limits how many it records a second.
+    pub async fn record_unauthenticated(&self, error: &Error, from: &str, suppressed: u64) -> Result<()> {
+        let draft = Draft {
+            at: self.0.clock.now(),
+            kind: Kind::AuthDenied,
+            run: None,
+            principal: None,
+            data: json!({"code": error.code, "from": from, "suppressed": suppressed}),
+        };
+        let change = Change { evidence: vec![draft], ..Change::default() };
+        self.0.store.commit(change).await.map(|_| ()).map_err(super::admit::uncommitted)
+    }
+
+    /// What policy says now of the call of a step.
+    pub(super) fn decide(&self, run: &Run, call: &astradesk_core::FrozenCall, dry_run: bool) -> Decision {
+        self.0.policy.decide(&crate::port::PolicyRequest {
+            principal: &run.principal,
+            source: run.source,
+            planner: &run.planner,
+            call,
+            dry_run,
+            now: self.0.clock.now(),
+        })
+    }
+
+    fn may_see(&self, principal: &Principal, run: &Run) -> bool {
+        run.principal.id() == principal.id() || self.0.policy.may_see_runs_of_others(principal)
+    }
+}
+
+pub(super) fn not_found(id: RunId) -> Error {
+    Error::new(Code::RunNotFound, format!("there is no run `{id}`"))
+}

@@ -1,0 +1,282 @@
+//! One clause: its action, its slots, its leftover words.
+
+use super::sentence::{self, Word};
+use super::shown;
+use crate::port::Names;
+use astradesk_core::tool::{Form, Slot};
+use astradesk_core::{Arguments, Call, Code, Error, Result, ToolSpec};
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A phrase that asks for a tool, found in a sentence.
+#[derive(Debug, Clone)]
+pub(super) struct Action {
+    pub(super) words: Range<usize>,
+    pub(super) tool: Arc<ToolSpec>,
+}
+
+/// Every phrase of every tool, by its first word.
+pub(super) struct Vocabulary {
+    by_first_word: HashMap<String, Vec<(Vec<String>, Arc<ToolSpec>)>>,
+    fillers: HashSet<String>,
+}
+
+impl Vocabulary {
+    pub(super) fn new(tools: &[Arc<ToolSpec>]) -> Self {
+        let mut by_first_word: HashMap<String, Vec<(Vec<String>, Arc<ToolSpec>)>> = HashMap::new();
+        for tool in tools {
+            for phrase in &tool.grammar.phrases {
+                let words = split(phrase);
+                if let Some(first) = words.first() {
+                    by_first_word.entry(first.clone()).or_default().push((words, tool.clone()));
+                }
+            }
+        }
+        for phrases in by_first_word.values_mut() {
+            phrases.sort_by_key(|(words, _)| std::cmp::Reverse(words.len()));
+        }
+        let fillers = tools.iter().flat_map(|tool| &tool.grammar.fillers).cloned().collect();
+        Self { by_first_word, fillers }
+    }
+
+    /// Whether a clause is nothing but words without meaning, such as `please`.
+    pub(super) fn is_filler(&self, words: &[Word], clause: &Range<usize>) -> bool {
+        words.get(clause.clone()).unwrap_or_default().iter().all(|word| self.fillers.contains(&word.text))
+    }
+
+    /// Every phrase, sorted: what could have been said.
+    pub(super) fn phrases(&self) -> Vec<String> {
+        let mut all: Vec<String> =
+            self.by_first_word.values().flatten().map(|(words, _)| words.join(" ")).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The phrases in a sentence, the longest first at each place.
+    pub(super) fn actions(&self, words: &[Word]) -> Result<Vec<Action>> {
+        let mut actions = Vec::new();
+        let mut i = 0;
+        while let Some(word) = words.get(i) {
+            let matching = |(phrase, _): &&(Vec<String>, Arc<ToolSpec>)| stands_at(words, i, phrase);
+            let mut found = self.by_first_word.get(&word.text).into_iter().flatten().filter(matching);
+            let Some((phrase, tool)) = found.next() else {
+                i += 1;
+                continue;
+            };
+            if let Some((_, other)) = found.find(|(p, t)| p.len() == phrase.len() && t.name != tool.name) {
+                let message = format!("`{}` can mean `{}` or `{}`", phrase.join(" "), tool.name, other.name);
+                return Err(Error::new(Code::PlanAmbiguous, message));
+            }
+            actions.push(Action { words: i..i + phrase.len(), tool: tool.clone() });
+            i += phrase.len();
+        }
+        Ok(actions)
+    }
+}
+
+fn split(phrase: &str) -> Vec<String> {
+    phrase.split_whitespace().map(str::to_lowercase).collect()
+}
+
+fn stands_at(words: &[Word], at: usize, phrase: &[String]) -> bool {
+    let here = words.get(at..at + phrase.len());
+    here.is_some_and(|here| {
+        let (last, before) = (here.len().saturating_sub(1), here);
+        before
+            .iter()
+            .zip(phrase)
+            .enumerate()
+            .all(|(i, (word, said))| word.text == *said && (i == last || !word.ends_clause))
+    })
+}
+
+/// The call that a clause asks for.
+pub(super) async fn call(
+    vocabulary: &Vocabulary,
+    words: &[Word],
+    actions: &[Action],
+    clause: Range<usize>,
+    names: &dyn Names,
+) -> Result<Call> {
+    let mut here = actions.iter().filter(|a| a.words.start >= clause.start && a.words.end <= clause.end);
+    let said = sentence::text(words, &clause);
+    let Some(action) = here.next() else {
+        let first = actions.first().map_or_else(String::new, |a| sentence::text(words, &a.words));
+        let message =
+            format!("`{}` names no action, so it is not clear what is to be done with it", shown(&said));
+        return Err(Error::new(Code::PlanAmbiguous, message)
+            .with_remedy(format!("say the action again if it is meant: `{first} {}`", shown(&said)))
+            .with_candidates(vocabulary.phrases()));
+    };
+    if let Some(second) = here.next() {
+        let (one, two) = (sentence::text(words, &action.words), sentence::text(words, &second.words));
+        let message = format!("`{}` asks for two things at once: `{one}` and `{two}`", shown(&said));
+        return Err(Error::new(Code::PlanAmbiguous, message).with_remedy("put `and` or a comma between them"));
+    }
+    let rest: Vec<&Word> = (clause.start..action.words.start)
+        .chain(action.words.end..clause.end)
+        .filter_map(|i| words.get(i))
+        .collect();
+    Filling::new(&action.tool, rest).fill(names).await
+}
+
+/// The slots of one tool, being filled from the words of one clause.
+struct Filling<'a> {
+    tool: &'a ToolSpec,
+    rest: Vec<Option<&'a Word>>,
+    arguments: Arguments,
+}
+
+impl<'a> Filling<'a> {
+    fn new(tool: &'a ToolSpec, rest: Vec<&'a Word>) -> Self {
+        Self { tool, rest: rest.into_iter().map(Some).collect(), arguments: Arguments::new() }
+    }
+
+    async fn fill(mut self, names: &dyn Names) -> Result<Call> {
+        for slot in &self.tool.grammar.slots {
+            match &slot.form {
+                Form::After(markers) => self.fill_after(slot, markers, |word| Ok(Value::from(word)))?,
+                Form::DurationAfter(markers) => self.fill_after(slot, markers, duration)?,
+                Form::OneOf(choices) => {
+                    for (word, value) in choices {
+                        self.fill_phrase(slot, word, value.clone())?;
+                    }
+                }
+                Form::Flag(phrases) => {
+                    for phrase in phrases {
+                        self.fill_phrase(slot, phrase, Value::Bool(true))?;
+                    }
+                }
+                Form::Name => {}
+            }
+        }
+        for filler in &self.tool.grammar.fillers {
+            while self.take(&split(filler)).is_some() {}
+        }
+        let leftover: Vec<String> = self.rest.iter().flatten().map(|word| word.text.clone()).collect();
+        match self.tool.grammar.slots.iter().find(|slot| slot.form == Form::Name) {
+            Some(slot) => self.fill_name(slot, leftover, names).await?,
+            None if leftover.is_empty() => {}
+            None => return Err(self.unclear(&leftover)),
+        }
+        for slot in &self.tool.grammar.slots {
+            if slot.required && !self.arguments.contains_key(&slot.argument) {
+                let message =
+                    format!("`{}` needs `{}`, which the input does not say", self.tool.name, slot.argument);
+                return Err(Error::new(Code::PlanMissingTarget, message));
+            }
+        }
+        Ok(Call { tool: self.tool.name.clone(), arguments: self.arguments })
+    }
+
+    /// Takes `phrase` out of the rest; gives the place behind it.
+    fn take(&mut self, phrase: &[String]) -> Option<usize> {
+        let at = (0..self.rest.len()).find(|&at| {
+            let here = self.rest.get(at..at + phrase.len());
+            here.is_some_and(|here| {
+                here.iter().zip(phrase).all(|(word, said)| word.is_some_and(|w| w.text == *said))
+            })
+        })?;
+        let end = at + phrase.len();
+        self.rest.get_mut(at..end)?.fill(None);
+        Some(end)
+    }
+
+    fn fill_phrase(&mut self, slot: &Slot, phrase: &str, value: Value) -> Result<()> {
+        while self.take(&split(phrase)).is_some() {
+            self.set(slot, value.clone())?;
+        }
+        Ok(())
+    }
+
+    fn fill_after(&mut self, slot: &Slot, markers: &[String], read: fn(&str) -> Result<Value>) -> Result<()> {
+        let mut markers: Vec<Vec<String>> = markers.iter().map(|marker| split(marker)).collect();
+        markers.sort_by_key(|words| std::cmp::Reverse(words.len()));
+        for marker in markers {
+            while let Some(after) = self.take(&marker) {
+                let Some(word) = self.rest.get_mut(after).and_then(Option::take) else {
+                    let message = format!("nothing follows `{}`", marker.join(" "));
+                    return Err(Error::new(Code::PlanAmbiguous, message));
+                };
+                self.set(slot, read(&word.text)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, slot: &Slot, value: Value) -> Result<()> {
+        match self.arguments.insert(slot.argument.clone(), value.clone()) {
+            Some(before) if before != value => {
+                let message =
+                    format!("the input says two things for `{}`: `{before}` and `{value}`", slot.argument);
+                Err(Error::new(Code::PlanAmbiguous, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The name is the one leftover word. In the default scope it must be one that exists; in a scope that
+    /// the sentence names, the tool itself looks it up.
+    async fn fill_name(&mut self, slot: &Slot, mut leftover: Vec<String>, names: &dyn Names) -> Result<()> {
+        leftover.dedup();
+        let scoped = self.arguments.contains_key("namespace");
+        let known =
+            if scoped { Vec::new() } else { names.candidates(&self.tool.name, &slot.argument).await? };
+        let exists = |name: &String| known.contains(name);
+        let mut code = Code::PlanUnknownTarget;
+        let message = match leftover.as_slice() {
+            [one] if scoped || exists(one) => return self.set(slot, Value::from(one.as_str())),
+            [] if !slot.required => return Ok(()),
+            [] => {
+                code = Code::PlanMissingTarget;
+                format!("`{}` needs a {}, which the input does not name", self.tool.name, slot.argument)
+            }
+            [one] => format!("there is no {} `{}`", slot.argument, shown(one)),
+            many if many.iter().all(exists) => {
+                code = Code::PlanAmbiguousTarget;
+                format!("the input names more than one {}: {}", slot.argument, listed(many))
+            }
+            many => {
+                let unclear: Vec<String> = many.iter().filter(|word| !exists(word)).cloned().collect();
+                return Err(self.unclear(if scoped { many } else { &unclear }));
+            }
+        };
+        let permitted = names.permitted(&self.tool.name, &slot.argument, &known).await;
+        Err(Error::new(code, message).with_candidates(permitted))
+    }
+
+    fn unclear(&self, words: &[String]) -> Error {
+        let message = format!("it is not clear what {} means for `{}`", listed(words), self.tool.name);
+        Error::new(Code::PlanAmbiguous, message)
+    }
+}
+
+/// At most eight words, each in backticks.
+fn listed(words: &[String]) -> String {
+    let mut all: Vec<String> = words.iter().take(8).map(|word| format!("`{}`", shown(word))).collect();
+    if words.len() > 8 {
+        all.push(format!("and {} more", words.len() - 8));
+    }
+    all.join(", ")
+}
+
+/// A duration as tools take it: `90s`, `5m`, `1h`.
+fn duration(word: &str) -> Result<Value> {
+    let digits = word.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let unit = word.strip_prefix(digits).unwrap_or_default();
+    let sound = !digits.is_empty() && digits.len() <= 6 && digits.bytes().all(|b| b.is_ascii_digit());
+    let unit = match unit {
+        "s" | "sec" | "sek" => "s",
+        "m" | "min" => "m",
+        "h" | "godz" => "h",
+        _ => "",
+    };
+    if sound && !unit.is_empty() {
+        return Ok(Value::from(format!("{digits}{unit}")));
+    }
+    let message = format!("`{}` is not a duration, such as `90s`, `5m` or `1h`", shown(word));
+    Err(Error::new(Code::PlanAmbiguous, message))
+}

@@ -1,0 +1,5 @@
+//! Planners that are compiled in.
+
+pub mod keyword;
+
+pub use keyword::KeywordPlanner;

@@ -1,0 +1,26 @@
+//! Planners: from a sentence to calls.
+
+use astradesk_core::{Plan, Result, ToolName, ToolSpec};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// Turns an instruction into a plan, or says why it cannot. A planner never defaults a target, a
+/// namespace or a number, and nothing that it gives is trusted: it goes through the Engine's one door.
+#[async_trait]
+pub trait Planner: Send + Sync + 'static {
+    /// The planner's name, as runs and evidence show it.
+    fn name(&self) -> &str;
+
+    /// The plan for `input`.
+    async fn plan(&self, input: &str, tools: &[Arc<ToolSpec>], names: &dyn Names) -> Result<Plan>;
+}
+
+/// What names exist, asked of the tools themselves.
+#[async_trait]
+pub trait Names: Send + Sync {
+    /// The names that `argument` of `tool` may take, sorted.
+    async fn candidates(&self, tool: &ToolName, argument: &str) -> Result<Vec<String>>;
+
+    /// Those of `candidates` that the principal may use `tool` on: the only ones that are shown to them.
+    async fn permitted(&self, tool: &ToolName, argument: &str, candidates: &[String]) -> Vec<String>;
+}

@@ -1,0 +1,123 @@
+//! Tools: what can be done.
+
+use crate::engine::Permit;
+use astradesk_core::{Arguments, Code, Error, FrozenCall, Principal, Result, RunId, Target, ToolSpec};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Something that can be done.
+///
+/// The Engine calls, in this order: [`targets`](Tool::targets), then policy, [`guard`](Tool::guard),
+/// then, with the intent on disk, [`perform`](Tool::perform), and [`verify`](Tool::verify). After a
+/// crash it calls `perform` again with the same run and step: see there.
+#[async_trait]
+pub trait Tool: Send + Sync + 'static {
+    /// The tool's description.
+    fn spec(&self) -> &Arc<ToolSpec>;
+
+    /// What a call with these arguments, which fit the schema, acts on. It may look at the system to
+    /// find out which kind of object a name means; a name that means nothing is still a target (policy
+    /// decides first), and is refused by `guard`.
+    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>>;
+
+    /// The names that a sentence may use for `argument`, each with the arguments' own spelling.
+    async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
+        let _ = argument;
+        Ok(Vec::new())
+    }
+
+    /// The longest that a call with these arguments may take.
+    fn timeout(&self, arguments: &Arguments) -> Duration {
+        let _ = arguments;
+        self.spec().timeout
+    }
+
+    /// The tool's own guardrails: is this a sane moment for this target?
+    async fn guard(&self, call: &FrozenCall) -> Result<()> {
+        let _ = call;
+        Ok(())
+    }
+
+    /// What the call would do. It must change nothing.
+    async fn preview(&self, call: &FrozenCall) -> Result<Value>;
+
+    /// Performs the effect and gives a receipt with which it can be verified; for a read, the output.
+    ///
+    /// Called again with the same run and step (after a crash, or a lost reply), it must find out
+    /// whether the effect is there, and not perform it twice.
+    ///
+    /// The [`Permit`] can be made by the Engine only: it stands for the whole order of checks.
+    async fn perform(&self, permit: &Permit, step: &StepContext) -> Result<Value, Fault>;
+
+    /// Watches until the outcome is known, and gives the output. The future may be dropped at any
+    /// await, and called again with the same receipt.
+    async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
+        let _ = step;
+        Ok(receipt.clone())
+    }
+}
+
+/// How a step ends that does not succeed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fault {
+    /// In `perform`: the effect did certainly not happen. In `verify`: it did, and did not come out well.
+    Failed(Error),
+    /// Whether the effect happened, or what came of it, could not be established.
+    Unknown(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        if error.code == Code::RunOutcomeUnknown { Self::Unknown(error) } else { Self::Failed(error) }
+    }
+}
+
+/// What a tool knows of the step that it performs.
+#[derive(Debug, Clone)]
+pub struct StepContext {
+    /// The run; its id goes onto the objects that are changed.
+    pub run: RunId,
+    /// The step, from 0.
+    pub step: usize,
+    /// What is to be done, to what.
+    pub call: FrozenCall,
+    /// Who asked.
+    pub principal: Principal,
+    /// When the step must be done. The tool ends by itself then, with the best diagnosis it has; a
+    /// little later the Engine ends it.
+    pub deadline: Instant,
+    /// Where the tool tells how it goes.
+    pub progress: Progress,
+}
+
+/// How a step goes, for people who watch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProgressReport {
+    /// A sentence: `2 of 3 pods updated, 1 ready`.
+    pub message: String,
+    /// The same as facts.
+    pub data: Value,
+}
+
+/// Where a tool tells how it goes. Reports that come faster than they can be kept are dropped.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Option<tokio::sync::mpsc::Sender<ProgressReport>>);
+
+impl Progress {
+    /// Reports go to `sender`.
+    pub fn to(sender: tokio::sync::mpsc::Sender<ProgressReport>) -> Self {
+        Self(Some(sender))
+    }
+
+    /// Tells how it goes.
+    pub fn report(&self, message: impl Into<String>, data: Value) {
+        if let Some(sender) = &self.0 {
+            // A full channel means that a newer report follows soon: dropping this one loses nothing.
+            let _ = sender.try_send(ProgressReport { message: message.into(), data });
+        }
+    }
+}
