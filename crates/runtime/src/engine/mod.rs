@@ -69,7 +69,7 @@ impl Default for Limits {
         Self {
             concurrent_runs: 64,
             queued_runs: 1024,
-            idempotency_ttl: Duration::from_secs(24 * 3600),
+            idempotency_ttl: Duration::from_hours(24),
             grace: Duration::from_secs(15),
         }
     }

@@ -17,15 +17,18 @@ pub(super) struct Action {
     pub(super) tool: Arc<ToolSpec>,
 }
 
+/// The words of a phrase, and the tool that they ask for.
+type Phrase = (Vec<String>, Arc<ToolSpec>);
+
 /// Every phrase of every tool, by its first word.
 pub(super) struct Vocabulary {
-    by_first_word: HashMap<String, Vec<(Vec<String>, Arc<ToolSpec>)>>,
+    by_first_word: HashMap<String, Vec<Phrase>>,
     fillers: HashSet<String>,
 }
 
 impl Vocabulary {
     pub(super) fn new(tools: &[Arc<ToolSpec>]) -> Self {
-        let mut by_first_word: HashMap<String, Vec<(Vec<String>, Arc<ToolSpec>)>> = HashMap::new();
+        let mut by_first_word: HashMap<String, Vec<Phrase>> = HashMap::new();
         for tool in tools {
             for phrase in &tool.grammar.phrases {
                 let words = split(phrase);
@@ -60,7 +63,7 @@ impl Vocabulary {
         let mut actions = Vec::new();
         let mut i = 0;
         while let Some(word) = words.get(i) {
-            let matching = |(phrase, _): &&(Vec<String>, Arc<ToolSpec>)| stands_at(words, i, phrase);
+            let matching = |(phrase, _): &&Phrase| stands_at(words, i, phrase);
             let mut found = self.by_first_word.get(&word.text).into_iter().flatten().filter(matching);
             let Some((phrase, tool)) = found.next() else {
                 i += 1;
@@ -142,12 +145,12 @@ impl<'a> Filling<'a> {
                 Form::DurationAfter(markers) => self.fill_after(slot, markers, duration)?,
                 Form::OneOf(choices) => {
                     for (word, value) in choices {
-                        self.fill_phrase(slot, word, value.clone())?;
+                        self.fill_phrase(slot, word, value)?;
                     }
                 }
                 Form::Flag(phrases) => {
                     for phrase in phrases {
-                        self.fill_phrase(slot, phrase, Value::Bool(true))?;
+                        self.fill_phrase(slot, phrase, &Value::Bool(true))?;
                     }
                 }
                 Form::Name => {}
@@ -185,9 +188,9 @@ impl<'a> Filling<'a> {
         Some(end)
     }
 
-    fn fill_phrase(&mut self, slot: &Slot, phrase: &str, value: Value) -> Result<()> {
+    fn fill_phrase(&mut self, slot: &Slot, phrase: &str, value: &Value) -> Result<()> {
         while self.take(&split(phrase)).is_some() {
-            self.set(slot, value.clone())?;
+            self.set(slot, value)?;
         }
         Ok(())
     }
@@ -201,15 +204,15 @@ impl<'a> Filling<'a> {
                     let message = format!("nothing follows `{}`", marker.join(" "));
                     return Err(Error::new(Code::PlanAmbiguous, message));
                 };
-                self.set(slot, read(&word.text)?)?;
+                self.set(slot, &read(&word.text)?)?;
             }
         }
         Ok(())
     }
 
-    fn set(&mut self, slot: &Slot, value: Value) -> Result<()> {
+    fn set(&mut self, slot: &Slot, value: &Value) -> Result<()> {
         match self.arguments.insert(slot.argument.clone(), value.clone()) {
-            Some(before) if before != value => {
+            Some(before) if before != *value => {
                 let message =
                     format!("the input says two things for `{}`: `{before}` and `{value}`", slot.argument);
                 Err(Error::new(Code::PlanAmbiguous, message))
@@ -228,7 +231,7 @@ impl<'a> Filling<'a> {
         let exists = |name: &String| known.contains(name);
         let mut code = Code::PlanUnknownTarget;
         let message = match leftover.as_slice() {
-            [one] if scoped || exists(one) => return self.set(slot, Value::from(one.as_str())),
+            [one] if scoped || exists(one) => return self.set(slot, &Value::from(one.as_str())),
             [] if !slot.required => return Ok(()),
             [] => {
                 code = Code::PlanMissingTarget;

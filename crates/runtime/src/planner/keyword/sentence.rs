@@ -63,7 +63,7 @@ pub(super) fn words(input: &str) -> Result<Vec<Word>> {
             ));
         }
         let text = raw.trim_matches(|c: char| matches!(c, ',' | ';' | '.' | '!' | '?' | ':' | '(' | ')'));
-        let after = raw.rsplit_once(text).map_or(raw, |(_, after)| after);
+        let after = if text.is_empty() { raw } else { raw.rsplit_once(text).map_or("", |(_, after)| after) };
         let ends_clause = after.contains([',', ';']);
         let asks = after.contains('?');
         if text.is_empty() {
