@@ -1,0 +1,39 @@
+//! Development tasks: `cargo xtask --help`.
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a tool for a terminal speaks to it")]
+
+mod cargo;
+mod check;
+mod cluster;
+mod proc;
+mod test;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Development tasks of AstraDesk Ops.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+enum Task {
+    /// Run every test: doc tests, then all others, against a real control plane too
+    Test(test::Options),
+    /// Check format, lints, documentation, licences and the crate graph
+    Check(check::Options),
+    /// A real Kubernetes control plane on loopback
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+}
+
+fn main() -> ExitCode {
+    let result = proc::handle_signals().and_then(|()| match Task::parse() {
+        Task::Test(options) => test::run(&options),
+        Task::Check(options) => check::run(&options),
+        Task::Cluster(command) => cluster::run(&command),
+    });
+    proc::end_everything();
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

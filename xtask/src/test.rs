@@ -1,0 +1,110 @@
+//! `cargo xtask test`: every test, those against a real control plane included.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+
+use crate::cargo::{self, cargo};
+use crate::ui::{self, Pace};
+use crate::{cluster, proc};
+
+/// How to test.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Skip the tests that need the real control plane
+    #[arg(long)]
+    no_cluster: bool,
+    /// Arguments for `cargo nextest run`, such as the name of a test
+    #[arg(last = true)]
+    nextest: Vec<OsString>,
+}
+
+/// Doc tests first, so that the output ends with nextest's summary.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let in_ci = in_ci(std::env::var("CI").ok().as_deref());
+    ensure!(
+        !(options.no_cluster && in_ci),
+        "in CI the tests need the real control plane: drop `--no-cluster`"
+    );
+    ui::heading("test");
+    cargo::ensure_tool("nextest")?;
+    let ready = if options.no_cluster { None } else { Some(prepare_cluster()?) };
+    ui::stage("build the tests", Pace::Slow, || {
+        proc::quiet(&mut cargo(&["nextest", "run", "--workspace", "--no-run", "--cargo-quiet"]))
+    })?;
+    if options.nextest.is_empty() {
+        ui::stage("doc tests", Pace::Slow, || {
+            proc::quiet(&mut cargo(&["test", "--doc", "--workspace", "--quiet"]))
+        })?;
+    }
+    let mut nextest = cargo(&arguments(in_ci, &options.nextest));
+    nextest.args(&options.nextest);
+    match ready {
+        Some(ready) => cluster::with(&ready, |kubeconfig| cluster::foreground(&mut nextest, kubeconfig)),
+        None => without_cluster(&mut nextest),
+    }
+}
+
+fn prepare_cluster() -> Result<cluster::Ready> {
+    cluster::prepare()
+        .context("there is no real control plane to test against; `--no-cluster` skips its tests")
+}
+
+fn without_cluster(nextest: &mut std::process::Command) -> Result<ExitCode> {
+    const SKIPPED: &str = "SKIPPED: the tests against a real control plane, by --no-cluster";
+    ui::note(SKIPPED);
+    let status = proc::foreground(nextest.env_remove(cluster::TEST_CLUSTER))?;
+    // Again at the end, where it is seen.
+    ui::note(SKIPPED);
+    if status.code().is_none() {
+        bail!("nextest was ended by a signal");
+    }
+    Ok(proc::exit_code(status))
+}
+
+/// The arguments of nextest before those of the caller, who may name a profile.
+fn arguments(in_ci: bool, given: &[OsString]) -> Vec<&'static str> {
+    let names_profile = given.iter().any(|argument| {
+        let argument = argument.to_string_lossy();
+        argument == "-P" || argument.starts_with("--profile")
+    });
+    let mut arguments = vec!["nextest", "run", "--workspace"];
+    if in_ci && !names_profile {
+        arguments.extend(["--profile", "ci"]);
+    }
+    arguments
+}
+
+fn in_ci(variable: Option<&str>) -> bool {
+    !matches!(variable, None | Some("" | "0" | "false"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ci_is_what_the_variable_says() {
+        for (variable, expected) in [
+            (None, false),
+            (Some(""), false),
+            (Some("false"), false),
+            (Some("true"), true),
+            (Some("1"), true),
+        ] {
+            assert_eq!(in_ci(variable), expected, "{variable:?}");
+        }
+    }
+
+    #[test]
+    fn a_named_profile_is_kept() {
+        let given = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(arguments(true, &[]), ["nextest", "run", "--workspace", "--profile", "ci"]);
+        assert_eq!(arguments(false, &[]), ["nextest", "run", "--workspace"]);
+        for named in ["--profile slow", "--profile=slow", "-P slow"] {
+            assert_eq!(arguments(true, &given(named)), ["nextest", "run", "--workspace"], "{named}");
+        }
+    }
+}
