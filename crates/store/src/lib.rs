@@ -1,1 +1,46 @@
-//! SQL behind the Store port.
+//! SQL behind the Store port: SQLite, in one file, durable when [`commit`](astradesk_runtime::port::Store::commit)
+//! returns.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `store` | [`SqliteStore`]: opening, closing, the port |
+//! | `change` | a change as rows, made by the caller, so that the writer has little left to do |
+//! | `view` | the pure decision whether a change may be kept: versions, locks, idempotency keys |
+//! | `writer` | the one task that writes: many callers' changes in one transaction |
+//! | `script` | the rows of a group as SQL |
+//! | `read` | everything that only reads |
+//! | `error` | what the database says, as `store.unavailable` |
+//!
+//! # How a commit goes
+//!
+//! ```text
+//! caller ──change as rows──▶ bounded queue ──▶ writer: BEGIN IMMEDIATE, head of the chain
+//!                                                      what the changes must be checked against
+//!                                                      each change: kept whole, or refused
+//!                                                      one script of INSERTs, COMMIT (one fsync)
+//! caller ◀──────────────────verdict────────────────────┘
+//! ```
+//!
+//! The writer takes what is waiting, so that the more callers there are, the more of them share one
+//! fsync.
+//!
+//! # Invariants
+//!
+//! * Nothing is written before every check of its change has passed; so a refused change leaves nothing
+//!   behind, and takes no other change of its group with it.
+//! * The head of the chain, versions, locks and keys are read inside the transaction that uses them, and
+//!   never remembered beyond it: another process may write to the same file.
+//! * No error carries a value from the database.
+
+mod change;
+mod error;
+mod read;
+mod script;
+mod store;
+mod view;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use store::{Options, SqliteStore};

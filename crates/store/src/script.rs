@@ -1,0 +1,113 @@
+//! The rows of a group as SQL: one script, so that a group costs one round trip to the database.
+//!
+//! `ON CONFLICT` is the only word here that is not of every SQL; SQLite and PostgreSQL both have it.
+
+use crate::view::{View, Writes};
+use sqlx::{QueryBuilder, Sqlite};
+
+/// The most rows of one `INSERT`: SQLite takes 32,766 parameters, a run has 9.
+const ROWS: usize = 500;
+
+/// The most expired locks and keys that one group cleans up.
+const CLEANED: i64 = 64;
+
+/// The script that writes `writes`, and commits.
+pub(crate) fn commit(writes: Writes, view: &View, probe: bool) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new("");
+    clean(&mut sql, &writes);
+    let mut tools = Vec::new();
+    chunks(&mut sql, writes.runs, |sql, rows| {
+        sql.push(
+            "INSERT INTO runs (id, version, state, principal, tool, created_at, updated_at, finished, body) ",
+        );
+        sql.push_values(rows, |mut row, run| {
+            tools.extend(run.other_tools.into_iter().map(|tool| (tool, run.id.clone())));
+            row.push_bind(run.id).push_bind(run.version).push_bind(run.state).push_bind(run.principal);
+            row.push_bind(run.tool).push_bind(run.created_at).push_bind(run.updated_at);
+            row.push_bind(i64::from(run.finished)).push_bind(run.body);
+        });
+        sql.push(
+            " ON CONFLICT (id) DO UPDATE SET version = excluded.version, state = excluded.state, \
+             updated_at = excluded.updated_at, finished = excluded.finished, body = excluded.body; ",
+        );
+    });
+    chunks(&mut sql, tools, |sql, rows| {
+        sql.push("INSERT INTO run_tools (tool, run) ");
+        sql.push_values(rows, |mut row, (tool, run)| {
+            row.push_bind(tool).push_bind(run);
+        });
+        sql.push(" ON CONFLICT (tool, run) DO NOTHING; ");
+    });
+    chunks(&mut sql, writes.evidence, |sql, rows| {
+        sql.push("INSERT INTO evidence (seq, hash, body, kind, run, at) ");
+        sql.push_values(rows, |mut row, line| {
+            row.push_bind(line.record.seq as i64).push_bind(line.record.hash.to_string());
+            row.push_bind(line.record.body).push_bind(line.kind).push_bind(line.run).push_bind(line.at);
+        });
+        sql.push("; ");
+    });
+    chunks(&mut sql, writes.events, |sql, rows| {
+        sql.push("INSERT INTO events (run, at, kind, data) ");
+        sql.push_values(rows, |mut row, event| {
+            row.push_bind(event.run).push_bind(event.at).push_bind(event.kind).push_bind(event.data);
+        });
+        sql.push("; ");
+    });
+    let held =
+        writes.acquired.into_iter().filter_map(|target| view.locks.get(&target).map(|lock| (target, *lock)));
+    chunks(&mut sql, held.collect(), |sql, rows| {
+        sql.push("INSERT INTO locks (target, run, expires_at) ");
+        sql.push_values(rows, |mut row, (target, lock)| {
+            row.push_bind(target).push_bind(lock.run.to_string()).push_bind(lock.expires_at);
+        });
+        sql.push(
+            " ON CONFLICT (target) DO UPDATE SET run = excluded.run, expires_at = excluded.expires_at; ",
+        );
+    });
+    chunks(&mut sql, writes.keys, |sql, rows| {
+        sql.push("INSERT INTO idempotency (principal, key, request, run, expires_at) ");
+        sql.push_values(rows, |mut row, key| {
+            row.push_bind(key.principal).push_bind(key.key).push_bind(key.request.to_string());
+            row.push_bind(key.run.to_string()).push_bind(key.expires_at.as_microsecond());
+        });
+        sql.push(
+            " ON CONFLICT (principal, key) DO UPDATE SET request = excluded.request, run = excluded.run, \
+             expires_at = excluded.expires_at; ",
+        );
+    });
+    if probe {
+        sql.push("INSERT INTO probe (id, n) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET n = probe.n + 1; ");
+    }
+    sql.push("COMMIT");
+    sql
+}
+
+/// Drops the locks of runs that gave them back, and a bounded number of locks and keys that have expired:
+/// before the new ones are written, which it must not meet.
+fn clean(sql: &mut QueryBuilder<Sqlite>, writes: &Writes) {
+    for run in &writes.released {
+        sql.push("DELETE FROM locks WHERE run = ").push_bind(run.clone()).push("; ");
+    }
+    let Some(now) = writes.now else { return };
+    if !writes.acquired.is_empty() {
+        sql.push("DELETE FROM locks WHERE target IN (SELECT target FROM locks WHERE expires_at <= ");
+        sql.push_bind(now).push(" ORDER BY expires_at LIMIT ").push_bind(CLEANED).push("); ");
+    }
+    if !writes.keys.is_empty() {
+        sql.push("DELETE FROM idempotency WHERE (principal, key) IN ");
+        sql.push("(SELECT principal, key FROM idempotency WHERE expires_at <= ");
+        sql.push_bind(now).push(" ORDER BY expires_at LIMIT ").push_bind(CLEANED).push("); ");
+    }
+}
+
+/// Calls `push` with at most [`ROWS`] rows at a time, and never with none.
+fn chunks<T>(
+    sql: &mut QueryBuilder<Sqlite>,
+    rows: Vec<T>,
+    mut push: impl FnMut(&mut QueryBuilder<Sqlite>, Vec<T>),
+) {
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        push(sql, rows.by_ref().take(ROWS).collect());
+    }
+}

@@ -1,0 +1,227 @@
+//! [`SqliteStore`]: opening, closing, the port.
+
+use crate::change::Prepared;
+use crate::error::{closed, unavailable};
+use crate::read;
+use crate::writer::{Job, Writer, enqueue};
+use astradesk_core::canonical::Digest;
+use astradesk_core::evidence::{Head, Record};
+use astradesk_core::{Code, Error, Result, Run, RunId, Timestamp};
+use astradesk_runtime::port::{Change, CommitError, Committed, RunEvent, RunFilter, RunPage, Store};
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlitePool};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How large a store's parts are, and how long it waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The most changes in one transaction; at least 1.
+    pub group: usize,
+    /// The most changes that wait to be written; at least 1. One more is refused with `store.unavailable`.
+    pub queue: usize,
+    /// The most connections that read at the same time; at least 1. Each is opened when it is needed.
+    pub readers: u32,
+    /// How long to wait for another process that writes to the same file, and for a free connection.
+    pub busy_timeout: Duration,
+    /// Whether every commit is on disk when it returns (`synchronous=FULL`). Without it, a power cut may
+    /// take the last commits, though never the file's soundness: for tests and demonstrations.
+    pub durable: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { group: 256, queue: 4096, readers: 4, busy_timeout: Duration::from_secs(5), durable: true }
+    }
+}
+
+/// A [`Store`] in one SQLite file, in WAL mode.
+///
+/// Several of them, in this process or in others, may have the same file open.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    jobs: mpsc::Sender<Job>,
+    pub(crate) readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the store in the file `path`, and creates it if it is not there: the folder with mode 0700, the
+    /// file with mode 0600. Beside it stands `path` with `.lock` at its end, which orders those who open it.
+    ///
+    /// Fails with `store.unavailable` when the file cannot be opened or created, is no SQLite database, or
+    /// was made by a newer version.
+    pub async fn open(path: &Path, options: Options) -> Result<Self> {
+        let _lock = create(path, options.busy_timeout).await?;
+        let connect = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(if options.durable { SqliteSynchronous::Full } else { SqliteSynchronous::Normal })
+            .foreign_keys(true)
+            .busy_timeout(options.busy_timeout)
+            // 16 MiB: a checkpoint costs two fsyncs of its own, so it should be worth it.
+            .pragma("wal_autocheckpoint", "4000")
+            .pragma("journal_size_limit", "67108864")
+            .disable_statement_logging();
+        let failed = |error| at(path, unavailable("open the store", &error));
+        let pool = |connections| pool(connections, options.busy_timeout);
+        let writers = pool(1).connect_with(connect.clone()).await.map_err(failed)?;
+        migrate(&writers).await.map_err(|error| at(path, error))?;
+        let readers = pool(options.readers.max(1)).connect_lazy_with(connect.pragma("query_only", "ON"));
+        Ok(Self::start(writers, readers, false, &options))
+    }
+
+    /// A store that is gone when it is dropped, for tests: it reads and writes over one connection.
+    pub async fn in_memory() -> Result<Self> {
+        let options = Options::default();
+        let connect =
+            SqliteConnectOptions::new().in_memory(true).foreign_keys(true).disable_statement_logging();
+        let only = pool(1, options.busy_timeout).connect_with(connect).await;
+        let only = only.map_err(|error| unavailable("open a store in memory", &error))?;
+        migrate(&only).await?;
+        Ok(Self::start(only.clone(), only, true, &options))
+    }
+
+    fn start(writers: SqlitePool, readers: SqlitePool, shared: bool, options: &Options) -> Self {
+        let (sender, jobs) = mpsc::channel(options.queue.max(1));
+        tokio::spawn(Writer { pool: writers, shared, jobs, group: options.group.max(1) }.run());
+        Self { jobs: sender, readers }
+    }
+
+    /// Writes what is waiting, and closes the file. Every commit after this one is refused; closing twice is
+    /// closing once.
+    pub async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.jobs.send(Job::Close(reply)).await.is_ok() {
+            let _ = closed.await;
+        }
+        self.readers.close().await;
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
+        let change = Prepared::new(change).map_err(CommitError::Unavailable)?;
+        let (reply, verdict) = oneshot::channel();
+        enqueue(&self.jobs, Job::Commit(Box::new(change), reply)).map_err(CommitError::Unavailable)?;
+        verdict.await.unwrap_or_else(|_| Err(CommitError::Unavailable(closed())))
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<Run>> {
+        read::run(&self.readers, id).await
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<RunPage> {
+        read::runs(&self.readers, filter).await
+    }
+
+    async fn unfinished(&self, limit: u32) -> Result<Vec<Run>> {
+        read::unfinished(&self.readers, limit).await
+    }
+
+    async fn events(&self, run: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>> {
+        read::events(&self.readers, run, after, limit).await
+    }
+
+    async fn idempotency(
+        &self,
+        principal: &str,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<(RunId, Digest)>> {
+        read::idempotency(&self.readers, principal, key, now).await
+    }
+
+    async fn evidence(&self, after: u64, limit: u32) -> Result<Vec<Record>> {
+        read::evidence(&self.readers, after, limit).await
+    }
+
+    async fn head(&self) -> Result<Head> {
+        read::last(&self.readers).await
+    }
+
+    async fn ready(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        enqueue(&self.jobs, Job::Probe(reply))?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+/// A pool whose connections live until it is closed, and are not asked whether they still do: they are
+/// handles of this process, and no network can have dropped them.
+fn pool(connections: u32, wait: Duration) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(wait)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+async fn migrate(pool: &SqlitePool) -> Result<()> {
+    MIGRATIONS.run(pool).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::VersionMissing(version) => Error::new(
+            Code::StoreUnavailable,
+            format!("the store has migration {version}, which this version of astradesk does not know"),
+        )
+        .with_remedy("use the newer version that wrote it"),
+        sqlx::migrate::MigrateError::Execute(error)
+        | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => unavailable("prepare the store", &error),
+        _ => Error::new(
+            Code::StoreUnavailable,
+            "cannot prepare the store: its migrations are not those of astradesk",
+        ),
+    })
+}
+
+/// Creates the folder and the file, readable by this user alone, and gives the lock that orders those who
+/// open it: SQLite cannot wait for its turn to switch a file to WAL.
+///
+/// The database file is never opened here once it is there: closing it would drop the locks that another
+/// store of this process holds on it (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
+async fn create(path: &Path, wait: Duration) -> Result<File> {
+    let failed = |error: &io::Error| {
+        let text = format!("cannot open the store: {}", error.kind());
+        at(path, Error::new(Code::StoreUnavailable, text))
+    };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| failed(&error))?;
+    }
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    let lock = fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(PathBuf::from(lock))
+        .map_err(|error| failed(&error))?;
+    let deadline = tokio::time::Instant::now() + wait;
+    while let Err(error) = lock.try_lock() {
+        match error {
+            TryLockError::WouldBlock if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            TryLockError::WouldBlock => return Err(failed(&io::ErrorKind::TimedOut.into())),
+            TryLockError::Error(error) => return Err(failed(&error)),
+        }
+    }
+    match fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+        Ok(_) => Ok(lock),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(lock),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// The same error, with the file that it is about.
+fn at(path: &Path, mut error: Error) -> Error {
+    error.message = format!("`{}`: {}", path.display(), error.message);
+    error
+}

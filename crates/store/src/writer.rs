@@ -1,0 +1,278 @@
+//! The one task that writes: many callers' changes in one transaction.
+
+use crate::change::Prepared;
+use crate::error::{closed, unavailable, unreadable};
+use crate::read;
+use crate::script;
+use crate::view::{Key, Lock, View, Writes};
+use astradesk_core::canonical::Digest;
+use astradesk_core::evidence::Head;
+use astradesk_core::{Error, Result, RunId};
+use astradesk_runtime::port::{CommitError, Committed, LockChange};
+use sqlx::pool::PoolConnection;
+use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
+use tokio::sync::{mpsc, oneshot};
+
+/// Groups of more changes than this are rare, and each of another shape: their scripts are not kept prepared.
+const KEPT_PREPARED: usize = 32;
+
+/// Something for the writer to do.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Make a change durable.
+    Commit(Box<Prepared>, oneshot::Sender<Result<Committed, CommitError>>),
+    /// Find out whether the store can write.
+    Probe(oneshot::Sender<Result<()>>),
+    /// Finish what is waiting, then end.
+    Close(oneshot::Sender<()>),
+}
+
+/// The writer.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// Where connections come from: of one connection at most.
+    pub(crate) pool: SqlitePool,
+    /// Whether others use the pool too, so that the connection goes back after each group.
+    pub(crate) shared: bool,
+    /// What is to be done.
+    pub(crate) jobs: mpsc::Receiver<Job>,
+    /// The most changes of one group.
+    pub(crate) group: usize,
+}
+
+/// The jobs that are done in one transaction.
+#[derive(Debug, Default)]
+struct Batch {
+    changes: Vec<(Prepared, oneshot::Sender<Result<Committed, CommitError>>)>,
+    probes: Vec<oneshot::Sender<Result<()>>>,
+    closers: Vec<oneshot::Sender<()>>,
+}
+
+type Verdict = (oneshot::Sender<Result<Committed, CommitError>>, Result<Committed, CommitError>);
+
+impl Writer {
+    /// Writes until it is told to close, or nobody is left who could tell it anything.
+    pub(crate) async fn run(mut self) {
+        let mut held = None;
+        let mut closers = Vec::new();
+        while let Some(job) = self.jobs.recv().await {
+            let mut batch = Batch::default();
+            self.take(&mut batch, job);
+            self.drain(&mut batch);
+            closers.append(&mut batch.closers);
+            self.write(&mut held, batch).await;
+            if self.shared {
+                held = None;
+            }
+        }
+        drop(held);
+        self.pool.close().await;
+        for closer in closers {
+            let _ = closer.send(());
+        }
+    }
+
+    fn take(&mut self, batch: &mut Batch, job: Job) {
+        match job {
+            Job::Commit(change, reply) => batch.changes.push((*change, reply)),
+            Job::Probe(reply) => batch.probes.push(reply),
+            Job::Close(reply) => {
+                // What waits is still received, and nothing new.
+                self.jobs.close();
+                batch.closers.push(reply);
+            }
+        }
+    }
+
+    /// Takes what is waiting, up to a group.
+    fn drain(&mut self, batch: &mut Batch) {
+        while batch.changes.len() < self.group {
+            let Ok(job) = self.jobs.try_recv() else { return };
+            self.take(batch, job);
+        }
+    }
+
+    /// Writes a batch and answers everybody in it.
+    async fn write(&mut self, held: &mut Option<PoolConnection<Sqlite>>, mut batch: Batch) {
+        if batch.changes.is_empty() && batch.probes.is_empty() {
+            return;
+        }
+        match self.transaction(held, &mut batch).await {
+            Ok(verdicts) => {
+                // A caller that does not wait any more has nothing to be told.
+                for (reply, verdict) in verdicts {
+                    let _ = reply.send(verdict);
+                }
+                for probe in batch.probes {
+                    let _ = probe.send(Ok(()));
+                }
+            }
+            Err((error, verdicts)) => {
+                let refused = verdicts.into_iter().map(|(reply, _)| reply);
+                for reply in batch.changes.into_iter().map(|(_, reply)| reply).chain(refused) {
+                    let _ = reply.send(Err(CommitError::Unavailable(error.clone())));
+                }
+                for probe in batch.probes {
+                    let _ = probe.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// One transaction. When it fails, every change of the batch is still in the batch, or among the
+    /// verdicts that are void.
+    async fn transaction(
+        &mut self,
+        held: &mut Option<PoolConnection<Sqlite>>,
+        batch: &mut Batch,
+    ) -> Result<Vec<Verdict>, (Error, Vec<Verdict>)> {
+        let mut verdicts = Vec::with_capacity(batch.changes.len());
+        let connection = match held {
+            Some(connection) => connection,
+            None => match self.pool.acquire().await {
+                Ok(connection) => held.insert(connection),
+                Err(error) => return Err((unavailable("open the store for writing", &error), verdicts)),
+            },
+        };
+        match self.attempt(connection, batch, &mut verdicts).await {
+            Ok(()) => Ok(verdicts),
+            Err(error) => {
+                tracing::warn!(error = %error, changes = verdicts.len() + batch.changes.len(), "commit failed");
+                let rolled_back = sqlx::query("ROLLBACK").execute(&mut **connection).await;
+                // Some errors end the transaction by themselves, and then there is none to roll back. As the
+                // two cannot be told apart here, the connection goes, and with it whatever was open.
+                if rolled_back.is_err() && !self.shared {
+                    connection.close_on_drop();
+                    *held = None;
+                }
+                Err((error, verdicts))
+            }
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        connection: &mut PoolConnection<Sqlite>,
+        batch: &mut Batch,
+        verdicts: &mut Vec<Verdict>,
+    ) -> Result<()> {
+        let mut head = begin(connection).await?;
+        // More have come while the lock was waited for: they share this fsync.
+        self.drain(batch);
+        let mut view = view(connection, batch).await?;
+        let mut writes = Writes::default();
+        for (change, reply) in batch.changes.drain(..) {
+            let verdict = view.admit(change, &mut head, &mut writes);
+            verdicts.push((reply, verdict));
+        }
+        if writes.is_empty() && batch.probes.is_empty() {
+            let ended = sqlx::query("ROLLBACK").execute(&mut **connection).await;
+            return ended.map(|_| ()).map_err(|error| unavailable("read the store", &error));
+        }
+        let prepared = verdicts.len() <= KEPT_PREPARED;
+        let mut script = script::commit(writes, &view, !batch.probes.is_empty());
+        let done = script.build().persistent(prepared).execute(&mut **connection).await;
+        done.map(|_| ()).map_err(|error| unavailable("write to the store", &error))
+    }
+}
+
+/// Begins a transaction that may write, and reads the head of the chain in it.
+async fn begin(connection: &mut PoolConnection<Sqlite>) -> Result<Head> {
+    const BEGIN: &str = "BEGIN IMMEDIATE; SELECT seq, hash FROM evidence ORDER BY seq DESC LIMIT 1";
+    let rows = sqlx::query(BEGIN).fetch_all(&mut **connection).await;
+    let rows = rows.map_err(|error| unavailable("write to the store", &error))?;
+    rows.first().map_or(Ok(Head::EMPTY), read::head)
+}
+
+/// What the changes of the batch must be checked against: nothing is read that no change needs.
+async fn view(connection: &mut PoolConnection<Sqlite>, batch: &Batch) -> Result<View> {
+    let changes = || batch.changes.iter().map(|(change, _)| change);
+    let prepared = batch.changes.len() <= KEPT_PREPARED;
+    let mut view = View::default();
+
+    let ids: Vec<String> =
+        changes().filter_map(|change| change.run.as_ref()).map(|run| run.id.clone()).collect();
+    for ids in ids.chunks(500) {
+        let mut sql = among("SELECT id, version FROM runs WHERE id IN (", ids);
+        for row in fetch(connection, &mut sql, prepared).await? {
+            view.versions.insert(column(&row, 0)?, column(&row, 1)?);
+        }
+    }
+
+    let locks = changes().flat_map(|change| &change.locks);
+    let targets: Vec<String> = locks
+        .filter_map(|lock| match lock {
+            LockChange::Acquire { target, .. } => Some(target.to_string()),
+            LockChange::Release { .. } => None,
+        })
+        .collect();
+    for targets in targets.chunks(500) {
+        let mut sql = among("SELECT target, run, expires_at FROM locks WHERE target IN (", targets);
+        for row in fetch(connection, &mut sql, prepared).await? {
+            let lock = Lock { run: run_id(&row, 1)?, expires_at: column(&row, 2)? };
+            view.locks.insert(column(&row, 0)?, lock);
+        }
+    }
+
+    let keys: Vec<_> = changes().filter_map(|change| change.key.as_ref()).collect();
+    for keys in keys.chunks(500) {
+        let select = "SELECT principal, key, request, run, expires_at FROM idempotency WHERE (principal, key) IN (VALUES ";
+        let mut sql = QueryBuilder::new(select);
+        let mut list = sql.separated(", ");
+        for key in keys {
+            list.push("(").push_bind_unseparated(key.principal.clone());
+            list.push_unseparated(", ").push_bind_unseparated(key.key.clone()).push_unseparated(")");
+        }
+        sql.push(")");
+        for row in fetch(connection, &mut sql, prepared).await? {
+            let request = Digest::parse(&column::<String>(&row, 2)?);
+            let request = request.ok_or_else(|| unreadable("the digest of a request"))?;
+            let key = Key { run: run_id(&row, 3)?, request, expires_at: column(&row, 4)? };
+            view.keys.insert((column(&row, 0)?, column(&row, 1)?), key);
+        }
+    }
+    Ok(view)
+}
+
+/// `select` with the values, and the parenthesis closed.
+fn among(select: &str, values: &[String]) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new(select);
+    let mut list = sql.separated(", ");
+    for value in values {
+        list.push_bind(value.clone());
+    }
+    sql.push(")");
+    sql
+}
+
+async fn fetch(
+    connection: &mut PoolConnection<Sqlite>,
+    sql: &mut QueryBuilder<Sqlite>,
+    prepared: bool,
+) -> Result<Vec<sqlx::sqlite::SqliteRow>> {
+    let rows = sql.build().persistent(prepared).fetch_all(&mut **connection).await;
+    rows.map_err(|error| unavailable("read the store", &error))
+}
+
+fn column<'r, T>(row: &'r sqlx::sqlite::SqliteRow, index: usize) -> Result<T>
+where
+    T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>,
+{
+    row.try_get(index).map_err(|error| unavailable("read the store", &error))
+}
+
+fn run_id(row: &sqlx::sqlite::SqliteRow, index: usize) -> Result<RunId> {
+    RunId::parse(&column::<String>(row, index)?).ok_or_else(|| unreadable("the id of a run"))
+}
+
+/// Hands `job` to the writer, unless too many wait already.
+pub(crate) fn enqueue(jobs: &mpsc::Sender<Job>, job: Job) -> Result<()> {
+    jobs.try_send(job).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => Error::new(
+            astradesk_core::Code::StoreUnavailable,
+            format!("{} changes are waiting to be written already, which is the limit", jobs.max_capacity()),
+        )
+        .with_remedy("repeat the request a little later"),
+        mpsc::error::TrySendError::Closed(_) => closed(),
+    })
+}

@@ -1,0 +1,137 @@
+//! Runs, changes and locks for the tests.
+
+use astradesk_core::canonical::Digest;
+use astradesk_core::evidence::{Draft, Head, Kind};
+use astradesk_core::run::{State, Step, StepState};
+use astradesk_core::{
+    Call, Effect, Error, FrozenCall, Plan, Principal, RoleName, Run, RunId, Source, Target,
+};
+use astradesk_core::{Code, Timestamp, ToolName};
+use astradesk_runtime::port::{Change, EventDraft, IdempotencyKey, LockChange, Store};
+use astradesk_store::SqliteStore;
+use serde_json::json;
+use std::time::Duration;
+
+/// A fresh id, later than those before it.
+pub(crate) fn id() -> RunId {
+    RunId::from_uuid(uuid::Uuid::now_v7())
+}
+
+/// The time `seconds` after the epoch.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs())
+}
+
+/// The deployment of this name.
+pub(crate) fn target(name: &str) -> Target {
+    format!("kubernetes/prod/default/deployment/{name}").parse().unwrap()
+}
+
+/// Somebody of this name.
+pub(crate) fn principal(subject: &str) -> Principal {
+    Principal {
+        subject: subject.to_owned(),
+        issuer: "test".to_owned(),
+        roles: [RoleName::parse("sre").unwrap()].into(),
+        actor: None,
+    }
+}
+
+/// A run of `tools` for `subject`, in its first version.
+pub(crate) fn run_of(subject: &str, tools: &[&str]) -> Run {
+    let call = |tool: &&str| {
+        Plan::direct(Call { tool: ToolName::parse(*tool).unwrap(), arguments: serde_json::Map::new() })
+    };
+    let steps = tools.iter().flat_map(|tool| call(tool).calls).map(|call| Step {
+        call: FrozenCall::new(call, "1".to_owned(), Effect::Write, vec![target("webapp")]),
+        state: StepState::Pending,
+    });
+    Run {
+        id: id(),
+        version: 1,
+        principal: principal(subject),
+        source: Source::Http,
+        agent: None,
+        input: None,
+        planner: "direct".to_owned(),
+        created_at: at(1),
+        updated_at: at(1),
+        state: State::Queued,
+        steps: steps.collect(),
+        cancel_requested: false,
+    }
+}
+
+/// A run of `restart_service`.
+pub(crate) fn run() -> Run {
+    run_of("ada", &["restart_service"])
+}
+
+/// The same run, `by` versions later, in `state`.
+pub(crate) fn later(run: &Run, by: u64, state: State) -> Run {
+    Run { version: run.version + by, state, ..run.clone() }
+}
+
+/// A state with an error in it.
+pub(crate) fn failed() -> State {
+    State::Failed { error: Error::new(Code::RolloutNotReady, "`web'app` \"is\" not ready") }
+}
+
+/// A record for the chain.
+pub(crate) fn draft(run: Option<RunId>) -> Draft {
+    Draft {
+        at: at(2),
+        kind: Kind::Admitted,
+        run,
+        principal: Some(principal("ada")),
+        data: json!({"a": "ż'\""}),
+    }
+}
+
+/// A change with a run and one record.
+pub(crate) fn change(run: &Run) -> Change {
+    Change { run: Some(run.clone()), evidence: vec![draft(Some(run.id))], ..Change::default() }
+}
+
+/// An event of a run.
+pub(crate) fn event(run: RunId, n: u64) -> EventDraft {
+    EventDraft { run, at: at(3), kind: "state".to_owned(), data: json!({"n": n}) }
+}
+
+/// Takes the lock of `name` at second `now`, for 60 seconds.
+pub(crate) fn acquire(name: &str, run: RunId, now: i64) -> LockChange {
+    LockChange::Acquire { target: target(name), run, now: at(now), expires_at: at(now + 60) }
+}
+
+/// A change that takes a lock and does nothing else.
+pub(crate) fn locking(name: &str, run: RunId, now: i64) -> Change {
+    Change { locks: vec![acquire(name, run, now)], ..Change::default() }
+}
+
+/// A key of `ada`, made at second `now`, for 60 seconds.
+pub(crate) fn key(name: &str, request: &str, run: RunId, now: i64) -> IdempotencyKey {
+    IdempotencyKey {
+        principal: principal("ada").id(),
+        key: name.to_owned(),
+        request: Digest::of(request),
+        run,
+        now: at(now),
+        expires_at: at(now + 60),
+    }
+}
+
+/// Checks the whole chain, and gives its end.
+pub(crate) async fn verify(store: &SqliteStore) -> Head {
+    let mut head = Head::EMPTY;
+    loop {
+        let records = store.evidence(head.seq, 100).await.unwrap();
+        if records.is_empty() {
+            break;
+        }
+        for record in records {
+            head = head.verify(&record.body, record.hash).unwrap();
+        }
+    }
+    assert_eq!(store.head().await.unwrap(), head);
+    head
+}
