@@ -1,4 +1,4 @@
-//! An embedded cluster that speaks the Kubernetes API over HTTP on loopback, with its state in memory: for the
+//! An embedded cluster that speaks the Kubernetes API over HTTP (and TLS) on loopback, with its state in memory: for the
 //! demo, for tests and for drills.
 //!
 //! ```no_run
@@ -18,7 +18,7 @@
 //!   paging keep a version as their cursor, and one counter of versions orders all that happens.
 //! - `server` is the API. One path serves every kind of the table in `resource`; `rules` are its defaults and
 //!   checks, `deletion` is how things go.
-//! - `controllers` is one task: Deployments, ReplicaSets, StatefulSets, DaemonSets, the garbage collector, the
+//! - `controllers` is one task: what manages workloads, the garbage collector, the
 //!   scheduler and the kubelet, driven by changes and by one heap of timers.
 //! - `behaviour` reads from a pod's annotations what becomes of it:
 //!   `sandbox.astradesk.dev/behaviour` is `ready`, `slow:SECONDS`, `crash:EXIT_CODE`, `image-pull` or
@@ -39,12 +39,16 @@ mod rules;
 pub mod scenario;
 mod server;
 mod storage;
+mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use axum::serve::ListenerExt;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -92,6 +96,9 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The certificate for TLS could not be made.
+    #[error("cannot make a certificate for the sandbox: {0}")]
+    Certificate(std::io::Error),
     /// A number of the configuration is out of its range.
     #[error("`{name}` is out of range: {expected}")]
     OutOfRange {
@@ -116,6 +123,9 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Sandbox {
     url: String,
+    secure_url: String,
+    /// The certificate of `secure_url`, as PEM.
+    certificate: String,
     token: String,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -131,6 +141,9 @@ impl Sandbox {
         let cannot_listen = |source| Error::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(cannot_listen)?;
         let url = format!("http://{}", listener.local_addr().map_err(cannot_listen)?);
+        let secure = TcpListener::bind((config.listen.ip(), 0)).await.map_err(cannot_listen)?;
+        let secure_url = format!("https://{}", secure.local_addr().map_err(cannot_listen)?);
+        let (acceptor, certificate) = tls::certify(config.listen.ip()).map_err(Error::Certificate)?;
         let storage = Arc::new(storage::Storage::new());
         for object in first_objects(config.nodes).into_iter().chain(config.objects) {
             let (kind, name) = (object::text(&object, "/kind").to_owned(), object::name(&object).to_owned());
@@ -142,18 +155,13 @@ impl Sandbox {
         let shared = server::Shared { storage: storage.clone(), token: token.clone(), stop: stop.clone() };
         let controllers = controllers::Controllers::new(storage, config.seed, config.pace);
         let router = server::router(Arc::new(shared));
-        let (serving, working) = (stop.clone(), stop.clone());
         let tasks = vec![
-            tokio::spawn(controllers.run(working)),
-            tokio::spawn(async move {
-                let served = axum::serve(listener, router).with_graceful_shutdown(serving.cancelled_owned());
-                if let Err(error) = served.await {
-                    tracing::error!(%error, "the sandbox's server ended");
-                }
-            }),
+            tokio::spawn(controllers.run(stop.clone())),
+            serve(listener.tap_io(send_at_once), router.clone(), stop.clone()),
+            serve(tls::TlsListener::new(secure, acceptor), router, stop.clone()),
         ];
         tracing::debug!(url, "the sandbox listens");
-        Ok(Sandbox { url, token, stop, tasks })
+        Ok(Sandbox { url, secure_url, certificate, token, stop, tasks })
     }
 
     /// Where the API is: `http://127.0.0.1:PORT`.
@@ -166,12 +174,14 @@ impl Sandbox {
         &self.token
     }
 
-    /// A kubeconfig (YAML) for this cluster; its only context is `sandbox`.
+    /// A kubeconfig (YAML) for this cluster; its only context is `sandbox`. It leads to the same API over TLS on a
+    /// port of its own, because kubectl sends no token in the clear.
     pub fn kubeconfig(&self) -> String {
-        let (url, token) = (&self.url, &self.token);
+        let (url, token) = (&self.secure_url, &self.token);
+        let authority = STANDARD.encode(&self.certificate);
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: sandbox\nclusters:\n- name: sandbox\n  cluster:\n    \
-             server: {url}\ncontexts:\n- name: sandbox\n  context:\n    cluster: sandbox\n    namespace: default\n    \
+             server: {url}\n    certificate-authority-data: {authority}\ncontexts:\n- name: sandbox\n  context:\n    cluster: sandbox\n    namespace: default\n    \
              user: sandbox\nusers:\n- name: sandbox\n  user:\n    token: {token}\n"
         )
     }
@@ -190,6 +200,25 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+fn serve<L>(listener: L, router: axum::Router, stop: CancellationToken) -> JoinHandle<()>
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
+    tokio::spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the sandbox's server ended");
+        }
+    })
+}
+
+fn send_at_once(stream: &mut TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot send small packets at once");
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 /// A kind, and how it is addressed.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "a row of a table: each is a property of its own")]
 pub(crate) struct Resource {
     pub(crate) group: &'static str,
     pub(crate) version: &'static str,

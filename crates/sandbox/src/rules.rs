@@ -146,11 +146,8 @@ fn workload(before: Option<&Value>, object: &Value, causes: &mut Causes) {
     }
     let selector = strings(object, "/spec/selector/matchLabels");
     let labels = strings(object, "/spec/template/metadata/labels");
-    if object.pointer("/spec/selector").is_none() {
+    if selector.is_empty() && list(object, "/spec/selector/matchExpressions").is_empty() {
         causes.push(("spec.selector".into(), "Required value".into()));
-    } else if selector.is_empty() && list(object, "/spec/selector/matchExpressions").is_empty() {
-        let why = "Invalid value: {}: empty selector is invalid for this kind";
-        causes.push(("spec.selector".into(), why.into()));
     }
     if selector.iter().any(|(key, value)| labels.get(key) != Some(value)) {
         let shown = serde_json::to_string(&labels).unwrap_or_default();

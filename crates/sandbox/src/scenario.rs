@@ -9,37 +9,41 @@ use serde_json::{Value, json};
 /// not to be had. `reports` has a single replica. `ledger` is a StatefulSet (3), `node-agent` a DaemonSet.
 pub fn demo() -> Vec<Value> {
     vec![
-        deployment("webapp", 3, "registry.example.com/shop/webapp:2.4.1", json!({})),
+        deployment("webapp", 3, "registry.example.com/shop/webapp:2.4.1", &json!({})),
         deployment(
             "payments-api",
             3,
             "registry.example.com/shop/payments-api:1.9.0",
-            json!({ "sandbox.astradesk.dev/behaviour-once-restarted": "crash:1" }),
+            &json!({ "sandbox.astradesk.dev/behaviour-once-restarted": "crash:1" }),
         ),
         deployment(
             "search",
             2,
             "registry.example.com/shop/search:0.7.3",
-            json!({ "sandbox.astradesk.dev/behaviour-once-restarted": "image-pull" }),
+            &json!({ "sandbox.astradesk.dev/behaviour-once-restarted": "image-pull" }),
         ),
-        deployment("reports", 1, "registry.example.com/shop/reports:1.0.2", json!({})),
+        deployment("reports", 1, "registry.example.com/shop/reports:1.0.2", &json!({})),
         workload(
             "StatefulSet",
             "ledger",
             "registry.example.com/shop/ledger:16.4",
-            json!({ "replicas": 3, "serviceName": "ledger" }),
+            &json!({ "replicas": 3, "serviceName": "ledger" }),
         ),
-        workload("DaemonSet", "node-agent", "registry.example.com/infra/node-agent:3.1.0", json!({})),
+        workload("DaemonSet", "node-agent", "registry.example.com/infra/node-agent:3.1.0", &json!({})),
     ]
 }
 
-fn deployment(name: &str, replicas: u32, image: &str, annotations: Value) -> Value {
-    let mut deployment = workload("Deployment", name, image, json!({ "replicas": replicas }));
-    crate::object::set(&mut deployment, &["spec", "template", "metadata", "annotations"], annotations);
+fn deployment(name: &str, replicas: u32, image: &str, annotations: &Value) -> Value {
+    let mut deployment = workload("Deployment", name, image, &json!({ "replicas": replicas }));
+    crate::object::set(
+        &mut deployment,
+        &["spec", "template", "metadata", "annotations"],
+        annotations.clone(),
+    );
     deployment
 }
 
-fn workload(kind: &str, name: &str, image: &str, spec: Value) -> Value {
+fn workload(kind: &str, name: &str, image: &str, spec: &Value) -> Value {
     let labels = json!({ "app": name });
     let container = json!({
         "name": name, "image": image, "ports": [{ "containerPort": 8080 }],

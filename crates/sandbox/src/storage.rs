@@ -281,3 +281,55 @@ fn keep_identity(resource: &Resource, before: &Value, value: &mut Value) {
         tracing::warn!("an object without a name was stored");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::resource::EVENTS;
+
+    #[test]
+    fn the_history_is_bounded_and_says_so() {
+        let storage = Storage::new();
+        let start = storage.version();
+        let object = json!({ "metadata": { "name": "a", "namespace": "default" }, "count": 0 });
+        let key = Key::of(&EVENTS, &object);
+        storage.create(&EVENTS, object).unwrap();
+        for count in 1..HISTORY {
+            storage.update(&key, |object| set(object, &["count"], count));
+        }
+        assert_eq!(storage.changes_since(start).unwrap().len(), HISTORY);
+        storage.update(&key, |object| set(object, &["count"], 0));
+        assert_eq!(storage.changes_since(start).unwrap_err().oldest, start + 2);
+        assert_eq!(storage.changes_since(start + 1).unwrap().len(), HISTORY);
+        assert!(storage.changes_since(storage.version()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_past_can_be_read() {
+        let storage = Storage::new();
+        let object = |name: &str| json!({ "metadata": { "name": name, "namespace": "default" } });
+        storage.create(&EVENTS, object("a")).unwrap();
+        storage.create(&EVENTS, object("b")).unwrap();
+        let then = storage.version();
+        storage.remove(&Key::new(&EVENTS, "default", "a"));
+        storage.create(&EVENTS, object("c")).unwrap();
+        storage.update(&Key::new(&EVENTS, "default", "b"), |b| set(b, &["count"], 1));
+        let names = |snapshot: &Snapshot| -> Vec<String> {
+            snapshot.items.iter().map(|item| object::name(item).to_owned()).collect()
+        };
+        let past = storage.snapshot_at(&EVENTS, "", then).unwrap();
+        assert_eq!(names(&past), ["a", "b"]);
+        assert!(past.items.iter().all(|item| item.get("count").is_none()));
+        assert_eq!(names(&storage.snapshot(&EVENTS, "default")), ["b", "c"]);
+    }
+
+    #[test]
+    fn an_unchanged_object_keeps_its_version() {
+        let storage = Storage::new();
+        let made = storage.create(&EVENTS, json!({ "metadata": { "name": "a" } })).unwrap();
+        let same = storage.update(&Key::of(&EVENTS, &made), |_| {}).unwrap();
+        assert_eq!(made, same);
+    }
+}

@@ -13,8 +13,8 @@ pub(super) fn collect_dependents(storage: &Storage, owner: &str) {
     for (key, object) in &all {
         let owners = list(object, "/metadata/ownerReferences");
         let lives = |uid: &str| uid != owner && all.iter().any(|(_, o)| text(o, "/metadata/uid") == uid);
-        let owned = owners.iter().any(|o| text(o, "/uid") == owner);
-        if owned && !owners.iter().any(|o| lives(text(o, "/uid"))) && !is_deleting(object) {
+        let concerned = owners.iter().any(|o| text(o, "/uid") == owner);
+        if concerned && !owners.iter().any(|o| lives(text(o, "/uid"))) && !is_deleting(object) {
             deletion::delete(storage, key, None, Propagation::Background);
         }
     }

@@ -1,4 +1,4 @@
-//! DaemonSets: one pod on every fitting node, replaced a few at a time. `maxSurge` is not honoured: the old
+//! `DaemonSet`s: one pod on every fitting node, replaced a few at a time. `maxSurge` is not honoured: the old
 //! pod goes first.
 
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ impl Controllers {
         let pods = self.owned(&PODS, daemon_set);
         for pod in &pods {
             let placed = nodes.iter().any(|node| name(node) == node_of(pod));
-            if !is_deleting(pod) && !(placed && pod_active(pod)) {
+            if !(is_deleting(pod) || (placed && pod_active(pod))) {
                 self.delete_pod(daemon_set, pod, COMPONENT);
             }
         }

@@ -132,7 +132,7 @@ impl Controllers {
         }
         if *resource == NODES || (*resource == PODS && change.after.is_none()) {
             for key in std::mem::take(&mut self.unscheduled) {
-                self.retry_scheduling(key);
+                self.retry_scheduling(&key);
             }
         }
         if *resource == NODES {
@@ -196,9 +196,9 @@ impl Controllers {
 
     /// What an object manages, of one kind, by name.
     fn owned(&self, resource: &'static Resource, owner: &Value) -> Vec<Object> {
-        let mut owned = self.storage.list(resource, namespace(owner));
-        owned.retain(|object| controller(object).is_some_and(|c| text(c, "/uid") == uid(owner)));
-        owned
+        let mut objects = self.storage.list(resource, namespace(owner));
+        objects.retain(|object| controller(object).is_some_and(|c| text(c, "/uid") == uid(owner)));
+        objects
     }
 
     fn event(&mut self, regarding: &Value, kind: &str, reason: &str, message: &str, component: &str) {
@@ -211,7 +211,7 @@ impl Controllers {
     }
 }
 
-/// Numbers that look random and are the same for the same seed (SplitMix64).
+/// Numbers that look random and are the same for the same seed (`SplitMix64`).
 #[derive(Debug)]
 struct Random(u64);
 

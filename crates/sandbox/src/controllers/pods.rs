@@ -67,9 +67,9 @@ impl Controllers {
     }
 
     /// Room may have been made: a pod that did not fit is tried again.
-    pub(super) fn retry_scheduling(&mut self, key: Key) {
-        if let Some(pod) = self.storage.get(&key) {
-            self.next_step(&key, &pod, 0.01, 0.03, Step::Schedule);
+    pub(super) fn retry_scheduling(&mut self, key: &Key) {
+        if let Some(pod) = self.storage.get(key) {
+            self.next_step(key, &pod, 0.01, 0.03, Step::Schedule);
         }
     }
 

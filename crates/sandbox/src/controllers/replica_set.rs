@@ -1,4 +1,4 @@
-//! ReplicaSets: as many pods as wanted, the least useful going first.
+//! `ReplicaSet`s: as many pods as wanted, the least useful going first.
 
 use serde_json::{Value, json};
 

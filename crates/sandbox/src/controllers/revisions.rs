@@ -1,4 +1,4 @@
-//! ControllerRevisions: the templates that a StatefulSet or DaemonSet had, so that its pods can be told apart.
+//! `ControllerRevision`s: the templates that a StatefulSet or DaemonSet had, so that its pods can be told apart.
 
 use serde_json::{Value, json};
 

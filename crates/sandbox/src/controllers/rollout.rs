@@ -7,7 +7,7 @@ use super::deployment::{Bounds, REVISION};
 use crate::object::{self, condition, int, list, name, seconds_since, set, text};
 use crate::storage::{Key, Object, Storage};
 
-/// The state of a rollout, summed over its ReplicaSets.
+/// The state of a rollout, summed over its `ReplicaSet`s.
 pub(super) struct Rollout {
     newest: Option<String>,
     replicas: i64,

@@ -108,7 +108,7 @@ mod tests {
         }))
     }
 
-    fn pod(spec: Value) -> Value {
+    fn pod(spec: &Value) -> Value {
         json!({ "spec": spec })
     }
 
@@ -116,7 +116,7 @@ mod tests {
     fn the_emptiest_fitting_node() {
         let nodes = [node("a", "4", "hdd"), node("b", "4", "ssd"), node("c", "4", "ssd")];
         let other = Arc::new(json!({ "spec": { "nodeName": "b" } }));
-        let chosen = choose(&pod(json!({ "nodeSelector": { "disk": "ssd" } })), &nodes, &[other]);
+        let chosen = choose(&pod(&json!({ "nodeSelector": { "disk": "ssd" } })), &nodes, &[other]);
         assert_eq!(chosen, Ok("c".to_owned()));
     }
 
@@ -143,8 +143,8 @@ mod tests {
             ),
         ];
         for (spec, expected) in table {
-            assert_eq!(choose(&pod(spec), &nodes, &[]), Err(expected.to_owned()));
+            assert_eq!(choose(&pod(&spec), &nodes, &[]), Err(expected.to_owned()));
         }
-        assert!(choose(&pod(json!({})), &[], &[]).is_err());
+        assert!(choose(&pod(&json!({})), &[], &[]).is_err());
     }
 }

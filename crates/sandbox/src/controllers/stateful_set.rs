@@ -1,4 +1,4 @@
-//! StatefulSets: pods with a number, made upwards and replaced downwards, one at a time.
+//! `StatefulSet`s: pods with a number, made upwards and replaced downwards, one at a time.
 
 use serde_json::{Value, json};
 

@@ -59,6 +59,9 @@ impl Call {
         if self.body.is_empty() {
             return Ok(Value::Null);
         }
+        if self.header(header::CONTENT_TYPE).contains("protobuf") {
+            return Err(Status::unsupported_media_type("application/json"));
+        }
         serde_json::from_slice(&self.body).map_err(|error| {
             Status::bad_request(format!(
                 "the object provided is unrecognized (must be of type JSON): {error}"
