@@ -1,5 +1,7 @@
 //! The Store port as SQLite keeps it: what is refused, what is kept, and that it is one or the other.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests: a failed unwrap is a failed test")]
+
 mod common;
 
 use astradesk_core::canonical::Digest;

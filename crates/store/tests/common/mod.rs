@@ -1,5 +1,7 @@
 //! Runs, changes and locks for the tests.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests: a failed unwrap is a failed test")]
+
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Draft, Head, Kind};
 use astradesk_core::run::{State, Step, StepState};
