@@ -27,6 +27,9 @@ use crate::ui;
 /// Beside it lies `kubeconfig-astradesk`, of a user without any right.
 pub(crate) const TEST_CLUSTER: &str = "ASTRADESK_TEST_CLUSTER";
 
+/// How the folder of a temporary control plane begins; its process's id follows.
+const TEMPORARY: &str = "astradesk-cluster-";
+
 /// What to do with the control plane.
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -99,12 +102,25 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
 
 /// Starts a control plane in a temporary folder, hands its kubeconfig to `work`, and stops it whatever happens.
 pub(crate) fn with<T>(ready: &Ready, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
-    let dir = std::env::temp_dir().join(format!("astradesk-cluster-{}", std::process::id()));
+    remove_leftovers();
+    let dir = std::env::temp_dir().join(format!("{TEMPORARY}{}", std::process::id()));
     proc::remove_at_end(&dir);
     let result =
         control_plane::start(ready, &dir, None, Life::Bound).and_then(|kubeconfig| work(&kubeconfig));
     pids::end(&dir);
     result
+}
+
+/// Removes the folders of runs that were killed: their process is gone.
+fn remove_leftovers() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner =
+            name.to_str().and_then(|name| name.strip_prefix(TEMPORARY)).and_then(|pid| pid.parse().ok());
+        if owner.is_some_and(|pid| !proc::is_alive(pid)) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Runs a command that finds the control plane, to its end, on this terminal.

@@ -30,9 +30,14 @@ struct Registry {
     children: BTreeMap<i32, bool>,
     /// Folders that are removed at the end.
     folders: Vec<PathBuf>,
+    /// The end has begun: nothing may be started any more.
+    closed: bool,
 }
 
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry { children: BTreeMap::new(), folders: Vec::new() });
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { children: BTreeMap::new(), folders: Vec::new(), closed: false });
+/// Held by whoever ends everything, so that the main thread does not exit in the middle of a signal's work.
+static ENDING: Mutex<()> = Mutex::new(());
 
 fn registry() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
@@ -45,17 +50,24 @@ pub(crate) fn handle_signals() -> Result<()> {
         .context("cannot listen for signals")?;
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            end_everything();
+            let _ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+            end_recorded();
             std::process::exit(128 + signal);
         }
     });
     Ok(())
 }
 
-/// Ends every recorded child and removes every recorded folder.
+/// Ends every recorded child and removes every recorded folder. After a signal it does not return.
 pub(crate) fn end_everything() {
+    let _ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    end_recorded();
+}
+
+fn end_recorded() {
     let (children, folders) = {
         let mut registry = registry();
+        registry.closed = true;
         (std::mem::take(&mut registry.children), std::mem::take(&mut registry.folders))
     };
     end_all(&children.into_iter().collect::<Vec<_>>());
@@ -67,6 +79,16 @@ pub(crate) fn end_everything() {
 /// Records a folder that is removed at the end, also after a signal.
 pub(crate) fn remove_at_end(folder: &Path) {
     registry().folders.push(folder.to_owned());
+}
+
+/// Records a child; one that was started while the end had begun is killed.
+fn record(child: &Child, group: bool) {
+    let pid = child.id() as i32;
+    let mut registry = registry();
+    if registry.closed {
+        signal(pid, group, Signal::KILL);
+    }
+    registry.children.insert(pid, group);
 }
 
 /// Sends SIGTERM to all, waits, and kills those that are still there after the grace.
@@ -148,7 +170,7 @@ pub(crate) fn background(command: &Command, log: &Path, life: Life) -> Result<Ch
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start `{name}`"))?;
-    registry().children.insert(child.id() as i32, true);
+    record(&child, true);
     Ok(child)
 }
 
@@ -179,8 +201,9 @@ pub(crate) fn logged(command: &Command, log: &Path) -> Result<()> {
 }
 
 /// Runs a command to its end on this terminal.
-pub(crate) fn foreground(command: &mut Command) -> Result<ExitStatus> {
+pub(crate) fn foreground(command: &Command) -> Result<ExitStatus> {
     let name = name_of(command);
+    let mut command = with_death_signal(command);
     // On a terminal the child must stay in the foreground group, or it could not read from it.
     let group = !std::io::stdin().is_terminal();
     if group {
@@ -190,10 +213,9 @@ pub(crate) fn foreground(command: &mut Command) -> Result<ExitStatus> {
 }
 
 fn wait(mut child: Child, group: bool) -> Result<ExitStatus> {
-    let pid = child.id() as i32;
-    registry().children.insert(pid, group);
+    record(&child, group);
     let status = child.wait().context("cannot wait for a process");
-    registry().children.remove(&pid);
+    registry().children.remove(&(child.id() as i32));
     status
 }
 
@@ -216,7 +238,7 @@ pub(crate) fn quiet(command: &mut Command) -> Result<()> {
     // The command holds the pipe's writing ends: the end of the output is not seen before they are closed.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut said = Vec::new();
-    registry().children.insert(child.id() as i32, true);
+    record(&child, true);
     reader.read_to_end(&mut said).context("cannot read a command's output")?;
     let status = wait(child, true)?;
     if !status.success() {

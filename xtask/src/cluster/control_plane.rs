@@ -39,7 +39,7 @@ pub(crate) fn prepare() -> Result<Ready> {
     let programs = build::ensure()?;
     packages::ensure(packages::START, &build::cache()?.join("apt.log"))?;
     let kubelet =
-        ui::stage("build the stand-in kubelet", Pace::Quick, || cargo::binary("astradesk-test-kubelet"))?;
+        ui::stage("build the stand-in kubelet", Pace::Slow, || cargo::binary("astradesk-test-kubelet"))?;
     Ok(Ready { programs, kubelet })
 }
 
