@@ -1,0 +1,47 @@
+//! The built-in policies, as Cedar text made from the settings.
+
+use crate::settings::Settings;
+use astradesk_core::RoleName;
+use cedar_policy::{EntityId, EntityTypeName, EntityUid, Expression};
+use std::fmt::Write as _;
+
+/// The schema of every request and policy.
+pub(crate) const SCHEMA: &str = include_str!("schema.cedarschema");
+
+/// The policy that permits reads.
+pub(crate) const READ: &str = "builtin.read";
+
+/// The policy that permits writes.
+pub(crate) const WRITE: &str = "builtin.write";
+
+/// The policies of `settings`. When nothing is allowed there is no policy for writes at all: a set without
+/// elements has no type in Cedar, and no policy is the plainest denial.
+///
+/// Every value in the text is written by Cedar itself, with its own escapes.
+pub(crate) fn policies(settings: &Settings, role: &EntityTypeName) -> String {
+    let role = |name: &RoleName| EntityUid::from_type_name_and_id(role.clone(), EntityId::new(name.as_str()));
+    let roles: Vec<String> = settings.reading_roles().map(|name| role(name).to_string()).collect();
+    let roles = roles.join(", ");
+    let namespace = string(settings.namespace.as_str());
+    let mut text = format!(
+        "@id(\"{READ}\")\n\
+         permit (principal, action == Action::\"read\", resource)\n\
+         when {{ principal in [{roles}] && resource.namespace == {namespace} }};\n"
+    );
+    if !settings.allowed_services.is_empty() {
+        let required = role(&settings.required_role_restart);
+        let allowed = Expression::new_set(settings.allowed_services.iter().map(|name| string(name.as_str())));
+        // Writing to a `String` cannot fail.
+        let _ = write!(
+            text,
+            "\n@id(\"{WRITE}\")\n\
+             permit (principal in {required}, action == Action::\"write\", resource)\n\
+             when {{ resource.namespace == {namespace} && {allowed}.contains(resource.name) }};\n"
+        );
+    }
+    text
+}
+
+fn string(value: &str) -> Expression {
+    Expression::new_string(value.to_owned())
+}

@@ -1,0 +1,75 @@
+//! The words of a denial. Cedar has decided when they are looked for; they only say, as far as the
+//! built-in policies tell, what was missing.
+
+use crate::settings::Settings;
+use astradesk_core::{Code, Effect, Error, Target};
+use astradesk_runtime::port::PolicyRequest;
+
+/// The most allowed services that a denial lists.
+const LISTED: usize = 50;
+
+/// Why no policy permits the call on `target`.
+pub(crate) fn not_permitted(settings: &Settings, request: &PolicyRequest<'_>, target: &Target) -> Error {
+    let tool = &request.call.tool;
+    match request.call.effect {
+        Effect::Write if !settings.may_write(request.principal) => role_required(settings, request),
+        Effect::Read if !settings.may_read(request.principal) => role_required(settings, request),
+        Effect::Write | Effect::Read => {
+            let Target::Kubernetes { namespace, name, .. } = target;
+            if *namespace != settings.namespace {
+                let managed = &settings.namespace;
+                let text =
+                    format!("`{tool}` may act in the namespace `{managed}` only, and not in `{namespace}`");
+                return Error::new(Code::PolicyNamespaceNotAllowed, text);
+            }
+            if request.call.effect == Effect::Write && !settings.allowed_services.contains(name) {
+                return target_not_allowed(settings, name.as_str());
+            }
+            Error::new(Code::PolicyDenied, format!("no policy permits `{tool}` on `{target}`"))
+        }
+        Effect::Execute => {
+            let text = format!("no policy permits `{tool}`, whose effect is `execute`");
+            Error::new(Code::PolicyDenied, text)
+        }
+    }
+}
+
+/// Why a call that names no target is denied.
+pub(crate) fn no_target(request: &PolicyRequest<'_>) -> Error {
+    let text = format!("`{}` names nothing that it acts on, so no policy can permit it", request.call.tool);
+    Error::new(Code::PolicyDenied, text)
+}
+
+/// Why a call that a policy forbids is denied.
+pub(crate) fn forbidden(request: &PolicyRequest<'_>, target: &Target, policy: &str) -> Error {
+    let text = format!("the policy `{policy}` forbids `{}` on `{target}`", request.call.tool);
+    Error::new(Code::PolicyDenied, text)
+}
+
+/// Why a call is denied when `what`, such as a policy, could not be evaluated. The evaluator's own words may
+/// quote what others wrote into the request or the policy, so they are not part of the answer.
+pub(crate) fn evaluation_failed(request: &PolicyRequest<'_>, what: &str) -> Error {
+    let text = format!("{what} cannot be evaluated for `{}`, which counts as a denial", request.call.tool);
+    Error::new(Code::PolicyEvaluationFailed, text)
+}
+
+fn role_required(settings: &Settings, request: &PolicyRequest<'_>) -> Error {
+    let (tool, subject) = (&request.call.tool, request.principal.subject.escape_debug());
+    let roles: Vec<String> = match request.call.effect {
+        Effect::Read => settings.reading_roles().map(|role| format!("`{role}`")).collect(),
+        Effect::Write | Effect::Execute => vec![format!("`{}`", settings.required_role_restart)],
+    };
+    let text = match roles.as_slice() {
+        [role] => format!("`{tool}` needs the role {role}, which `{subject}` does not have"),
+        roles => format!("`{tool}` needs one of the roles {}, and `{subject}` has none", roles.join(", ")),
+    };
+    Error::new(Code::PolicyRoleRequired, text)
+}
+
+/// The allowed services are listed only here, to somebody who holds the role.
+fn target_not_allowed(settings: &Settings, name: &str) -> Error {
+    let allowed = settings.allowed_services.iter().take(LISTED).map(|service| service.as_str());
+    let rest = if settings.allowed_services.is_empty() { ", which is empty" } else { "" };
+    Error::new(Code::PolicyTargetNotAllowed, format!("`{name}` is not in `ALLOWED_SERVICES`{rest}"))
+        .with_candidates(allowed)
+}

@@ -1,0 +1,89 @@
+//! What the environment variables say about who may do what.
+
+use astradesk_core::name::{Namespace, ObjectName};
+use astradesk_core::{Code, Error, Principal, Result, RoleName};
+
+/// What the built-in policies are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The role that every write needs (`REQUIRED_ROLE_RESTART`, default `sre`). It may read as well.
+    pub required_role_restart: RoleName,
+    /// The services that may be restarted (`ALLOWED_SERVICES`). Empty, which is the default: none.
+    pub allowed_services: Vec<ObjectName>,
+    /// The namespace that is managed (`KUBERNETES_NAMESPACE`, default `default`).
+    pub namespace: Namespace,
+    /// Further roles that may read; default none.
+    pub read_roles: Vec<RoleName>,
+}
+
+impl Default for Settings {
+    #[expect(clippy::expect_used, reason = "the defaults are constants, and a test makes them")]
+    fn default() -> Self {
+        Self {
+            required_role_restart: RoleName::parse("sre").expect("`sre` is a role name"),
+            allowed_services: Vec::new(),
+            namespace: Namespace::parse("default").expect("`default` is a namespace"),
+            read_roles: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads `ALLOWED_SERVICES`: names between commas. Spaces around a name, empty entries and repetitions
+    /// mean nothing; anything that is not a name is a `config.invalid`.
+    pub fn parse_allowed_services(text: &str) -> Result<Vec<ObjectName>> {
+        let mut services = Vec::new();
+        for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            let name = ObjectName::parse(entry).map_err(|error| {
+                Error::new(Code::ConfigInvalid, format!("`ALLOWED_SERVICES`: {}", error.message))
+            })?;
+            if !services.contains(&name) {
+                services.push(name);
+            }
+        }
+        Ok(services)
+    }
+
+    /// Whether the principal holds the role that writes need.
+    pub(crate) fn may_write(&self, principal: &Principal) -> bool {
+        principal.has_role(&self.required_role_restart)
+    }
+
+    /// Whether the principal holds a role that may read.
+    pub(crate) fn may_read(&self, principal: &Principal) -> bool {
+        self.reading_roles().any(|role| principal.has_role(role))
+    }
+
+    /// The roles that may read: the required one first.
+    pub(crate) fn reading_roles(&self) -> impl Iterator<Item = &RoleName> {
+        std::iter::once(&self.required_role_restart).chain(&self.read_roles)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_allowlist_is_read_as_people_write_it() {
+        let read = |text| Settings::parse_allowed_services(text).unwrap();
+        let names =
+            |text: &str| text.split_whitespace().map(|n| ObjectName::parse(n).unwrap()).collect::<Vec<_>>();
+        assert_eq!(read("webapp,payments-api"), names("webapp payments-api"));
+        assert_eq!(read(" webapp , ,payments-api,,\n"), names("webapp payments-api"));
+        assert_eq!(read("webapp,webapp"), names("webapp"));
+        assert_eq!(read(""), []);
+        assert_eq!(read(" , "), []);
+        assert_eq!(Settings::default().allowed_services, []);
+    }
+
+    #[test]
+    fn what_is_no_name_is_named() {
+        for bad in ["*", "Webapp", "web app", "a;b", "../x", "web\u{0}app"] {
+            let error = Settings::parse_allowed_services(&format!("webapp,{bad}")).unwrap_err();
+            assert_eq!(error.code, Code::ConfigInvalid);
+            let start = format!("`ALLOWED_SERVICES`: `{}` is not a Kubernetes name", bad.escape_debug());
+            assert!(error.message.starts_with(&start), "{}", error.message);
+        }
+    }
+}
