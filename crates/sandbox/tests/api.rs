@@ -537,3 +537,21 @@ async fn a_namespace_goes_with_what_is_in_it() {
         assert_eq!(list["items"], json!([]), "{path}");
     }
 }
+
+#[tokio::test]
+async fn tables_are_for_people() {
+    let cluster = cluster(vec![workload("Deployment", "web", json!({}), json!({ "replicas": 2 }))]).await;
+    let table = |query: &str| {
+        let request = http::Request::get(format!("{DEPLOYMENTS}{query}"));
+        let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+        let request = request.header("accept", accept).body(Vec::new()).unwrap();
+        cluster.client.request::<Value>(request)
+    };
+    let available = |d: &Deployment| d.status.as_ref().is_some_and(|s| s.available_replicas == Some(2));
+    cluster.until::<Deployment>("web", "available", available).await;
+    let plain = table("").await.unwrap();
+    assert_eq!(plain["kind"], "Table");
+    assert_eq!(plain["rows"][0]["cells"].as_array().unwrap()[..4], ["web", "2/2", "2", "2"]);
+    assert_eq!(plain["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    assert_eq!(table("?includeObject=Object").await.unwrap()["rows"][0]["object"]["kind"], "Deployment");
+}

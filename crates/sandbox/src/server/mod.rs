@@ -85,6 +85,10 @@ impl Call {
         }
     }
 
+    fn wants_whole_rows(&self) -> bool {
+        self.params.text("includeObject") == "Object"
+    }
+
     fn wants_table(&self) -> bool {
         self.header(header::ACCEPT).contains("as=Table")
     }

@@ -78,7 +78,13 @@ pub(crate) fn object(
         return Ok(Json(scale_of(&changed)).into_response());
     }
     if call.method == Method::GET && call.wants_table() {
-        return Ok(Json(table::of(key.resource, std::iter::once(&*changed), &json!({}))).into_response());
+        return Ok(Json(table::of(
+            key.resource,
+            std::iter::once(&*changed),
+            &json!({}),
+            call.wants_whole_rows(),
+        ))
+        .into_response());
     }
     Ok(Json((*changed).clone()).into_response())
 }
@@ -123,7 +129,7 @@ fn list_objects(
     }
     if call.wants_table() {
         let items = items.into_iter().map(|object| &**object);
-        return Ok(Json(table::of(resource, items, &metadata)).into_response());
+        return Ok(Json(table::of(resource, items, &metadata, call.wants_whole_rows())).into_response());
     }
     // As the real server's lists: what each item is, the list says once.
     let items: Vec<Value> = items

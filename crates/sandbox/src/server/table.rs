@@ -3,16 +3,18 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::object::{int, is_deleting, list, name, pod_ready, text};
+use crate::object::{flag, int, is_deleting, list, name, pod_ready, text};
 use crate::resource::Resource;
 
 type Column = (&'static str, fn(&Value) -> String);
 
-/// Objects of a kind as a table, with this list metadata.
+/// Objects of a kind as a table, with this list metadata. Each row carries its object's metadata, or (as kubectl
+/// asks when it sorts) the whole of it.
 pub(crate) fn of<'a>(
     resource: &Resource,
     objects: impl Iterator<Item = &'a Value>,
     metadata: &Value,
+    whole: bool,
 ) -> Value {
     let columns = columns(resource);
     let definitions: Vec<Value> = columns
@@ -28,7 +30,7 @@ pub(crate) fn of<'a>(
             let partial = json!({
                 "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object.get("metadata"),
             });
-            json!({ "cells": cells, "object": partial })
+            json!({ "cells": cells, "object": if whole { object } else { &partial } })
         })
         .collect();
     json!({
@@ -43,7 +45,7 @@ fn columns(resource: &Resource) -> Vec<Column> {
         "Pod" => vec![
             ("Ready", |o| {
                 let statuses = list(o, "/status/containerStatuses");
-                let ready = statuses.iter().filter(|c| crate::object::flag(c, "/ready")).count();
+                let ready = statuses.iter().filter(|c| flag(c, "/ready")).count();
                 format!("{ready}/{}", list(o, "/spec/containers").len())
             }),
             ("Status", pod_status),
@@ -72,7 +74,11 @@ fn columns(resource: &Resource) -> Vec<Column> {
             ("Up-to-date", |o| number(o, "/status/updatedNumberScheduled")),
             ("Available", |o| number(o, "/status/numberAvailable")),
         ],
-        "Node" => vec![("Status", |o| if pod_ready(o) { "Ready".into() } else { "NotReady".into() })],
+        "Node" => vec![("Status", |o| {
+            let ready = if pod_ready(o) { "Ready" } else { "NotReady" };
+            let cordoned = if flag(o, "/spec/unschedulable") { ",SchedulingDisabled" } else { "" };
+            format!("{ready}{cordoned}")
+        })],
         "Namespace" => vec![("Status", |o| text(o, "/status/phase").to_owned())],
         "Event" => vec![
             ("Type", |o| text(o, "/type").to_owned()),

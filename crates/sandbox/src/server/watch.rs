@@ -29,7 +29,8 @@ struct Watch {
     resource: &'static Resource,
     namespace: String,
     selector: Selector,
-    as_table: bool,
+    /// As a table, and whether its rows carry whole objects.
+    as_table: Option<bool>,
     cursor: u64,
     /// What is sent before the changes: the state at the beginning.
     first: Vec<u8>,
@@ -61,7 +62,7 @@ pub(crate) fn start(
         resource,
         namespace: namespace.to_owned(),
         selector,
-        as_table: call.wants_table(),
+        as_table: call.wants_table().then(|| call.wants_whole_rows()),
         cursor: from,
         first: Vec::new(),
         bookmark_at: bookmarks.then(|| now + BOOKMARK_EVERY),
@@ -152,8 +153,8 @@ impl Watch {
     }
 
     fn line(&self, kind: &str, object: &Value) -> Vec<u8> {
-        if self.as_table {
-            return line(kind, &table::of(self.resource, std::iter::once(object), &json!({})));
+        if let Some(whole) = self.as_table {
+            return line(kind, &table::of(self.resource, std::iter::once(object), &json!({}), whole));
         }
         line(kind, object)
     }
