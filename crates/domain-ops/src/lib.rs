@@ -1,1 +1,28 @@
-//! The Operations pack: OpsAgent and its tools.
+//! The Operations pack: `OpsAgent` and its tools.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`pack`] | [`OperationsPack`]: what registers together |
+//! | [`agents`] | [`agents::ops::OpsAgent`]: plans with its planner, replies from a run's facts |
+//! | [`tools`] | one module a system, one file a tool |
+//! | [`kubernetes`] | what the Kubernetes tools share: the cluster, its watches, and every decision on them |
+//!
+//! ```text
+//! tools/kubernetes/restart_service ─┐            ┌ watches: one set per namespace, shared by all runs
+//!                 get_service_status├─ Cluster ──┤ live reads with bounded retries
+//!                 list_services ────┘     │      └ one patch, never retried blindly
+//!                                         └─ workload · rollout · guard · diagnosis · redact (pure)
+//! ```
+//!
+//! **Invariant.** Whatever decides is a pure function of views of the objects ([`kubernetes::workload`]);
+//! only [`kubernetes::cluster`] and [`kubernetes::scope`] speak to the API server.
+//!
+//! **Invariant.** Nothing here waits without a limit, and no watch belongs to one run.
+
+pub mod agents;
+pub mod kubernetes;
+pub mod pack;
+pub mod tools;
+
+pub use kubernetes::Cluster;
+pub use pack::OperationsPack;

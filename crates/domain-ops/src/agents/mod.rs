@@ -1,0 +1,3 @@
+//! The agents of the pack.
+
+pub mod ops;

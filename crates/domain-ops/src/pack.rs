@@ -1,0 +1,49 @@
+//! The pack: tools and agents that register together.
+
+use crate::agents::ops::OpsAgent;
+use crate::kubernetes::Cluster;
+use crate::tools::kubernetes::{GetServiceStatus, ListServices, RestartService};
+use astradesk_core::Result;
+use astradesk_runtime::port::{Agent, Pack, Planner, Tool};
+use std::sync::Arc;
+
+/// The Operations pack on one cluster.
+pub struct OperationsPack {
+    tools: Vec<Arc<dyn Tool>>,
+    agents: Vec<Arc<dyn Agent>>,
+}
+
+impl OperationsPack {
+    /// The pack's name.
+    pub const NAME: &'static str = "operations";
+
+    /// The pack with its tools on `cluster`, and an agent that plans with `planner`.
+    pub fn new(cluster: &Cluster, planner: Arc<dyn Planner>) -> Result<Self> {
+        Ok(Self {
+            tools: vec![
+                Arc::new(RestartService::new(cluster.clone())?),
+                Arc::new(GetServiceStatus::new(cluster.clone())?),
+                Arc::new(ListServices::new(cluster.clone())?),
+            ],
+            agents: vec![Arc::new(OpsAgent::new(planner)?)],
+        })
+    }
+}
+
+impl Pack for OperationsPack {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    fn tools(&self) -> Vec<Arc<dyn Tool>> {
+        self.tools.clone()
+    }
+
+    fn agents(&self) -> Vec<Arc<dyn Agent>> {
+        self.agents.clone()
+    }
+}

@@ -1,0 +1,283 @@
+//! `get_service_status`: how a service is, the way an SRE would put it.
+//!
+//! The answer comes from the shared watches, and is derived again only after something in the namespace has
+//! changed; only the logs of sick pods are fetched, and those of crashed containers once.
+
+use super::{
+    Subject, kind_schema, kind_slot, namespace_schema, namespace_slot, not_found, service_names,
+    service_schema, service_slot, strings, unresolved, workload_target,
+};
+use crate::kubernetes::diagnosis::{self, Sick};
+use crate::kubernetes::rollout::{Counts, Stage, stage};
+use crate::kubernetes::scope::PATIENCE;
+use crate::kubernetes::workload::{Family, Workload};
+use crate::kubernetes::{Cluster, redact};
+use astradesk_core::target::Kind;
+use astradesk_core::tool::Grammar;
+use astradesk_core::{Arguments, Effect, FrozenCall, Result, Target, ToolName, ToolSpec};
+use astradesk_runtime::Permit;
+use astradesk_runtime::port::{Fault, StepContext, Tool};
+use async_trait::async_trait;
+use futures::future::join_all;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most sick pods, logs and warnings that are shown.
+const SHOWN: (usize, usize, usize) = (20, 3, 10);
+
+/// The tool `get_service_status`.
+pub struct GetServiceStatus {
+    cluster: Cluster,
+    spec: Arc<ToolSpec>,
+}
+
+/// What is derived from the watches.
+struct Status {
+    facts: Map<String, Value>,
+    sick: Vec<Sick>,
+}
+
+impl GetServiceStatus {
+    /// The tool on a cluster.
+    pub fn new(cluster: Cluster) -> Result<Self> {
+        let spec = ToolSpec {
+            name: ToolName::parse("get_service_status")?,
+            version: "1".to_owned(),
+            description: "tells how a Deployment, StatefulSet or DaemonSet is: its replicas and rollout, its sick \
+                          pods with their causes and last log lines, recent warnings, and who restarted it last"
+                .to_owned(),
+            effect: Some(Effect::Read),
+            input_schema: json!({
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["service"],
+                "properties": {
+                    "service": service_schema(),
+                    "namespace": namespace_schema(&cluster),
+                    "kind": kind_schema(),
+                },
+            }),
+            timeout: Duration::from_secs(15),
+            role: None,
+            grammar: grammar(),
+        };
+        Ok(Self { cluster, spec: Arc::new(spec) })
+    }
+
+    async fn status(&self, call: &FrozenCall) -> Result<Value> {
+        let subject = Subject::of(call)?;
+        if subject.kind == Kind::Workload {
+            return Err(unresolved(&self.cluster, &subject).await);
+        }
+        let scope = self.cluster.scope(&subject.namespace);
+        scope.ready(PATIENCE).await?;
+        let Some(status) = scope.derived(subject.kind, subject.name.as_str(), derive) else {
+            return Err(not_found(&self.cluster, &subject).await);
+        };
+        let mut facts = status.facts.clone();
+        if !status.sick.is_empty() {
+            facts.insert("sick_pods".to_owned(), self.with_logs(&subject, &status.sick).await);
+        }
+        if let Some(error) = scope.without_warnings() {
+            facts.insert("warnings_unavailable".to_owned(), error.message.into());
+        }
+        facts.insert("observed_at".to_owned(), self.cluster.now().to_string().into());
+        Ok(Value::Object(facts))
+    }
+
+    async fn with_logs(&self, subject: &Subject, sick: &[Sick]) -> Value {
+        let namespace = subject.namespace.as_str();
+        let logs = join_all(sick.iter().take(SHOWN.1).map(|sick| self.cluster.log(namespace, sick))).await;
+        let log = |index: usize| logs.get(index).map_or(&[][..], |log| log.as_slice());
+        sick.iter().take(SHOWN.0).enumerate().map(|(index, sick)| sick.to_json(log(index))).collect()
+    }
+}
+
+fn grammar() -> Grammar {
+    Grammar {
+        phrases: strings(&[
+            "status",
+            "health",
+            "check",
+            "show status",
+            "get status",
+            "how is",
+            "stan",
+            "status usługi",
+            "sprawdź",
+            "sprawdz",
+            "pokaż stan",
+            "pokaz stan",
+            "co z",
+            "jak się ma",
+        ]),
+        slots: vec![service_slot(), namespace_slot(), kind_slot()],
+        fillers: strings(&[
+            "please",
+            "the",
+            "of",
+            "for",
+            "a",
+            "service",
+            "app",
+            "application",
+            "workload",
+            "in",
+            "proszę",
+            "prosze",
+            "usługi",
+            "usługę",
+            "usługa",
+            "uslugi",
+            "serwis",
+            "serwisu",
+            "serwisem",
+            "usługą",
+            "aplikację",
+            "aplikacji",
+            "now",
+            "doing",
+        ]),
+    }
+}
+
+fn derive(workload: &Workload, family: &Family) -> Status {
+    let sick = diagnosis::sick_pods(workload, family, false);
+    let stage = stage(workload);
+    let counts = Counts::of(workload, family);
+    let restart = workload.restarted_at().map(|at| {
+        let run = workload.run().map(|run| redact::line(run, 80));
+        json!({
+            "at": redact::line(at, 64),
+            "run": run,
+            "by": workload.changed_by.as_ref().map(|change| change.manager.clone()),
+        })
+    });
+    let facts = json!({
+        "summary": summary(workload, &stage, &sick),
+        "name": workload.name,
+        "namespace": workload.namespace,
+        "kind": workload.kind,
+        "replicas": {
+            "wanted": workload.wanted,
+            "updated": workload.updated,
+            "ready": workload.ready,
+            "available": workload.available,
+            "old": counts.old,
+        },
+        "rollout": stage.to_json(),
+        "generation": workload.generation,
+        "observed_generation": workload.observed_generation,
+        "strategy": workload.strategy.as_str(),
+        "revision": workload.revision,
+        "images": workload.images,
+        "sick_pods": [],
+        "warnings": diagnosis::aggregate(&family.warnings, SHOWN.2),
+        "last_restart": restart,
+        "last_template_change": workload.changed_by.as_ref().map(|change| json!({
+            "by": change.manager,
+            "at": change.at.map(|at| at.to_string()),
+        })),
+    });
+    let facts = match facts {
+        Value::Object(facts) => facts,
+        _ => Map::new(),
+    };
+    Status { facts, sick }
+}
+
+/// The one line that an SRE would write.
+fn summary(workload: &Workload, stage: &Stage, sick: &[Sick]) -> String {
+    let what = format!("{} in namespace `{}`", workload.title(), workload.namespace);
+    let ready = format!("{} of {} pods available", workload.available, workload.wanted);
+    let ill = match sick {
+        [] => String::new(),
+        [only] => format!("; pod `{}` {}", only.pod, only.clause),
+        [first, others @ ..] => {
+            format!("; pod `{}` {}, and {} more are not well", first.pod, first.clause, others.len())
+        }
+    };
+    match stage {
+        Stage::Complete if workload.wanted == 0 => format!("{what} is scaled to 0"),
+        Stage::Complete if sick.is_empty() => format!("{what} is healthy: {ready}"),
+        Stage::Complete => format!("{what} serves, but not every pod is well: {ready}{ill}"),
+        Stage::Unavailable { available: 0, .. } => format!("{what} is down: {ready}{ill}"),
+        Stage::Unavailable { .. } => format!("{what} is degraded: {ready}{ill}"),
+        Stage::Unobserved => format!("{what} has just been changed: {ready}{ill}"),
+        Stage::Paused => format!("the rollout of {what} is paused: {ready}{ill}"),
+        Stage::InProgress { updated, of } => {
+            format!("a rollout of {what} is in progress: {updated} of {of} pods updated, {ready}{ill}")
+        }
+        Stage::Stalled { reason } => {
+            let reason = if sick.is_empty() { format!("; {reason}") } else { String::new() };
+            format!("a rollout of {what} has stalled: {ready}{ill}{reason}")
+        }
+    }
+}
+
+#[async_trait]
+impl Tool for GetServiceStatus {
+    fn spec(&self) -> &Arc<ToolSpec> {
+        &self.spec
+    }
+
+    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
+        Ok(vec![workload_target(&self.cluster, arguments).await?])
+    }
+
+    async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
+        if argument == "service" { service_names(&self.cluster).await } else { Ok(Vec::new()) }
+    }
+
+    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
+        let Subject { namespace, kind, name } = Subject::of(call)?;
+        Ok(json!({"summary": format!("would read the status of {kind}/{name} in namespace `{namespace}`")}))
+    }
+
+    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
+        Ok(self.status(&step.call).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::rollout::tests::{Shape, family, pod, workload};
+    use crate::kubernetes::workload::{Container, Ended};
+
+    #[test]
+    fn a_status_says_what_an_sre_would() {
+        let pods = |ready| (0..3).map(|i| pod(&format!("n{i}"), "new-rs", ready)).collect::<Vec<_>>();
+        let healthy = derive(&workload(&Shape::default()), &family(pods(true)));
+        assert_eq!(
+            healthy.facts["summary"],
+            "deployment/webapp in namespace `default` is healthy: 3 of 3 pods available"
+        );
+        assert_eq!(healthy.facts["last_restart"]["run"], "run-1/0");
+        assert_eq!(healthy.facts["last_restart"]["by"], "astradesk");
+        assert!(healthy.sick.is_empty());
+
+        let mut subject = workload(&Shape::default());
+        (subject.ready, subject.available) = (2, 2);
+        let mut pods = pods(true);
+        pods[1].ready = false;
+        pods[1].containers = vec![Container {
+            name: "app".into(),
+            init: false,
+            ready: false,
+            restarts: 14,
+            waiting: Some("CrashLoopBackOff".into()),
+            message: None,
+            ended: Some(Ended { exit_code: 137, reason: "OOMKilled".into() }),
+            running: false,
+        }];
+        let degraded = derive(&subject, &family(pods));
+        assert_eq!(
+            degraded.facts["summary"],
+            "deployment/webapp in namespace `default` is degraded: 2 of 3 pods available; pod `n1` crashes again \
+             and again (14 restarts): container `app` ends with exit code 137 (OOMKilled)"
+        );
+        assert_eq!(degraded.sick[0].to_json(&["boom".into()])["log"][0], "boom");
+    }
+}

@@ -1,0 +1,132 @@
+//! `list_services`: every workload of a namespace, in one line each.
+
+use super::{Subject, namespace, namespace_schema, namespace_slot, strings};
+use crate::kubernetes::rollout::stage;
+use crate::kubernetes::scope::PATIENCE;
+use crate::kubernetes::workload::Workload;
+use crate::kubernetes::{Cluster, redact};
+use astradesk_core::name::ObjectName;
+use astradesk_core::target::Kind;
+use astradesk_core::tool::Grammar;
+use astradesk_core::{Arguments, Effect, FrozenCall, Result, Target, Timestamp, ToolName, ToolSpec};
+use astradesk_runtime::Permit;
+use astradesk_runtime::port::{Fault, StepContext, Tool};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most services that are listed.
+const LIMIT: usize = 500;
+
+/// The tool `list_services`.
+pub struct ListServices {
+    cluster: Cluster,
+    spec: Arc<ToolSpec>,
+}
+
+impl ListServices {
+    /// The tool on a cluster.
+    pub fn new(cluster: Cluster) -> Result<Self> {
+        let spec = ToolSpec {
+            name: ToolName::parse("list_services")?,
+            version: "1".to_owned(),
+            description:
+                "lists the Deployments, StatefulSets and DaemonSets of a namespace with their readiness \
+                          and the state of their rollouts"
+                    .to_owned(),
+            effect: Some(Effect::Read),
+            input_schema: json!({
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {"namespace": namespace_schema(&cluster)},
+            }),
+            timeout: Duration::from_secs(10),
+            role: None,
+            grammar: Grammar {
+                phrases: strings(&[
+                    "list services",
+                    "list all services",
+                    "list the services",
+                    "show services",
+                    "services",
+                    "wypisz usługi",
+                    "wypisz uslugi",
+                    "pokaż usługi",
+                    "pokaz uslugi",
+                    "lista usług",
+                    "lista uslug",
+                ]),
+                slots: vec![namespace_slot()],
+                fillers: strings(&["please", "the", "all", "proszę", "prosze", "wszystkie", "in"]),
+            },
+        };
+        Ok(Self { cluster, spec: Arc::new(spec) })
+    }
+
+    async fn list(&self, call: &FrozenCall) -> Result<Value> {
+        let Subject { namespace, .. } = Subject::of(call)?;
+        let scope = self.cluster.scope(&namespace);
+        scope.ready(PATIENCE).await?;
+        let now = self.cluster.now();
+        let workloads = scope.workloads();
+        let total = workloads.len();
+        let unwell = workloads.iter().filter(|w| w.available < w.wanted).count();
+        let services: Vec<Value> = workloads.iter().take(LIMIT).map(|workload| row(workload, now)).collect();
+        let well = match unwell {
+            0 => "all of them have every pod available".to_owned(),
+            1 => "1 of them lacks available pods".to_owned(),
+            n => format!("{n} of them lack available pods"),
+        };
+        let summary = match total {
+            0 => format!("there is no service in namespace `{namespace}`"),
+            1 => format!(
+                "1 service in namespace `{namespace}`; {}",
+                if unwell == 0 { "every pod is available" } else { "it lacks available pods" }
+            ),
+            n => format!("{n} services in namespace `{namespace}`; {well}"),
+        };
+        Ok(json!({
+            "summary": summary,
+            "namespace": namespace,
+            "services": services,
+            "total": total,
+            "truncated": total > LIMIT,
+            "observed_at": now.to_string(),
+        }))
+    }
+}
+
+fn row(workload: &Workload, now: Timestamp) -> Value {
+    json!({
+        "name": workload.name,
+        "kind": workload.kind,
+        "ready": workload.ready,
+        "wanted": workload.wanted,
+        "rollout": stage(workload).name(),
+        "age_seconds": workload.created.map(|at| now.duration_since(at).as_secs().max(0)),
+        "restarted_at": workload.restarted_at().map(|at| redact::line(at, 64)),
+    })
+}
+
+#[async_trait]
+impl Tool for ListServices {
+    fn spec(&self) -> &Arc<ToolSpec> {
+        &self.spec
+    }
+
+    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
+        let namespace = namespace(&self.cluster, arguments)?;
+        let name = ObjectName::parse(namespace.as_str())?;
+        Ok(vec![self.cluster.target(&namespace, Kind::Namespace, name)])
+    }
+
+    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
+        let Subject { namespace, .. } = Subject::of(call)?;
+        Ok(json!({"summary": format!("would list the services of namespace `{namespace}`")}))
+    }
+
+    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
+        Ok(self.list(&step.call).await?)
+    }
+}

@@ -1,0 +1,230 @@
+//! The Kubernetes tools, and what they have in common: how arguments become a target.
+
+mod get_service_status;
+mod list_services;
+mod restart_service;
+
+pub use get_service_status::GetServiceStatus;
+pub use list_services::ListServices;
+pub use restart_service::RestartService;
+
+use crate::kubernetes::Cluster;
+use crate::kubernetes::scope::PATIENCE;
+use astradesk_core::name::{Namespace, ObjectName};
+use astradesk_core::target::Kind;
+use astradesk_core::tool::{Form, Slot};
+use astradesk_core::{Arguments, Code, Error, FrozenCall, Result, Target};
+use serde_json::{Value, json};
+
+/// What a call is about, from its target.
+struct Subject {
+    namespace: Namespace,
+    kind: Kind,
+    name: ObjectName,
+}
+
+impl Subject {
+    /// The one target of a frozen call.
+    fn of(call: &FrozenCall) -> Result<Self> {
+        match call.targets.as_slice() {
+            [Target::Kubernetes { namespace, kind, name, .. }] => {
+                Ok(Self { namespace: namespace.clone(), kind: *kind, name: name.clone() })
+            }
+            _ => Err(Error::internal("a Kubernetes call must have one Kubernetes target")),
+        }
+    }
+}
+
+fn text<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
+    arguments.get(name).and_then(Value::as_str)
+}
+
+/// The namespace that the arguments name, else the cluster's default.
+fn namespace(cluster: &Cluster, arguments: &Arguments) -> Result<Namespace> {
+    text(arguments, "namespace").map_or_else(|| Ok(cluster.namespace().clone()), Namespace::parse)
+}
+
+/// The workload that the arguments mean. Which kind it is is looked up unless they say so; a name that
+/// means none or several, or that cannot be looked up now, has the kind `workload`, and is refused only
+/// after policy has decided: so nobody learns what exists who may not.
+async fn workload_target(cluster: &Cluster, arguments: &Arguments) -> Result<Target> {
+    let namespace = namespace(cluster, arguments)?;
+    let name = ObjectName::parse(text(arguments, "service").unwrap_or_default())?;
+    let kind = match text(arguments, "kind") {
+        Some(kind) => kind.parse()?,
+        None => match cluster.kinds(&namespace, name.as_str()).await.as_deref() {
+            Ok([only]) => *only,
+            Ok(_) | Err(_) => Kind::Workload,
+        },
+    };
+    Ok(cluster.target(&namespace, kind, name))
+}
+
+/// Why a target has no kind: there is no such workload, there are several, or the cluster did not say.
+async fn unresolved(cluster: &Cluster, subject: &Subject) -> Error {
+    let Subject { namespace, name, .. } = subject;
+    let kinds = match cluster.kinds(namespace, name.as_str()).await {
+        Ok(kinds) => kinds,
+        Err(error) => return error,
+    };
+    match kinds.as_slice() {
+        [] => not_found(cluster, subject).await,
+        [_] => Error::new(
+            Code::KubernetesConflict,
+            format!("`{name}` in namespace `{namespace}` could not be looked up when this was asked for"),
+        ),
+        several => Error::new(
+            Code::KubernetesAmbiguousKind,
+            format!("several kinds of workloads are called `{name}` in namespace `{namespace}`"),
+        )
+        .with_candidates(several.iter().map(|kind| kind.as_str())),
+    }
+}
+
+/// There is no such workload; names of the same namespace that are close to it are told.
+async fn not_found(cluster: &Cluster, subject: &Subject) -> Error {
+    let Subject { namespace, kind, name } = subject;
+    let what = if *kind == Kind::Workload { "deployment, statefulset or daemonset" } else { kind.as_str() };
+    let error = Error::new(
+        Code::KubernetesNotFound,
+        format!("there is no {what} `{name}` in namespace `{namespace}`"),
+    );
+    let scope = cluster.scope(namespace);
+    if scope.ready(PATIENCE).await.is_err() {
+        return error;
+    }
+    let near = near(name.as_str(), scope.names());
+    if near.is_empty() {
+        return error;
+    }
+    let remedy = format!("check the name; near it are: {}", near.join(", "));
+    error.with_candidates(near).with_remedy(remedy)
+}
+
+/// At most five names that somebody may have meant.
+fn near(name: &str, names: Vec<String>) -> Vec<String> {
+    let limit = (name.len() / 3).clamp(1, 3);
+    let mut found: Vec<(usize, String)> = names
+        .into_iter()
+        .filter(|other| other != name)
+        .filter_map(|other| {
+            let distance = distance(name, &other);
+            let part =
+                name.len() >= 3 && other.len() >= 3 && (other.contains(name) || name.contains(&*other));
+            (distance <= limit || part).then_some((distance, other))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().take(5).map(|(_, name)| name).collect()
+}
+
+/// How many letters must be changed, added or left out (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let cost = if x == y { diagonal } else { 1 + diagonal.min(*cell).min(left) };
+            diagonal = std::mem::replace(cell, cost);
+            left = cost;
+        }
+    }
+    // The first cell stays 0 in the loop and is never read in it; only the last one is the answer.
+    row.last().copied().filter(|_| !b.is_empty()).unwrap_or(a.len())
+}
+
+/// The schema of a name.
+fn service_schema() -> Value {
+    json!({
+        "type": "string",
+        "description": "the name of the Deployment, StatefulSet or DaemonSet",
+        "minLength": 1,
+        "maxLength": 253,
+        "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+    })
+}
+
+/// The schema of a namespace.
+fn namespace_schema(cluster: &Cluster) -> Value {
+    json!({
+        "type": "string",
+        "description": format!("the namespace; `{}` unless it is given", cluster.namespace()),
+        "minLength": 1,
+        "maxLength": 63,
+        "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+    })
+}
+
+/// The schema of a kind.
+fn kind_schema() -> Value {
+    json!({
+        "type": "string",
+        "description": "the kind of the workload; needed only when several kinds have the name",
+        "enum": ["deployment", "statefulset", "daemonset"],
+    })
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn slot(argument: &str, form: Form) -> Slot {
+    Slot { argument: argument.to_owned(), form, required: false }
+}
+
+/// How a sentence says which service.
+fn service_slot() -> Slot {
+    Slot { required: true, ..slot("service", Form::Name) }
+}
+
+/// How a sentence says which namespace.
+fn namespace_slot() -> Slot {
+    let markers = [
+        "in namespace",
+        "in the namespace",
+        "namespace",
+        "ns",
+        "w przestrzeni nazw",
+        "w przestrzeni",
+        "przestrzeń nazw",
+        "przestrzeń",
+    ];
+    slot("namespace", Form::After(strings(&markers)))
+}
+
+/// How a sentence says which kind.
+fn kind_slot() -> Slot {
+    let words = [
+        ("deployment", "deployment"),
+        ("deploy", "deployment"),
+        ("statefulset", "statefulset"),
+        ("sts", "statefulset"),
+        ("daemonset", "daemonset"),
+        ("ds", "daemonset"),
+    ];
+    slot("kind", Form::OneOf(words.iter().map(|(word, kind)| ((*word).to_owned(), json!(kind))).collect()))
+}
+
+/// The names of all workloads of the default namespace.
+async fn service_names(cluster: &Cluster) -> Result<Vec<String>> {
+    let scope = cluster.scope(cluster.namespace());
+    scope.ready(PATIENCE).await?;
+    Ok(scope.names())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_found_and_far_ones_are_not() {
+        for (a, b, expected) in [("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("web", "web", 0)]
+        {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+        let names = || strings(&["webapp", "webapp-admin", "payments", "weba"]);
+        assert_eq!(near("webap", names()), ["weba", "webapp", "webapp-admin"]);
+        assert_eq!(near("billing", names()), Vec::<String>::new());
+    }
+}

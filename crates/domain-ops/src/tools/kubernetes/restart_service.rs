@@ -1,0 +1,289 @@
+//! `restart_service`: a rollout restart, performed once, verified until the new pods are available and the
+//! old are gone.
+
+use super::{
+    Subject, kind_schema, kind_slot, namespace_schema, namespace_slot, not_found, service_names,
+    service_schema, service_slot, slot, strings, text, unresolved, workload_target,
+};
+use crate::kubernetes::cluster::operation;
+use crate::kubernetes::restart::{self, Job};
+use crate::kubernetes::rollout::Receipt;
+use crate::kubernetes::workload::Workload;
+use crate::kubernetes::{Cluster, guard};
+use astradesk_core::target::Kind;
+use astradesk_core::tool::{Form, Grammar};
+use astradesk_core::{Arguments, Effect, Error, FrozenCall, Result, Target, ToolName, ToolSpec};
+use astradesk_runtime::Permit;
+use astradesk_runtime::port::{Fault, StepContext, Tool};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a restart may take unless the call says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The tool `restart_service`.
+pub struct RestartService {
+    cluster: Cluster,
+    spec: Arc<ToolSpec>,
+}
+
+impl RestartService {
+    /// The tool on a cluster.
+    pub fn new(cluster: Cluster) -> Result<Self> {
+        let spec = ToolSpec {
+            name: ToolName::parse("restart_service")?,
+            version: "1".to_owned(),
+            description:
+                "restarts a Deployment, StatefulSet or DaemonSet by a rolling restart, and succeeds \
+                          once every pod is new and available and no old one is left"
+                    .to_owned(),
+            effect: Some(Effect::Write),
+            input_schema: json!({
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["service"],
+                "properties": {
+                    "service": service_schema(),
+                    "namespace": namespace_schema(&cluster),
+                    "kind": kind_schema(),
+                    "accept_downtime": {
+                        "type": "boolean",
+                        "description": "whether to restart although nothing may serve meanwhile: a single \
+                                        replica, or the strategy `Recreate`",
+                    },
+                    "timeout": {
+                        "type": "string",
+                        "description": "how long the restart may take, from `1s` to `1h`; `10m` unless it is given",
+                        "maxLength": 5,
+                        "pattern": "^(([1-9][0-9]{0,2}|[12][0-9]{3}|3[0-5][0-9]{2}|3600)s|([1-9]|[1-5][0-9]|60)m|1h)$",
+                    },
+                },
+            }),
+            timeout: TIMEOUT,
+            role: None,
+            grammar: grammar(),
+        };
+        Ok(Self { cluster, spec: Arc::new(spec) })
+    }
+
+    fn job(step: &StepContext) -> Result<Job> {
+        let Subject { namespace, kind, name } = Subject::of(&step.call)?;
+        Ok(Job {
+            target: step.call.targets.iter().map(Target::to_string).collect(),
+            kind,
+            namespace,
+            name: name.to_string(),
+            accept_downtime: accepts_downtime(&step.call.arguments),
+            run: Job::mark(step),
+            deadline: step.deadline,
+            progress: step.progress.clone(),
+        })
+    }
+
+    /// The workload as it is now, if this is a sane moment to restart it.
+    async fn sane(&self, call: &FrozenCall) -> Result<Workload> {
+        let subject = Subject::of(call)?;
+        if subject.kind == Kind::Workload {
+            return Err(unresolved(&self.cluster, &subject).await);
+        }
+        match self.cluster.get(subject.kind, &subject.namespace, subject.name.as_str()).await {
+            Ok(workload) => {
+                guard::restart(&workload, accepts_downtime(&call.arguments))?;
+                Ok(workload)
+            }
+            Err(failure) if failure.is_not_found() => Err(not_found(&self.cluster, &subject).await),
+            Err(failure) => {
+                let name = subject.name.as_str();
+                Err(failure.into_error(&operation("get", subject.kind, &subject.namespace, name)))
+            }
+        }
+    }
+}
+
+fn grammar() -> Grammar {
+    Grammar {
+        phrases: strings(&[
+            "restart",
+            "restarts",
+            "rollout restart",
+            "bounce",
+            "uruchom ponownie",
+            "restartuj",
+            "zrestartuj",
+            "zrób restart",
+            "zrob restart",
+        ]),
+        slots: vec![
+            service_slot(),
+            namespace_slot(),
+            kind_slot(),
+            slot(
+                "timeout",
+                Form::DurationAfter(strings(&["timeout", "within", "w ciągu", "w ciagu", "limit"])),
+            ),
+            slot(
+                "accept_downtime",
+                Form::Flag(strings(&[
+                    "accept downtime",
+                    "accepting downtime",
+                    "with downtime",
+                    "akceptuję przestój",
+                    "akceptuje przestoj",
+                    "z przestojem",
+                ])),
+            ),
+        ],
+        fillers: strings(&[
+            "please",
+            "the",
+            "a",
+            "an",
+            "service",
+            "app",
+            "application",
+            "workload",
+            "now",
+            "of",
+            "in",
+            "and",
+            "proszę",
+            "prosze",
+            "usługę",
+            "usługi",
+            "usluge",
+            "serwis",
+            "serwisu",
+            "aplikację",
+            "aplikacji",
+            "aplikacje",
+            "teraz",
+        ]),
+    }
+}
+
+fn accepts_downtime(arguments: &Arguments) -> bool {
+    arguments.get("accept_downtime").and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// A time as the schema lets it in: a number and `s`, `m` or `h`.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    (1..=3600).contains(&seconds).then(|| Duration::from_secs(seconds))
+}
+
+#[async_trait]
+impl Tool for RestartService {
+    fn spec(&self) -> &Arc<ToolSpec> {
+        &self.spec
+    }
+
+    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
+        Ok(vec![workload_target(&self.cluster, arguments).await?])
+    }
+
+    async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
+        if argument == "service" { service_names(&self.cluster).await } else { Ok(Vec::new()) }
+    }
+
+    fn timeout(&self, arguments: &Arguments) -> Duration {
+        text(arguments, "timeout").and_then(duration).unwrap_or(TIMEOUT)
+    }
+
+    async fn guard(&self, call: &FrozenCall) -> Result<()> {
+        self.sane(call).await.map(drop)
+    }
+
+    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
+        let workload = self.sane(call).await?;
+        let Subject { namespace, kind, name } = Subject::of(call)?;
+        let body = restart::patch(&workload, &restart::stamp(self.cluster.now()), "RUN");
+        let checked = self.cluster.patch(kind, &namespace, name.as_str(), &body, true).await;
+        checked
+            .map_err(|failure| failure.into_error(&operation("patch", kind, &namespace, name.as_str())))?;
+        Ok(plan(&workload, &body))
+    }
+
+    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
+        let receipt = restart::perform(&self.cluster, &Self::job(step)?).await?;
+        serde_json::to_value(receipt).map_err(|error| Fault::Unknown(Error::internal(error.to_string())))
+    }
+
+    async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
+        let receipt: Receipt = serde_json::from_value(receipt.clone()).map_err(|error| {
+            Fault::Unknown(Error::internal(format!("the receipt cannot be read: {error}")))
+        })?;
+        restart::verify(&self.cluster, &Self::job(step)?, &receipt).await
+    }
+}
+
+/// What a restart would do.
+fn plan(workload: &Workload, patch: &Value) -> Value {
+    use crate::kubernetes::workload::Strategy;
+    let (order, most_missing, most_extra) = match workload.strategy {
+        Strategy::Recreate => ("every pod is stopped, then the new ones start", workload.wanted, 0),
+        Strategy::OnDelete => ("no pod is replaced", 0, 0),
+        Strategy::RollingUpdate { max_unavailable, max_surge, .. } => {
+            let order = match workload.kind {
+                Kind::StatefulSet => "one after the other, from the highest number down",
+                Kind::DaemonSet => "node by node",
+                _ if max_unavailable == 0 => "each new pod becomes ready before an old one is stopped",
+                _ => "some old pods are stopped while new ones start",
+            };
+            (order, max_unavailable, max_surge)
+        }
+    };
+    json!({
+        "summary": format!("would replace {} of {}: {order}", pods(workload.wanted), workload.title()),
+        "object": workload.title(),
+        "namespace": workload.namespace,
+        "pods": workload.wanted,
+        "strategy": workload.strategy.as_str(),
+        "order": order,
+        "at_most_unavailable": most_missing.min(workload.wanted),
+        "at_most_in_addition": most_extra,
+        "revision": workload.revision,
+        "restarted_at": workload.restarted_at(),
+        "patch": patch,
+        "checked": "the API server accepted the same patch as a dry run",
+    })
+}
+
+fn pods(count: i32) -> String {
+    if count == 1 { "the one pod".to_owned() } else { format!("all {count} pods") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_reads_as_its_schema_says() {
+        for (text, seconds) in [
+            ("1s", Some(1)),
+            ("90s", Some(90)),
+            ("3600s", Some(3600)),
+            ("3601s", None),
+            ("5m", Some(300)),
+            ("60m", Some(3600)),
+            ("61m", None),
+            ("1h", Some(3600)),
+            ("2h", None),
+            ("0s", None),
+            ("", None),
+            ("s", None),
+            ("5", None),
+            ("5ż", None),
+        ] {
+            assert_eq!(duration(text).map(|d| d.as_secs()), seconds, "{text}");
+        }
+    }
+}

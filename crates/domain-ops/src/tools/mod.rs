@@ -1,0 +1,3 @@
+//! The tools of the pack: one module a system, one file a tool.
+
+pub mod kubernetes;
