@@ -1,0 +1,78 @@
+//! The resources, one file each, and their OpenAPI document.
+
+mod agents;
+mod audit;
+mod document;
+mod events;
+mod packs;
+mod probes;
+mod run;
+mod runs;
+mod submit;
+mod tools;
+mod wire;
+
+use crate::http::{App, caller, edge};
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The routes that nobody needs a token for. They name no target and no principal.
+fn open() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(probes::healthz))
+        .routes(routes!(probes::readyz))
+        .routes(routes!(probes::metrics))
+        .routes(routes!(probes::openapi))
+}
+
+/// The routes that need a token; `router` puts authentication before every one of them.
+fn protected() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(run::run))
+        .routes(routes!(agents::list))
+        .routes(routes!(tools::list))
+        .routes(routes!(tools::show))
+        .routes(routes!(tools::call))
+        .routes(routes!(packs::list))
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::show))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(events::stream))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::checkpoint))
+}
+
+/// Everything, behind its layers.
+pub(crate) fn router(app: App) -> Router {
+    let protected =
+        Router::from(protected()).route_layer(from_fn_with_state(app.clone(), caller::authenticate));
+    Router::from(open())
+        .merge(protected)
+        .method_not_allowed_fallback(edge::method_not_allowed)
+        .fallback(edge::not_found)
+        .layer(from_fn_with_state(app.clone(), edge::edge))
+        .with_state(app)
+}
+
+/// The OpenAPI 3.1 document, made from the code: the answer of `GET /openapi.json`.
+pub fn document() -> Value {
+    let (_, api) = open().merge(protected()).split_for_parts();
+    let mut document = serde_json::to_value(&api).unwrap_or_default();
+    document::complete(&mut document);
+    document
+}
+
+/// Every path with its method, in upper case; each path has one.
+pub(crate) fn paths(document: &Value) -> Vec<(String, String)> {
+    let paths: BTreeMap<&String, &Value> =
+        document.get("paths").and_then(Value::as_object).into_iter().flatten().collect();
+    let methods = paths.into_iter().flat_map(|(path, item)| {
+        let operations = item.as_object().into_iter().flat_map(|item| item.keys());
+        operations.map(|method| (path.clone(), method.to_uppercase()))
+    });
+    methods.collect()
+}

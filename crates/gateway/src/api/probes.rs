@@ -1,0 +1,130 @@
+//! `/healthz`, `/readyz`, `/metrics`, `/openapi.json`: for machines, without a token.
+
+use crate::http::App;
+use crate::http::problem::{Answer, Problem};
+use astradesk_core::{Code, Error, Result};
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+/// For how long an answer of the Engine to `/readyz` is good: the check writes to the store.
+const READY_FOR: Duration = Duration::from_secs(1);
+
+/// That the process lives.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `ok`.
+    status: &'static str,
+    /// The version.
+    version: &'static str,
+}
+
+/// Whether requests can be taken.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Ready {
+    /// `ready`.
+    status: &'static str,
+    /// Each check.
+    checks: Vec<Check>,
+}
+
+/// One thing that is needed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Check {
+    /// What.
+    name: &'static str,
+    /// Whether it is sound.
+    ok: bool,
+    /// How it is.
+    detail: String,
+}
+
+/// Is the process alive
+#[utoipa::path(
+    get, path = "/healthz", tag = "probes", operation_id = "healthz",
+    responses((status = 200, description = "The process lives", body = Health)),
+)]
+pub(super) async fn healthz() -> axum::Json<Health> {
+    axum::Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+/// Can requests be taken
+#[utoipa::path(
+    get, path = "/readyz", tag = "probes", operation_id = "readyz",
+    responses(
+        (status = 200, description = "Requests can be taken", body = Ready),
+        (status = 503, description = "They cannot; the problem has each check"),
+    ),
+)]
+pub(super) async fn readyz(State(app): State<App>) -> Answer<axum::Json<Ready>> {
+    let store = store(&app).await;
+    let issuers = app.auth.health();
+    let stopping = app.stopping.is_cancelled();
+    let checks = vec![
+        Check {
+            name: "gateway",
+            ok: !stopping,
+            detail: if stopping { "is stopping" } else { "takes requests" }.into(),
+        },
+        Check {
+            name: "store",
+            ok: store.is_ok(),
+            detail: store
+                .as_ref()
+                .err()
+                .map_or_else(|| "can write".to_owned(), |error| error.code.to_string()),
+        },
+        // Keys are fetched when they are needed: an issuer that is down does not make the gateway unready.
+        Check {
+            name: "issuers",
+            ok: issuers.with_keys > 0,
+            detail: format!("the keys of {} of {} are at hand", issuers.with_keys, issuers.issuers),
+        },
+    ];
+    if stopping || store.is_err() {
+        let error = Error::new(Code::StoreUnavailable, "the gateway cannot take requests now");
+        return Err(Problem::with_member(error, "checks", json!(checks)));
+    }
+    Ok(axum::Json(Ready { status: "ready", checks }))
+}
+
+/// Asks the Engine, at most once in [`READY_FOR`], however many ask here.
+async fn store(app: &App) -> Result<()> {
+    let mut last = app.ready.lock().await;
+    if let Some((at, said)) = &*last
+        && at.elapsed() < READY_FOR
+    {
+        return said.clone();
+    }
+    let said = match tokio::time::timeout(app.limits.request_timeout(), app.engine.ready()).await {
+        Ok(said) => said,
+        Err(_) => Err(Error::new(Code::StoreUnavailable, "the store does not answer")),
+    };
+    *last = Some((Instant::now(), said.clone()));
+    said
+}
+
+/// Metrics for Prometheus
+#[utoipa::path(
+    get, path = "/metrics", tag = "probes", operation_id = "metrics",
+    responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain")),
+)]
+pub(super) async fn metrics(State(app): State<App>) -> Response {
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind)], app.metrics.render()).into_response()
+}
+
+/// This document
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "probes", operation_id = "openapi",
+    responses((status = 200, description = "The OpenAPI document", body = Object)),
+)]
+pub(super) async fn openapi(State(app): State<App>) -> Response {
+    let kind = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, kind)], app.document.clone()).into_response()
+}

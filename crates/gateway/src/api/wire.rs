@@ -1,0 +1,314 @@
+//! How the words of `astradesk-core` look on the wire, for the OpenAPI document.
+//!
+//! Runs, events and evidence have one JSON form, in the store, in the evidence and here; these types
+//! describe it and hold no data. `tests/openapi.rs` checks real answers against them.
+
+#![expect(dead_code, reason = "these types are read by the macro that describes them only")]
+#![expect(clippy::struct_field_names, reason = "the names are those of the wire")]
+
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// Who asks.
+#[derive(ToSchema)]
+pub(crate) struct Principal {
+    /// The token's `sub`.
+    subject: String,
+    /// The token's `iss`.
+    issuer: String,
+    /// The roles that the issuer gives.
+    roles: Vec<String>,
+    /// The token's `act.sub`.
+    actor: Option<String>,
+}
+
+/// What went wrong.
+#[derive(ToSchema)]
+pub(crate) struct Error {
+    /// The stable code.
+    #[schema(example = "policy.role_required")]
+    code: String,
+    /// What was wrong, with what.
+    message: String,
+    /// What to do next.
+    remedy: String,
+    /// Facts for machines.
+    #[schema(value_type = Option<Object>)]
+    details: Option<Value>,
+}
+
+/// An RFC 9457 problem.
+#[derive(ToSchema)]
+pub(crate) struct Problem {
+    /// The page of the code.
+    #[schema(format = "uri", example = "https://astradesk.dev/errors#policy.role_required")]
+    r#type: String,
+    /// What the code means.
+    title: String,
+    /// The status.
+    #[schema(minimum = 202, maximum = 503)]
+    status: u16,
+    /// What was wrong, with what.
+    detail: String,
+    /// The stable code.
+    #[schema(pattern = "^[a-z_]+\\.[a-z_]+$", example = "policy.role_required")]
+    code: String,
+    /// What to do next.
+    remedy: String,
+    /// The run's path, or the request's URN.
+    instance: String,
+    /// The request's id, as in `X-Request-Id`.
+    request_id: String,
+    /// Facts for machines: candidates, limits, the diagnosis of a rollout, the denied run's id.
+    #[schema(value_type = Option<Object>)]
+    details: Option<Value>,
+    /// The run that ended so.
+    run: Option<Run>,
+    /// Each check, for `/readyz`.
+    checks: Option<Vec<super::probes::Check>>,
+}
+
+/// A call with what it acts on.
+#[derive(ToSchema)]
+pub(crate) struct FrozenCall {
+    /// The tool.
+    tool: String,
+    /// The version of the tool's definition.
+    version: String,
+    /// What the tool does to the world.
+    effect: Effect,
+    /// The arguments.
+    #[schema(value_type = Object)]
+    arguments: Value,
+    /// What it acts on.
+    #[schema(example = json!(["kubernetes/prod/default/deployment/webapp"]))]
+    targets: Vec<String>,
+    /// SHA-256 of tool, version, arguments and targets in canonical JSON.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    digest: String,
+}
+
+/// What a tool does to the world.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum Effect {
+    /// Changes nothing.
+    Read,
+    /// Changes the state of a target.
+    Write,
+    /// Runs something whose effect its definition cannot bound.
+    Execute,
+}
+
+/// By which door a request came in.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum Source {
+    /// The HTTP API.
+    Http,
+    /// The command line.
+    Cli,
+}
+
+/// One call of a run, and where it stands.
+#[derive(ToSchema)]
+pub(crate) struct Step {
+    /// What is done, to what.
+    call: FrozenCall,
+    /// Where it stands.
+    step: StepName,
+    /// Since when.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<String>,
+    /// What the tool needs to verify it.
+    receipt: Option<Value>,
+    /// What the tool reports.
+    output: Option<Value>,
+    /// Why it failed, or is unknown.
+    error: Option<Error>,
+}
+
+/// Where a step stands.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum StepName {
+    Pending,
+    Intended,
+    Performed,
+    Succeeded,
+    Failed,
+    Unknown,
+    Skipped,
+}
+
+/// Where a run stands.
+#[derive(ToSchema)]
+pub(crate) struct State {
+    /// The state's name.
+    state: StateName,
+    /// The step under way, from 0.
+    step: Option<u32>,
+    /// What the run ended with.
+    error: Option<Error>,
+}
+
+/// The states of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StateName {
+    Submitted,
+    AwaitingApproval,
+    Queued,
+    Running,
+    Succeeded,
+    Failed,
+    Denied,
+    Rejected,
+    Expired,
+    Cancelled,
+    OutcomeUnknown,
+}
+
+/// One admitted (or denied) plan and its life.
+#[derive(ToSchema)]
+pub(crate) struct Run {
+    /// The id.
+    #[schema(format = "uuid")]
+    id: String,
+    /// Counts the changes of this run, from 1.
+    version: u64,
+    /// Who asked.
+    principal: Principal,
+    /// By which door.
+    source: Source,
+    /// The agent that was asked, unless the tool was called directly.
+    agent: Option<String>,
+    /// What was said, unless the tool was called directly.
+    input: Option<String>,
+    /// Who planned it.
+    planner: String,
+    /// When it was submitted.
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// When it last changed.
+    #[schema(format = DateTime)]
+    updated_at: String,
+    /// Where it stands.
+    state: State,
+    /// Its steps, in order.
+    steps: Vec<Step>,
+    /// Whether somebody asked for it to be cancelled.
+    cancel_requested: Option<bool>,
+}
+
+/// What a plan would do; nothing was done.
+#[derive(ToSchema)]
+pub(crate) struct Preview {
+    /// The plan.
+    plan: Plan,
+    /// Step by step.
+    steps: Vec<PreviewedStep>,
+}
+
+/// Calls in order, and who planned them.
+#[derive(ToSchema)]
+pub(crate) struct Plan {
+    /// `direct`, or the planner's name.
+    planner: String,
+    /// The calls.
+    calls: Vec<Call>,
+}
+
+/// A tool and its arguments.
+#[derive(ToSchema)]
+pub(crate) struct Call {
+    /// The tool.
+    tool: String,
+    /// The arguments.
+    #[schema(value_type = Object)]
+    arguments: Value,
+}
+
+/// What one step would do.
+#[derive(ToSchema)]
+pub(crate) struct PreviewedStep {
+    /// The call, with its targets and digest.
+    call: FrozenCall,
+    /// What policy says.
+    decision: Decision,
+    /// What a guardrail or the tool objects now.
+    refused: Option<Error>,
+    /// What would change, as the tool shows it.
+    changes: Option<Value>,
+}
+
+/// What policy says of a call.
+#[derive(ToSchema)]
+pub(crate) struct Decision {
+    /// The decision.
+    decision: DecisionName,
+    /// Why.
+    reasons: Vec<Reason>,
+    /// The denial.
+    error: Option<Error>,
+}
+
+/// The decisions.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum DecisionName {
+    Permit,
+    Deny,
+    NeedsApproval,
+}
+
+/// Why a decision fell as it did.
+#[derive(ToSchema)]
+pub(crate) struct Reason {
+    /// The policy.
+    policy: String,
+    /// A sentence.
+    text: String,
+}
+
+/// A tool, described.
+#[derive(ToSchema)]
+pub(crate) struct ToolSpec {
+    /// The name.
+    name: String,
+    /// The version of the definition.
+    version: String,
+    /// One sentence.
+    description: String,
+    /// What it does to the world.
+    effect: Option<Effect>,
+    /// JSON Schema (2020-12) of the arguments.
+    #[schema(value_type = Object)]
+    input_schema: Value,
+    /// The longest that one call may take, in seconds.
+    timeout: u64,
+    /// The role that it needs, when it is not the role of all writes.
+    role: Option<String>,
+    /// The words that ask for it.
+    #[schema(value_type = Object)]
+    grammar: Value,
+}
+
+/// A signed statement on the end of the evidence chain.
+#[derive(ToSchema)]
+pub(crate) struct Checkpoint {
+    /// The last record's place.
+    seq: u64,
+    /// The last record's hash.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    hash: String,
+    /// When it was signed.
+    #[schema(format = DateTime)]
+    at: String,
+    /// The Ed25519 public key.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    key: String,
+    /// The signature.
+    #[schema(pattern = "^[0-9a-f]{128}$")]
+    signature: String,
+}
