@@ -22,16 +22,16 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// What the scripted tool does and what was seen of it.
-pub struct Script {
-    pub performed: AtomicUsize,
-    pub verifying: Semaphore,
+pub(crate) struct Script {
+    pub(crate) performed: AtomicUsize,
+    pub(crate) verifying: Semaphore,
     /// `verify` ends when this has a permit.
-    pub outcome: Semaphore,
-    pub guard: Mutex<Option<Error>>,
-    pub perform: Mutex<Option<Fault>>,
-    pub verify: Mutex<Option<Fault>>,
+    pub(crate) outcome: Semaphore,
+    pub(crate) guard: Mutex<Option<Error>>,
+    pub(crate) perform: Mutex<Option<Fault>>,
+    pub(crate) verify: Mutex<Option<Fault>>,
     /// The runs whose effect is there.
-    pub effects: Mutex<Vec<RunId>>,
+    pub(crate) effects: Mutex<Vec<RunId>>,
 }
 
 impl Default for Script {
@@ -95,7 +95,7 @@ impl Tool for Scripted {
     }
 }
 
-pub struct TestPack(pub Vec<Arc<dyn Tool>>);
+pub(crate) struct TestPack(pub(crate) Vec<Arc<dyn Tool>>);
 
 impl Pack for TestPack {
     fn name(&self) -> &'static str {
@@ -112,7 +112,7 @@ impl Pack for TestPack {
     }
 }
 
-pub fn spec(name: &str, effect: Option<Effect>) -> ToolSpec {
+pub(crate) fn spec(name: &str, effect: Option<Effect>) -> ToolSpec {
     ToolSpec {
         name: ToolName::parse(name).unwrap(),
         version: "1".into(),
@@ -122,18 +122,18 @@ pub fn spec(name: &str, effect: Option<Effect>) -> ToolSpec {
             "type": "object", "additionalProperties": false, "required": ["service"],
             "properties": {"service": {"type": "string"}},
         }),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
         role: None,
         grammar: astradesk_core::tool::Grammar::default(),
     }
 }
 
-pub fn tool(spec: ToolSpec, script: &Arc<Script>) -> Arc<dyn Tool> {
+pub(crate) fn tool(spec: ToolSpec, script: &Arc<Script>) -> Arc<dyn Tool> {
     Arc::new(Scripted { spec: Arc::new(spec), script: script.clone() })
 }
 
 /// Permits everything while it is on.
-pub struct Switch(pub AtomicBool);
+pub(crate) struct Switch(pub(crate) AtomicBool);
 
 impl Policy for Switch {
     fn decide(&self, request: &PolicyRequest<'_>) -> Decision {
@@ -154,11 +154,11 @@ impl Policy for Switch {
 }
 
 /// A store that can be cut off.
-pub struct Cut {
-    pub inner: SqliteStore,
-    pub down: AtomicBool,
+pub(crate) struct Cut {
+    pub(crate) inner: SqliteStore,
+    pub(crate) down: AtomicBool,
     /// Counts the commits that were refused.
-    pub refused: Semaphore,
+    pub(crate) refused: Semaphore,
 }
 
 impl Cut {
@@ -209,9 +209,9 @@ impl Store for Cut {
 }
 
 /// Ids that count, and a time that moves only when it is told.
-pub struct Still {
-    pub next: AtomicUsize,
-    pub seconds: AtomicUsize,
+pub(crate) struct Still {
+    pub(crate) next: AtomicUsize,
+    pub(crate) seconds: AtomicUsize,
 }
 
 impl Clock for Still {
@@ -224,17 +224,17 @@ impl Clock for Still {
     }
 }
 
-pub struct World {
-    pub script: Arc<Script>,
-    pub policy: Arc<Switch>,
-    pub store: Arc<Cut>,
-    pub clock: Arc<Still>,
-    pub registry: Arc<ToolRegistry>,
-    pub engine: Engine,
+pub(crate) struct World {
+    pub(crate) script: Arc<Script>,
+    pub(crate) policy: Arc<Switch>,
+    pub(crate) store: Arc<Cut>,
+    pub(crate) clock: Arc<Still>,
+    pub(crate) registry: Arc<ToolRegistry>,
+    pub(crate) engine: Engine,
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let script = Arc::new(Script::default());
         let registry = Arc::new(ToolRegistry::default());
         let tools = vec![
@@ -267,24 +267,24 @@ impl World {
     }
 
     /// The process ends and another begins on the same store.
-    pub async fn reborn(&mut self) {
+    pub(crate) async fn reborn(&mut self) {
         assert!(self.engine.stop(Duration::from_secs(5)).await, "the old process came to rest");
         self.engine = Self::engine(&self.store, &self.policy, &self.registry, &self.clock);
     }
 
-    pub async fn submit(&self, tool: &str, service: &str) -> Result<Submitted> {
+    pub(crate) async fn submit(&self, tool: &str, service: &str) -> Result<Submitted> {
         self.engine.submit(submission(tool, service)).await
     }
 
     /// Submits and gives the admitted run.
-    pub async fn admitted(&self, submission: Submission) -> Run {
+    pub(crate) async fn admitted(&self, submission: Submission) -> Run {
         match self.engine.submit(submission).await.unwrap() {
             Submitted::Run { run, .. } => *run,
             Submitted::Preview(_) => panic!("a preview was not asked for"),
         }
     }
 
-    pub async fn ended(&self, id: RunId) -> Run {
+    pub(crate) async fn ended(&self, id: RunId) -> Run {
         let limit = tokio::time::Instant::now() + Duration::from_secs(10);
         let run = self.engine.wait(&ada(), id, limit).await.unwrap();
         assert!(run.state.is_final(), "{:?}", run.state);
@@ -292,7 +292,7 @@ impl World {
     }
 
     /// The kinds of the evidence's records, checked to be one chain.
-    pub async fn evidence(&self) -> Vec<String> {
+    pub(crate) async fn evidence(&self) -> Vec<String> {
         let records = self.store.inner.evidence(0, 1000).await.unwrap();
         let mut head = Head::EMPTY;
         let mut kinds = Vec::new();
@@ -305,11 +305,11 @@ impl World {
     }
 }
 
-pub fn ada() -> Principal {
+pub(crate) fn ada() -> Principal {
     Principal { subject: "ada".into(), issuer: "test".into(), roles: [].into(), actor: None }
 }
 
-pub fn submission(tool: &str, service: &str) -> Submission {
+pub(crate) fn submission(tool: &str, service: &str) -> Submission {
     Submission {
         principal: ada(),
         source: Source::Http,
