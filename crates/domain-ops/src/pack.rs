@@ -31,11 +31,11 @@ impl OperationsPack {
 }
 
 impl Pack for OperationsPack {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         Self::NAME
     }
 
-    fn version(&self) -> &str {
+    fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
 

@@ -53,8 +53,11 @@ struct Inner {
     /// The most recently used first.
     scopes: Mutex<VecDeque<(Namespace, Arc<Scope>)>>,
     /// The last lines of crashed containers, by pod id, container and number of restarts: they never change.
-    logs: Mutex<HashMap<(String, String, i32), Arc<Vec<String>>>>,
+    logs: Mutex<Logs>,
 }
+
+/// Logs by pod id, container and number of restarts.
+type Logs = HashMap<(String, String, i32), Arc<Vec<String>>>;
 
 /// Something that the pack needs of the cluster, and whether AstraDesk's identity may do it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -95,23 +98,29 @@ impl Cluster {
         namespace: Namespace,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        config.default_retry = false;
-        config.connect_timeout = Some(CONNECT);
-        config.write_timeout = Some(REQUEST);
-        config.read_timeout = Some(scope::SILENCE);
-        config.reset_reader_on_write = true;
+        limit(&mut config);
         let client = Client::try_from(config).map_err(|error| {
             Error::new(Code::ConfigInvalid, format!("the kubeconfig cannot be used: {error}"))
                 .with_remedy("correct the cluster's entry in the kubeconfig")
         })?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self::with_client(client, name, namespace, clock))
+    }
+
+    /// The cluster behind a client, which must not retry by itself.
+    pub(crate) fn with_client(
+        client: Client,
+        name: ClusterName,
+        namespace: Namespace,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self(Arc::new(Inner {
             client,
             name,
             namespace,
             clock,
             scopes: Mutex::default(),
             logs: Mutex::default(),
-        })))
+        }))
     }
 
     /// The cluster's name, as targets show it.
@@ -355,6 +364,15 @@ async fn once<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Fa
         Ok(answer) => answer.map_err(Failure::Api),
         Err(_) => Err(Failure::TimedOut),
     }
+}
+
+/// No retries of the client's own, and no wait without a limit.
+pub(crate) fn limit(config: &mut kube::Config) {
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT);
+    config.write_timeout = Some(REQUEST);
+    config.read_timeout = Some(scope::SILENCE);
+    config.reset_reader_on_write = true;
 }
 
 /// Finds a namespace's watches, and marks them as used.

@@ -19,7 +19,7 @@ pub enum Cause {
     CrashLoop,
     /// It finds no node.
     Unschedulable,
-    /// A container cannot be started: a missing ConfigMap or Secret, a bad command, …
+    /// A container cannot be started: a missing `ConfigMap` or `Secret`, a bad command, …
     CannotStart,
     /// It runs, and is not ready.
     NotReady,

@@ -87,12 +87,12 @@ impl Failure {
     /// Whether asking again may help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::TimedOut => true,
             Self::Api(kube::Error::Api(status)) => {
                 matches!(status.code, 408 | 429 | 500..=599)
                     && !status.message.contains("failed calling webhook")
             }
-            Self::Api(
+            Self::TimedOut
+            | Self::Api(
                 kube::Error::HyperError(_)
                 | kube::Error::Service(_)
                 | kube::Error::ReadEvents(_)
@@ -146,8 +146,6 @@ fn from_status(status: &kube::core::Status, operation: &Operation) -> Error {
         403 if !status.message.contains("quota") && status.message.contains("cannot ") => {
             (Code::KubernetesForbidden, format!("AstraDesk's identity in the cluster may not {operation}"))
         }
-        // Admission plug-ins answer 403 as well: the permission is there, the change is refused.
-        403 => (Code::KubernetesRejected, format!("the cluster refused to {operation}: {said}")),
         404 => (Code::KubernetesNotFound, format!("there is nothing to {operation}")),
         409 => (
             Code::KubernetesConflict,
@@ -160,6 +158,7 @@ fn from_status(status: &kube::core::Status, operation: &Operation) -> Error {
         500..=599 if !status.message.contains("failed calling webhook") => {
             (Code::KubernetesUnavailable, format!("the cluster failed to {operation}: {said}"))
         }
+        // Admission plug-ins answer 403 as well: the permission is there, the change is refused.
         _ => (Code::KubernetesRejected, format!("the cluster refused to {operation}: {said}")),
     };
     let mut error = Error::new(code, message).with_detail("status", status.code);

@@ -22,6 +22,11 @@ pub mod rollout;
 pub mod scope;
 pub mod workload;
 
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
 pub use cluster::{Cluster, Permission};
 
 /// The field manager of every write.

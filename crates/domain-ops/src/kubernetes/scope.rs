@@ -440,7 +440,7 @@ struct Contents {
     replica_sets: Index<Replicas>,
     pods: Index<PodView>,
     warnings: Index<Warning>,
-    /// ReplicaSets that are gone while pods of theirs still stop, by the Deployment's id: with
+    /// `ReplicaSets` that are gone while pods of theirs still stop, by the Deployment's id: with
     /// `revisionHistoryLimit: 0` a ReplicaSet goes before its last pod does.
     gone: HashMap<String, BTreeSet<String>>,
 }

@@ -80,7 +80,7 @@ pub enum Strategy {
         max_unavailable: i32,
         /// How many may be there in addition.
         max_surge: i32,
-        /// StatefulSets: pods with a smaller ordinal keep the old revision.
+        /// `StatefulSets`: pods with a smaller ordinal keep the old revision.
         partition: i32,
     },
     /// All are stopped before the first new one starts.
@@ -275,7 +275,7 @@ fn common(kind: Kind, meta: &ObjectMeta, template: &PodTemplateSpec) -> Workload
     }
 }
 
-/// The digest of a template, without the label by which the Deployment controller tells ReplicaSets apart:
+/// The digest of a template, without the label by which the Deployment controller tells `ReplicaSets` apart:
 /// so the newest ReplicaSet is the one with the Deployment's own digest, as the controller itself compares.
 fn template_digest(template: &PodTemplateSpec) -> Digest {
     let mut template = template.clone();
@@ -514,11 +514,11 @@ impl Warning {
 /// A workload with everything that belongs to it, at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Family {
-    /// Its ReplicaSets.
+    /// Its `ReplicaSets`.
     pub replica_sets: Vec<std::sync::Arc<Replicas>>,
     /// Its pods, by name.
     pub pods: Vec<std::sync::Arc<PodView>>,
-    /// The warnings on it, its ReplicaSets and its pods, newest first.
+    /// The warnings on it, its `ReplicaSets` and its pods, newest first.
     pub warnings: Vec<std::sync::Arc<Warning>>,
 }
 

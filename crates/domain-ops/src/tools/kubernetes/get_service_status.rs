@@ -65,7 +65,7 @@ impl GetServiceStatus {
         Ok(Self { cluster, spec: Arc::new(spec) })
     }
 
-    async fn status(&self, call: &FrozenCall) -> Result<Value> {
+    pub(super) async fn status(&self, call: &FrozenCall) -> Result<Value> {
         let subject = Subject::of(call)?;
         if subject.kind == Kind::Workload {
             return Err(unresolved(&self.cluster, &subject).await);

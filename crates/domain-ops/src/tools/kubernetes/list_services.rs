@@ -64,7 +64,7 @@ impl ListServices {
         Ok(Self { cluster, spec: Arc::new(spec) })
     }
 
-    async fn list(&self, call: &FrozenCall) -> Result<Value> {
+    pub(super) async fn list(&self, call: &FrozenCall) -> Result<Value> {
         let Subject { namespace, .. } = Subject::of(call)?;
         let scope = self.cluster.scope(&namespace);
         scope.ready(PATIENCE).await?;

@@ -214,7 +214,10 @@ async fn service_names(cluster: &Cluster) -> Result<Vec<String>> {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod near_tests {
     use super::*;
 
     #[test]

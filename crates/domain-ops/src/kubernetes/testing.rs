@@ -1,0 +1,203 @@
+//! A sandbox cluster for this crate's tests, with a way to spoil what is said to it.
+
+use super::cluster::{self, Cluster};
+use super::restart::Job;
+use super::scope::{PATIENCE, Scope};
+use super::workload::{Family, Workload};
+use astradesk_core::name::{ClusterName, Namespace};
+use astradesk_core::target::Kind;
+use astradesk_runtime::port::{Progress, SystemClock};
+use astradesk_sandbox::{Config, Sandbox};
+use futures::future::BoxFuture;
+use kube::client::{Body, ClientBuilder};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+use tower::{BoxError, Layer, Service};
+
+/// What becomes of the next patch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Spoil {
+    /// It never arrives.
+    Request,
+    /// It is applied, and the reply is lost.
+    Reply,
+    /// The server says 409.
+    Conflict,
+    /// It never arrives, and neither does anything after it.
+    Everything,
+}
+
+/// The patches that were sent, and what is to become of the next ones.
+#[derive(Default)]
+pub(crate) struct Wire {
+    pub(crate) spoil: VecDeque<Spoil>,
+    pub(crate) patches: u32,
+    pub(crate) cut: bool,
+}
+
+#[derive(Clone)]
+struct Faulty(Arc<Mutex<Wire>>);
+
+struct FaultyService<S>(S, Arc<Mutex<Wire>>);
+
+impl<S> Layer<S> for Faulty {
+    type Service = FaultyService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        FaultyService(inner, self.0.clone())
+    }
+}
+
+impl<S, B> Service<http::Request<Body>> for FaultyService<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<B>, Error = BoxError>,
+    S::Future: Send + 'static,
+    B: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let mut wire = self.1.lock().unwrap();
+        let patch = request.method() == http::Method::PATCH;
+        let spoil = if patch {
+            wire.patches += 1;
+            wire.spoil.pop_front()
+        } else {
+            None
+        };
+        wire.cut |= spoil == Some(Spoil::Everything);
+        if wire.cut || spoil == Some(Spoil::Request) {
+            return Box::pin(async { Err("the request was lost".into()) });
+        }
+        if spoil == Some(Spoil::Conflict) {
+            // A precondition that no object fulfils.
+            *request.body_mut() = Body::from(br#"{"metadata":{"resourceVersion":"1"}}"#.to_vec());
+        }
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            if spoil == Some(Spoil::Reply) { Err("the reply was lost".into()) } else { Ok(answer) }
+        })
+    }
+}
+
+/// A cluster with these objects, twenty times faster than life.
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) client: kube::Client,
+    pub(crate) wire: Arc<Mutex<Wire>>,
+    pub(crate) sandbox: Sandbox,
+}
+
+impl World {
+    pub(crate) async fn start(objects: Vec<Value>) -> Self {
+        let sandbox = Sandbox::start(Config { objects, pace: 0.05, ..Config::default() }).await.unwrap();
+        let kubeconfig = Kubeconfig::from_yaml(&sandbox.kubeconfig()).unwrap();
+        let options = KubeConfigOptions::default();
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+        cluster::limit(&mut config);
+        let client = kube::Client::try_from(config.clone()).unwrap();
+        let wire = Arc::new(Mutex::new(Wire::default()));
+        let spoiled = ClientBuilder::try_from(config).unwrap().with_layer(&Faulty(wire.clone())).build();
+        let cluster = Cluster::with_client(
+            spoiled,
+            ClusterName::parse("sandbox").unwrap(),
+            Namespace::parse("default").unwrap(),
+            Arc::new(SystemClock),
+        );
+        Self { cluster, client, wire, sandbox }
+    }
+
+    pub(crate) fn spoil(&self, spoil: &[Spoil]) {
+        self.wire.lock().unwrap().spoil = spoil.iter().copied().collect();
+    }
+
+    pub(crate) fn patches(&self) -> u32 {
+        self.wire.lock().unwrap().patches
+    }
+
+    pub(crate) fn job(&self, kind: Kind, run: &str, seconds: u64) -> Job {
+        Job {
+            target: format!("kubernetes/sandbox/default/{kind}/webapp"),
+            kind,
+            namespace: self.cluster.namespace().clone(),
+            name: "webapp".to_owned(),
+            accept_downtime: false,
+            run: run.to_owned(),
+            deadline: Instant::now() + Duration::from_secs(seconds),
+            progress: Progress::default(),
+        }
+    }
+
+    /// Waits until what the watches show fulfils `done`.
+    pub(crate) async fn until(&self, kind: Kind, done: impl Fn(&Workload, &Family) -> bool) -> Arc<Workload> {
+        let scope: Arc<Scope> = self.cluster.scope(self.cluster.namespace());
+        scope.ready(PATIENCE).await.unwrap();
+        let mut changes = scope.changes();
+        let wait = async {
+            loop {
+                changes.mark_unchanged();
+                if let Some((workload, family)) = scope.family(kind, "webapp")
+                    && done(&workload, &family)
+                {
+                    return workload;
+                }
+                changes.changed().await.unwrap();
+            }
+        };
+        let Ok(workload) = timeout(Duration::from_secs(20), wait).await else {
+            panic!("still {:?}", scope.family(kind, "webapp"));
+        };
+        workload
+    }
+
+    /// Waits until `webapp` serves.
+    pub(crate) async fn healthy(&self, kind: Kind) -> Arc<Workload> {
+        self.until(kind, |workload, family| {
+            super::rollout::stage(workload) == super::rollout::Stage::Complete
+                && family.pods.iter().filter(|pod| pod.ready).count()
+                    == usize::try_from(workload.wanted).unwrap()
+        })
+        .await
+    }
+}
+
+/// `webapp`, with changes to its specification.
+pub(crate) fn webapp(kind: &str, replicas: u32, annotations: &Value, spec: &Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": "webapp", "namespace": "default"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "webapp"}},
+            "template": {
+                "metadata": {"labels": {"app": "webapp"}, "annotations": annotations},
+                "spec": {"containers": [{"name": "app", "image": "webapp:1"}]},
+            },
+        },
+    });
+    if kind == "DaemonSet" {
+        object["spec"].as_object_mut().unwrap().remove("replicas");
+    }
+    for (key, value) in spec.as_object().into_iter().flatten() {
+        object["spec"][key] = value.clone();
+    }
+    object
+}
+
+/// The annotation that makes new pods behave so.
+pub(crate) fn once_restarted(behaviour: &str) -> Value {
+    json!({"sandbox.astradesk.dev/behaviour-once-restarted": behaviour})
+}

@@ -1,0 +1,103 @@
+//! The tools against the sandbox: how arguments become targets, what guards refuse, what reads show.
+
+use super::{GetServiceStatus, ListServices, RestartService};
+use crate::kubernetes::testing::{World, webapp};
+use astradesk_core::target::Kind;
+use astradesk_core::{Arguments, Call, Code, Effect, FrozenCall};
+use astradesk_runtime::port::Tool;
+use serde_json::{Value, json};
+
+fn arguments(value: &Value) -> Arguments {
+    value.as_object().unwrap().clone()
+}
+
+async fn frozen(tool: &dyn Tool, value: &Value) -> FrozenCall {
+    let arguments = arguments(value);
+    let targets = tool.targets(&arguments).await.unwrap();
+    let call = Call { tool: tool.spec().name.clone(), arguments };
+    FrozenCall::new(call, "1".into(), Effect::Write, targets)
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_and_refused_only_by_the_guard() {
+    let mut other = webapp("Deployment", 2, &json!({}), &json!({}));
+    other["metadata"]["name"] = json!("both");
+    let mut stateful = webapp("StatefulSet", 2, &json!({}), &json!({}));
+    stateful["metadata"]["name"] = json!("both");
+    let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({})), other, stateful]).await;
+    let tool = RestartService::new(world.cluster.clone()).unwrap();
+    world.healthy(Kind::Deployment).await;
+    for (input, target, code) in [
+        (json!({"service": "webapp"}), "default/deployment/webapp", None),
+        (json!({"service": "webap"}), "default/workload/webap", Some(Code::KubernetesNotFound)),
+        (json!({"service": "both"}), "default/workload/both", Some(Code::KubernetesAmbiguousKind)),
+        (
+            json!({"service": "webapp", "kind": "daemonset"}),
+            "default/daemonset/webapp",
+            Some(Code::KubernetesNotFound),
+        ),
+        (
+            json!({"service": "webapp", "namespace": "shop"}),
+            "shop/workload/webapp",
+            Some(Code::KubernetesNotFound),
+        ),
+    ] {
+        let call = frozen(&tool, &input).await;
+        assert_eq!(call.targets[0].to_string(), format!("kubernetes/sandbox/{target}"));
+        let guard = tool.guard(&call).await;
+        assert_eq!(guard.as_ref().err().map(|e| e.code), code, "{input}");
+        if input["service"] == "webap" {
+            assert_eq!(guard.unwrap_err().details["candidates"], json!(["webapp"]));
+        }
+    }
+    assert_eq!(tool.candidates("service").await.unwrap(), ["both", "webapp"]);
+}
+
+#[tokio::test]
+async fn a_preview_changes_nothing_and_says_what_would() {
+    let world = World::start(vec![webapp("Deployment", 3, &json!({}), &json!({}))]).await;
+    let before = world.healthy(Kind::Deployment).await;
+    let tool = RestartService::new(world.cluster.clone()).unwrap();
+    let call = frozen(&tool, &json!({"service": "webapp"})).await;
+    let preview = tool.preview(&call).await.unwrap();
+    assert_eq!(preview["pods"], 3);
+    assert_eq!(preview["at_most_unavailable"], 0);
+    let after = world.cluster.get(Kind::Deployment, world.cluster.namespace(), "webapp").await.unwrap();
+    assert_eq!((after.generation, after.template), (before.generation, before.template));
+}
+
+#[tokio::test]
+async fn a_status_names_the_sick_pod_with_its_log() {
+    let crash = json!({
+        "sandbox.astradesk.dev/behaviour": "crash:137",
+        "sandbox.astradesk.dev/logs": "starting\npassword=hunter2\nout of memory",
+    });
+    let world = World::start(vec![webapp("Deployment", 1, &crash, &json!({}))]).await;
+    world.until(Kind::Deployment, |_, family| family.pods.iter().any(|pod| pod.restarts() >= 2)).await;
+    let tool = GetServiceStatus::new(world.cluster.clone()).unwrap();
+    let call = frozen(&tool, &json!({"service": "webapp"})).await;
+    let status = tool.status(&call).await.unwrap();
+    let pod = &status["sick_pods"][0];
+    assert_eq!((&pod["cause"], &pod["exit_code"]), (&json!("crash_loop"), &json!(137)), "{status:#}");
+    assert_eq!(pod["log"], json!(["starting", "password=[redacted]", "out of memory"]), "{status:#}");
+    assert!(status["observed_at"].is_string() && status["warnings"].is_array());
+
+    let missing = frozen(&tool, &json!({"service": "nothing"})).await;
+    assert_eq!(tool.status(&missing).await.unwrap_err().code, Code::KubernetesNotFound);
+}
+
+#[tokio::test]
+async fn services_are_listed_in_order() {
+    let mut other = webapp("StatefulSet", 0, &json!({}), &json!({}));
+    other["metadata"]["name"] = json!("a-db");
+    let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({})), other]).await;
+    world.healthy(Kind::Deployment).await;
+    let tool = ListServices::new(world.cluster.clone()).unwrap();
+    let call = frozen(&tool, &json!({})).await;
+    assert_eq!(call.targets[0].to_string(), "kubernetes/sandbox/default/namespace/default");
+    let list = tool.list(&call).await.unwrap();
+    let rows: Vec<_> = list["services"].as_array().unwrap().iter().map(|row| row["name"].clone()).collect();
+    assert_eq!(rows, [json!("a-db"), json!("webapp")]);
+    assert_eq!(list["services"][1]["ready"], 2);
+    assert_eq!((&list["total"], &list["truncated"]), (&json!(2), &json!(false)));
+}
