@@ -1,0 +1,136 @@
+//! The Engine, put together from the configuration.
+
+use crate::config::Config;
+use astradesk_core::name::ClusterName;
+use astradesk_core::{Code, Error, Principal, Result, RoleName};
+use astradesk_domain_ops::{Cluster, OperationsPack};
+use astradesk_policy::{CedarPolicy, Settings};
+use astradesk_runtime::engine::{Limits, Parts};
+use astradesk_runtime::evidence::Signer;
+use astradesk_runtime::planner::KeywordPlanner;
+use astradesk_runtime::port::SystemClock;
+use astradesk_runtime::{Engine, ToolRegistry};
+use astradesk_store::{Options, SqliteStore};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An Engine with what has to be closed after it.
+pub struct App {
+    /// The Engine.
+    pub engine: Engine,
+    /// The cluster.
+    pub cluster: Cluster,
+    store: Arc<SqliteStore>,
+}
+
+impl App {
+    /// Opens the store, connects the cluster, registers the Operations pack.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let cluster = cluster(config).await?;
+        let state = config.state_dir();
+        let store = Arc::new(SqliteStore::open(&state.join("astradesk.db"), Options::default()).await?);
+        let registry = Arc::new(ToolRegistry::default());
+        registry.register(&OperationsPack::new(&cluster, Arc::new(KeywordPlanner))?)?;
+        let engine = Engine::new(Parts {
+            store: store.clone(),
+            policy: Arc::new(CedarPolicy::compile(&settings(config))?),
+            registry,
+            clock: Arc::new(SystemClock),
+            signer: Arc::new(Signer::from_pkcs8(&key(&state.join("evidence.key"))?)?),
+            limits: Limits {
+                concurrent_runs: config.limits.concurrent_runs,
+                queued_runs: config.limits.queued_runs,
+                idempotency_ttl: Duration::from_hours(u64::from(config.limits.idempotency_hours)),
+                ..Limits::default()
+            },
+        });
+        Ok(Self { engine, cluster, store })
+    }
+
+    /// Lets runs reach a safe point and closes the store. Returns whether every run got there.
+    pub async fn close(self, patience: Duration) -> bool {
+        let clean = self.engine.stop(patience).await;
+        self.store.close().await;
+        clean
+    }
+}
+
+/// The built-in policy's settings.
+pub fn settings(config: &Config) -> Settings {
+    Settings {
+        required_role_restart: config.policy.required_role_restart.clone(),
+        allowed_services: config.policy.allowed_services.clone(),
+        namespace: config.kubernetes.namespace.clone(),
+        read_roles: config.policy.read_roles.clone(),
+    }
+}
+
+/// The cluster of the configured kubeconfig and context.
+pub async fn cluster(config: &Config) -> Result<Cluster> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        Error::new(Code::ConfigInvalid, format!("the kubeconfig cannot be used: {error}"))
+            .with_remedy("set `KUBECONFIG`, or try everything without a cluster: `astradesk demo`")
+    };
+    let settings = &config.kubernetes;
+    let context = (!settings.context.is_empty()).then(|| settings.context.clone());
+    let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+    let kubeconfig = if settings.kubeconfig.is_empty() {
+        Kubeconfig::read()
+    } else {
+        Kubeconfig::read_from(&settings.kubeconfig)
+    };
+    let (kube, context) = match kubeconfig {
+        Ok(file) => {
+            let context = context.or_else(|| file.current_context.clone());
+            let kube = kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|e| wrong(&e))?;
+            (kube, context)
+        }
+        Err(error) => match kube::Config::incluster() {
+            Ok(kube) => (kube, Some("in-cluster".to_owned())),
+            Err(_) => return Err(wrong(&error)),
+        },
+    };
+    let name = match &settings.cluster {
+        Some(name) => name.clone(),
+        None => ClusterName::parse(context.unwrap_or_default().replace('/', "_"))
+            .map_err(|error| error.with_remedy("name the cluster with `kubernetes.cluster`"))?,
+    };
+    Cluster::connect(kube, name, settings.namespace.clone(), Arc::new(SystemClock))
+}
+
+/// The key in `path`; a fresh one, readable by its owner only, when there is none.
+pub fn key(path: &Path) -> Result<Vec<u8>> {
+    let failed = |error: std::io::Error| {
+        Error::new(Code::StoreUnavailable, format!("the key `{}` cannot be used: {error}", path.display()))
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => {
+            let key = Signer::generate()?;
+            file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
+            Ok(key)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            std::fs::read(path).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// The operating-system user, as the principal of the embedded Engine.
+pub fn local_principal(roles: Vec<RoleName>) -> Principal {
+    let uid = nix::unistd::getuid();
+    let user = nix::unistd::User::from_uid(uid).ok().flatten();
+    Principal {
+        subject: user.map_or_else(|| format!("uid-{uid}"), |user| user.name),
+        issuer: "local".to_owned(),
+        roles: roles.into_iter().collect(),
+        actor: None,
+    }
+}

@@ -1,0 +1,144 @@
+//! `astradesk doctor`: what is configured, reachable and permitted, and what to do about the rest.
+
+use super::Context;
+use crate::cli::Output;
+use crate::config::{Config, load};
+use crate::display::{self, Mark};
+use crate::{app, exit};
+use astradesk_core::{Error, Result};
+use astradesk_runtime::port::Store as _;
+use astradesk_store::{Options, SqliteStore};
+use serde_json::json;
+
+/// One thing that was looked at.
+struct Finding {
+    mark: Mark,
+    what: String,
+    remedy: Option<String>,
+}
+
+pub(super) async fn run(context: &Context) -> Result<u8> {
+    super::serve::log_quietly();
+    let mut findings = Vec::new();
+    match context.sources().and_then(|sources| load(&sources)) {
+        Ok((config, _)) => {
+            findings.push(good("the configuration is valid"));
+            policy(&config, &mut findings);
+            store(&config, &mut findings).await;
+            cluster(&config, &mut findings).await;
+        }
+        Err(error) => findings.push(bad(&error)),
+    }
+    let sound = findings.iter().all(|finding| finding.mark != Mark::Bad);
+    if context.output == Output::Json {
+        let all =
+            findings.iter().map(|f| json!({"status": status(f.mark), "what": f.what, "remedy": f.remedy}));
+        display::json(&json!({"sound": sound, "findings": all.collect::<Vec<_>>()}));
+    } else {
+        for finding in findings {
+            display::mark(finding.mark, finding.what);
+            if let Some(remedy) = finding.remedy {
+                display::note(format!("  → {remedy}"));
+            }
+        }
+    }
+    Ok(if sound { exit::DONE } else { exit::FAILED })
+}
+
+const fn status(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Good => "good",
+        Mark::Bad => "bad",
+        Mark::Warning => "warning",
+    }
+}
+
+fn good(what: impl Into<String>) -> Finding {
+    Finding { mark: Mark::Good, what: what.into(), remedy: None }
+}
+
+fn warning(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding { mark: Mark::Warning, what: what.into(), remedy: Some(remedy.into()) }
+}
+
+fn bad(error: &Error) -> Finding {
+    Finding {
+        mark: Mark::Bad,
+        what: format!("{} {}", error.code, error.message),
+        remedy: Some(error.remedy.clone()),
+    }
+}
+
+fn policy(config: &Config, findings: &mut Vec<Finding>) {
+    let role = &config.policy.required_role_restart;
+    if config.policy.allowed_services.is_empty() {
+        findings.push(warning(
+            "nothing may be restarted: `ALLOWED_SERVICES` is empty",
+            "name the services, for instance `ALLOWED_SERVICES=webapp,payments-api`",
+        ));
+    } else {
+        let names: Vec<&str> = config.policy.allowed_services.iter().map(|name| name.as_str()).collect();
+        findings.push(good(format!(
+            "the role `{role}` may restart {} in `{}`",
+            names.join(", "),
+            config.kubernetes.namespace
+        )));
+    }
+    if !config.auth.dev && config.auth.issuers.is_empty() {
+        findings.push(warning(
+            "nobody can speak to a gateway: no issuer is configured",
+            "add one under `auth.issuers`, or use `astradesk serve --dev` on loopback",
+        ));
+    } else {
+        let dev = if config.auth.dev { ", and the development issuer" } else { "" };
+        findings.push(good(format!("{} issuer(s) configured{dev}", config.auth.issuers.len())));
+    }
+}
+
+async fn store(config: &Config, findings: &mut Vec<Finding>) {
+    let path = config.state_dir().join("astradesk.db");
+    match SqliteStore::open(&path, Options::default()).await {
+        Ok(store) => {
+            match store.ready().await {
+                Ok(()) => findings.push(good(format!("the store `{}` can be written", path.display()))),
+                Err(error) => findings.push(bad(&error)),
+            }
+            store.close().await;
+        }
+        Err(error) => findings.push(bad(&error)),
+    }
+}
+
+async fn cluster(config: &Config, findings: &mut Vec<Finding>) {
+    let cluster = match app::cluster(config).await {
+        Ok(cluster) => cluster,
+        Err(error) => return findings.push(bad(&error)),
+    };
+    match cluster.version().await {
+        Ok(version) => {
+            findings.push(good(format!("the cluster `{}` answers: Kubernetes {version}", cluster.name())))
+        }
+        Err(error) => return findings.push(bad(&error)),
+    }
+    match cluster.permissions(&config.kubernetes.namespace).await {
+        Ok(permissions) => {
+            let granted = permissions.iter().filter(|p| p.allowed).count();
+            findings.push(good(format!(
+                "{granted} of {} permissions are granted in `{}`",
+                permissions.len(),
+                config.kubernetes.namespace
+            )));
+            for missing in permissions.iter().filter(|p| !p.allowed) {
+                findings.push(Finding {
+                    mark: Mark::Bad,
+                    what: format!("may not {} {}: {}", missing.verb, missing.resource, missing.why_needed),
+                    remedy: Some(format!(
+                        "grant `{}` on `{}` by a Role in `{}`",
+                        missing.verb, missing.resource, config.kubernetes.namespace
+                    )),
+                });
+            }
+        }
+        Err(error) => findings.push(bad(&error)),
+    }
+}

@@ -1,0 +1,90 @@
+//! `astradesk runs`
+
+use super::Context;
+use crate::cli::{Output, Runs};
+use crate::door::Door;
+use crate::{display, exit};
+use astradesk_core::{Code, Error, Result, Run, RunId};
+use astradesk_runtime::port::RunFilter;
+use serde_json::json;
+
+pub(super) async fn run(context: &Context, command: Option<Runs>) -> Result<u8> {
+    let command = command.unwrap_or(Runs::List { state: None, limit: 20 });
+    let door = context.door().await?;
+    let result = perform(&door, command, context.output).await;
+    door.close().await;
+    result
+}
+
+async fn perform(door: &Door, command: Runs, output: Output) -> Result<u8> {
+    match command {
+        Runs::List { state, limit } => {
+            let page = door.runs(RunFilter { state, limit, ..RunFilter::default() }).await?;
+            if output == Output::Json {
+                display::json(&json!({"runs": page.runs, "next": page.next}));
+            } else if page.runs.is_empty() {
+                display::note("no runs");
+            } else {
+                page.runs.iter().for_each(|run| display::line(row(run)));
+            }
+            Ok(exit::DONE)
+        }
+        Runs::Show { id } => {
+            let run = door.run(parse(&id)?).await?;
+            if output == Output::Text {
+                display::admitted(&run, false);
+                display::note(format!(
+                    "{} by {}, {}",
+                    run.created_at,
+                    run.principal.subject,
+                    run.state.name()
+                ));
+            }
+            Ok(display::outcome(&run, output))
+        }
+        Runs::Watch { id } => {
+            let run = door.run(parse(&id)?).await?;
+            if output == Output::Text {
+                display::admitted(&run, false);
+            }
+            let run = super::submit::follow(door, run, output).await?;
+            Ok(display::outcome(&run, output))
+        }
+        Runs::Cancel { id } => {
+            let run = door.cancel(parse(&id)?).await?;
+            if output == Output::Json {
+                display::json(&run);
+            } else {
+                display::line(format!("run {} is {}", run.id, run.state.name()));
+            }
+            Ok(exit::DONE)
+        }
+    }
+}
+
+fn parse(id: &str) -> Result<RunId> {
+    RunId::parse(id).ok_or_else(|| {
+        Error::new(Code::RequestMalformed, format!("`{}` is not a run's id", id.escape_debug()))
+            .with_remedy("copy the id from `astradesk runs`")
+    })
+}
+
+fn row(run: &Run) -> String {
+    let calls: Vec<String> = run
+        .steps
+        .iter()
+        .map(|step| {
+            let targets: Vec<String> = step.call.targets.iter().map(ToString::to_string).collect();
+            format!("{} {}", step.call.tool, targets.join(","))
+        })
+        .collect();
+    let code = run.state.error().map(|error| format!(" {}", error.code)).unwrap_or_default();
+    let at = run.created_at.strftime("%Y-%m-%d %H:%M:%S");
+    format!(
+        "{}  {at}  {:<10} {}{code}  {}",
+        run.id,
+        run.principal.subject,
+        run.state.name(),
+        calls.join("; ")
+    )
+}

@@ -1,0 +1,113 @@
+//! `astradesk serve`
+
+use super::Context;
+use crate::app::App;
+use crate::cli;
+use crate::config::{Config, LogFormat, load};
+use crate::{display, exit};
+use astradesk_core::{Code, Error, Result};
+use astradesk_gateway::auth::DevIssuer;
+use astradesk_gateway::{Auth, Gateway};
+use astradesk_runtime::port::SystemClock;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+pub(super) async fn run(context: &Context, args: cli::Serve) -> Result<u8> {
+    let mut sources = context.sources()?;
+    sources.flags.extend(args.listen.map(|listen| ("server.listen", listen.to_string())));
+    sources.flags.extend(args.dev.then(|| ("auth.dev", "true".to_owned())));
+    let (config, _) = load(&sources)?;
+    log(&config)?;
+    let app = App::open(&config).await?;
+    let served = serve(&config, &app).await;
+    let clean = app.close(Duration::from_secs(config.server.stop_seconds)).await;
+    served?;
+    if !clean {
+        tracing::warn!("some runs had not reached a safe point; they are taken up at the next start");
+    }
+    Ok(exit::DONE)
+}
+
+async fn serve(config: &Config, app: &App) -> Result<()> {
+    let dev = if config.auth.dev { Some(DevIssuer::from_file(&dev_key(config))?) } else { None };
+    let auth = auth(config, dev.as_ref())?;
+    let gateway = Gateway::bind(gateway_config(config), app.engine.clone(), auth)?;
+    let resumed = app.engine.resume().await?;
+    tracing::info!(address = %gateway.local_addr(), resumed, "serving");
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        stop_signal().await;
+        tracing::info!("stopping");
+        stop.cancel();
+    });
+    if !gateway.serve(shutdown).await {
+        tracing::warn!("some requests were cut off");
+    }
+    Ok(())
+}
+
+/// Who may speak to the gateway.
+pub(super) fn auth(config: &Config, dev: Option<&DevIssuer>) -> Result<Auth> {
+    Auth::new(config.auth.issuers.clone(), dev, Arc::new(SystemClock)).map_err(|error| {
+        if config.auth.issuers.is_empty() {
+            error.with_remedy("add one under `auth.issuers`, or use `astradesk serve --dev` on loopback")
+        } else {
+            error
+        }
+    })
+}
+
+/// The gateway's own configuration.
+pub(super) fn gateway_config(config: &Config) -> astradesk_gateway::Config {
+    let mut gateway =
+        astradesk_gateway::Config { listen: config.server.listen, ..astradesk_gateway::Config::default() };
+    gateway.limits.max_body_bytes = config.server.max_body_bytes;
+    gateway.limits.concurrent_requests = config.server.max_concurrent_requests;
+    gateway.limits.shutdown_seconds = config.server.stop_seconds;
+    gateway
+}
+
+/// The file of the development issuer's key.
+pub(super) fn dev_key(config: &Config) -> PathBuf {
+    config.state_dir().join("dev-issuer.key")
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub(super) async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        tokio::signal::ctrl_c().await.ok();
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Logs as configured, on standard error.
+fn log(config: &Config) -> Result<()> {
+    let filter = EnvFilter::try_new(&config.log.level).map_err(|_| {
+        Error::new(Code::ConfigInvalid, format!("`log.level` is `{}`, which is no filter", config.log.level))
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.log.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    if started.is_err() {
+        display::note("logging was set up before");
+    }
+    Ok(())
+}
+
+/// Logs warnings only: for commands whose output is for a person.
+pub(crate) fn log_quietly() {
+    let filter = EnvFilter::try_from_env("ASTRADESK_LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("error"));
+    // A second call finds logging set up already, which is what was wanted.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

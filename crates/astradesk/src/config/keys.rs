@@ -1,0 +1,138 @@
+//! Every key, once.
+
+/// A key of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// `section.key`.
+    pub path: &'static str,
+    /// The environment variables that set it; the first is the one that the docs name.
+    pub env: &'static [&'static str],
+    /// The default, as TOML.
+    pub default: &'static str,
+    /// What it means, with its unit and limits.
+    pub meaning: &'static str,
+}
+
+const fn key(
+    path: &'static str,
+    env: &'static [&'static str],
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { path, env, default, meaning }
+}
+
+/// Every key, in the order of the docs.
+pub const KEYS: &[Key] = &[
+    key(
+        "server.listen",
+        &["ASTRADESK_SERVER_LISTEN"],
+        "\"127.0.0.1:8787\"",
+        "address and port of the gateway; loopback unless you change it",
+    ),
+    key(
+        "server.max_body_bytes",
+        &["ASTRADESK_SERVER_MAX_BODY_BYTES"],
+        "65536",
+        "largest request body, in bytes",
+    ),
+    key(
+        "server.max_concurrent_requests",
+        &["ASTRADESK_SERVER_MAX_CONCURRENT_REQUESTS"],
+        "1024",
+        "requests in flight; one more is answered `request.overloaded`",
+    ),
+    key(
+        "server.stop_seconds",
+        &["ASTRADESK_SERVER_STOP_SECONDS"],
+        "15",
+        "how long a stop waits for requests and runs, in seconds",
+    ),
+    key(
+        "auth.dev",
+        &["ASTRADESK_AUTH_DEV"],
+        "false",
+        "accept tokens of the built-in development issuer (`astradesk token`); on loopback only",
+    ),
+    key(
+        "auth.issuers",
+        &[],
+        "[]",
+        "issuers whose tokens are accepted: tables with `issuer`, `audience`, `keys` (`{ file = … }` or `{ jwks_url = … }`; else discovered), `algorithms`, `roles_claim` (default `roles`), `leeway_seconds` (default 30)",
+    ),
+    key(
+        "policy.allowed_services",
+        &["ALLOWED_SERVICES"],
+        "[]",
+        "services that may be restarted, comma-separated in the environment; empty: none",
+    ),
+    key("policy.required_role_restart", &["REQUIRED_ROLE_RESTART"], "\"sre\"", "role that a restart needs"),
+    key(
+        "policy.read_roles",
+        &["ASTRADESK_POLICY_READ_ROLES"],
+        "[]",
+        "further roles that may read services, runs and evidence",
+    ),
+    key("kubernetes.namespace", &["KUBERNETES_NAMESPACE"], "\"default\"", "namespace that is managed"),
+    key(
+        "kubernetes.kubeconfig",
+        &["ASTRADESK_KUBERNETES_KUBECONFIG"],
+        "\"\"",
+        "kubeconfig file; empty: `KUBECONFIG`, `~/.kube/config`, or the pod's service account",
+    ),
+    key(
+        "kubernetes.context",
+        &["ASTRADESK_KUBERNETES_CONTEXT"],
+        "\"\"",
+        "context of the kubeconfig; empty: its current one",
+    ),
+    key(
+        "kubernetes.cluster",
+        &["ASTRADESK_KUBERNETES_CLUSTER"],
+        "\"\"",
+        "name of the cluster in targets; empty: the context's name",
+    ),
+    key(
+        "local.roles",
+        &["ASTRADESK_LOCAL_ROLES"],
+        "[]",
+        "roles of the operating-system user without a gateway; empty: the required role",
+    ),
+    key(
+        "store.path",
+        &["ASTRADESK_STORE_PATH"],
+        "\"\"",
+        "folder of the database and the evidence key; empty: `$XDG_STATE_HOME/astradesk`",
+    ),
+    key(
+        "limits.concurrent_runs",
+        &["ASTRADESK_LIMITS_CONCURRENT_RUNS"],
+        "64",
+        "runs that are executed at the same time",
+    ),
+    key(
+        "limits.queued_runs",
+        &["ASTRADESK_LIMITS_QUEUED_RUNS"],
+        "1024",
+        "runs that may wait; one more is answered `run.queue_full`",
+    ),
+    key(
+        "limits.idempotency_hours",
+        &["ASTRADESK_LIMITS_IDEMPOTENCY_HOURS"],
+        "24",
+        "how long an `Idempotency-Key` is remembered, in hours",
+    ),
+    key(
+        "log.level",
+        &["ASTRADESK_LOG_LEVEL"],
+        "\"info\"",
+        "what is logged: a level, or `tracing` directives such as `astradesk_gateway=debug`",
+    ),
+    key("log.format", &["ASTRADESK_LOG_FORMAT"], "\"text\"", "`text` or `json`"),
+];
+
+/// The known key that is nearest to `unknown`, if one is near enough to be meant.
+pub fn nearest(unknown: &str) -> Option<&'static str> {
+    let near = KEYS.iter().map(|key| (strsim::jaro_winkler(unknown, key.path), key.path));
+    near.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, path)| path)
+}

@@ -1,0 +1,175 @@
+//! Reads and merges the sources.
+
+use super::Config;
+use super::keys::{KEYS, Key, nearest};
+use astradesk_core::{Code, Error, Result};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// Where the configuration comes from.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The file; without it `astradesk.toml` of the working folder, if there is one.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub environment: BTreeMap<String, String>,
+    /// Keys that flags set, with their values as the environment would give them.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+impl Sources {
+    /// The process's environment, with `.env` of the working folder (or above) below it.
+    pub fn from_process(file: Option<PathBuf>) -> Result<Self> {
+        let mut environment = BTreeMap::new();
+        match dotenvy::dotenv_iter() {
+            Ok(entries) => {
+                for entry in entries {
+                    // The parser's own message would show the line, which may hold a secret.
+                    let (key, value) = entry.map_err(|_| invalid("a line of `.env` is not `KEY=value`"))?;
+                    environment.insert(key, value);
+                }
+            }
+            Err(error) if error.not_found() => {}
+            Err(_) => return Err(invalid("`.env` cannot be read")),
+        }
+        environment.extend(
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
+        );
+        let file = file.or_else(|| environment.get("ASTRADESK_CONFIG").map(PathBuf::from));
+        Ok(Self { file, environment, flags: Vec::new() })
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Code::ConfigInvalid, message)
+}
+
+/// The configuration, and for each key where its value came from.
+pub fn load(sources: &Sources) -> Result<(Config, BTreeMap<&'static str, (Value, String)>)> {
+    let file = read_file(sources.file.as_deref())?;
+    let mut merged = Table::new();
+    let mut shown = BTreeMap::new();
+    for key in KEYS {
+        let (value, origin) = value_of(key, sources, &file)?;
+        shown.insert(key.path, (value.clone(), origin));
+        if let Some((section, name)) = key.path.split_once('.') {
+            let section = merged.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(section) = section {
+                section.insert(name.to_owned(), value);
+            }
+        }
+    }
+    let config: Config = Value::Table(merged)
+        .try_into()
+        .map_err(|error: toml::de::Error| invalid(one_line(error.message())))?;
+    check(&config)?;
+    Ok((config, shown))
+}
+
+fn value_of(key: &Key, sources: &Sources, file: &FileKeys) -> Result<(Value, String)> {
+    let default =
+        || toml::from_str::<Table>(&format!("v = {}", key.default)).ok().and_then(|mut t| t.remove("v"));
+    let Some(default) = default() else {
+        return Err(Error::internal(format!("the default of `{}` is not TOML", key.path)));
+    };
+    if let Some((_, text)) = sources.flags.iter().rev().find(|(path, _)| *path == key.path) {
+        return Ok((coerce(text, &default, key.path)?, "flag".to_owned()));
+    }
+    for name in key.env {
+        if let Some(text) = sources.environment.get(*name) {
+            return Ok((coerce(text, &default, name)?, (*name).to_owned()));
+        }
+    }
+    if let Some(value) = file.values.get(key.path) {
+        return Ok((value.clone(), file.name.clone()));
+    }
+    Ok((default, "default".to_owned()))
+}
+
+/// Reads text as the type that the key's default has.
+fn coerce(text: &str, like: &Value, name: &str) -> Result<Value> {
+    let wrong = |wanted: &str| invalid(format!("`{name}` is not {wanted}"));
+    Ok(match like {
+        Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| wanted_number(name))?),
+        Value::Boolean(_) => match text.trim() {
+            "true" | "1" | "yes" => Value::Boolean(true),
+            "false" | "0" | "no" | "" => Value::Boolean(false),
+            _ => return Err(wrong("`true` or `false`")),
+        },
+        Value::Array(_) => {
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
+        }
+        _ => Value::String(text.to_owned()),
+    })
+}
+
+fn wanted_number(name: &str) -> Error {
+    invalid(format!("`{name}` is not a whole number"))
+}
+
+#[derive(Default)]
+struct FileKeys {
+    name: String,
+    values: BTreeMap<String, Value>,
+}
+
+fn read_file(named: Option<&Path>) -> Result<FileKeys> {
+    let default = Path::new("astradesk.toml");
+    let path = match named {
+        Some(path) => path,
+        None if default.exists() => default,
+        None => return Ok(FileKeys::default()),
+    };
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| invalid(format!("`{name}` cannot be read: {error}")))?;
+    let table: Table =
+        toml::from_str(&text).map_err(|error| invalid(format!("`{name}`: {}", one_line(error.message()))))?;
+    let mut values = BTreeMap::new();
+    for (section, content) in table {
+        let Value::Table(content) = content else {
+            return Err(unknown(&name, &section));
+        };
+        for (key, value) in content {
+            let path = format!("{section}.{key}");
+            if !KEYS.iter().any(|known| known.path == path) {
+                return Err(unknown(&name, &path));
+            }
+            values.insert(path, value);
+        }
+    }
+    Ok(FileKeys { name, values })
+}
+
+fn unknown(file: &str, path: &str) -> Error {
+    let error = invalid(format!("`{file}` has the unknown key `{}`", path.escape_debug()));
+    match nearest(path) {
+        Some(known) => error.with_remedy(format!("did you mean `{known}`?")),
+        None => error.with_remedy("see `astradesk config show` for every key"),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+fn check(config: &Config) -> Result<()> {
+    let positive = [
+        ("server.max_body_bytes", config.server.max_body_bytes),
+        ("server.max_concurrent_requests", config.server.max_concurrent_requests),
+        ("limits.concurrent_runs", config.limits.concurrent_runs),
+    ];
+    if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+        return Err(invalid(format!("`{name}` is 0, and must be at least 1")));
+    }
+    if config.auth.dev && !config.server.listen.ip().is_loopback() {
+        return Err(invalid(format!(
+            "`auth.dev` is on, and `server.listen` is `{}`, which is not loopback",
+            config.server.listen
+        ))
+        .with_remedy("configure an issuer under `auth.issuers`, or listen on 127.0.0.1"));
+    }
+    Ok(())
+}

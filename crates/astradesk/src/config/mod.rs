@@ -1,0 +1,170 @@
+//! The configuration: defaults < `astradesk.toml` < environment (and `.env`) < flags.
+//!
+//! Every key stands once, in [`keys::KEYS`], with its default, its unit and its environment variables; the
+//! typed [`Config`] is read from the merged table, so a key has one default and one meaning.
+
+pub mod keys;
+mod load;
+
+pub use load::{Sources, load};
+
+use astradesk_core::RoleName;
+use astradesk_core::name::{ClusterName, Namespace, ObjectName};
+use astradesk_gateway::auth::Issuer;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The gateway.
+    pub server: Server,
+    /// Who may speak to the gateway.
+    pub auth: Auth,
+    /// Who may do what.
+    pub policy: Policy,
+    /// The cluster.
+    pub kubernetes: Kubernetes,
+    /// The principal of the embedded Engine.
+    pub local: Local,
+    /// Where state and evidence are kept.
+    pub store: Store,
+    /// The Engine's limits.
+    pub limits: Limits,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Where the gateway listens.
+    pub listen: SocketAddr,
+    /// The largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// The most requests in flight.
+    pub max_concurrent_requests: usize,
+    /// How long a stop waits for requests and runs, in seconds.
+    pub stop_seconds: u64,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// Whether tokens of the built-in development issuer are accepted; on loopback only.
+    pub dev: bool,
+    /// `[[auth.issuers]]`: the issuers whose tokens are accepted.
+    pub issuers: Vec<Issuer>,
+}
+
+/// `[policy]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// The services that may be restarted. Empty: none.
+    pub allowed_services: Vec<ObjectName>,
+    /// The role that a restart needs.
+    pub required_role_restart: RoleName,
+    /// Further roles that may read.
+    pub read_roles: Vec<RoleName>,
+}
+
+/// `[kubernetes]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kubernetes {
+    /// The namespace that is managed.
+    pub namespace: Namespace,
+    /// The kubeconfig file; empty: `KUBECONFIG`, `~/.kube/config`, or the pod's own service account.
+    pub kubeconfig: String,
+    /// The kubeconfig's context; empty: its current one.
+    pub context: String,
+    /// The cluster's name in targets; empty: the context's name.
+    #[serde(deserialize_with = "optional_cluster")]
+    pub cluster: Option<ClusterName>,
+}
+
+fn optional_cluster<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<ClusterName>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        ClusterName::parse(text).map(Some).map_err(serde::de::Error::custom)
+    }
+}
+
+/// `[local]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Local {
+    /// The roles of the operating-system user in the embedded Engine; empty: the required role, since the
+    /// kubeconfig is theirs already.
+    pub roles: Vec<RoleName>,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// The folder of the database and the evidence key; empty: `$XDG_STATE_HOME/astradesk`.
+    pub path: PathBuf,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Runs that are executed at the same time.
+    pub concurrent_runs: usize,
+    /// Runs that may wait.
+    pub queued_runs: usize,
+    /// How long an idempotency key is remembered, in hours.
+    pub idempotency_hours: u32,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// What is logged, as `tracing` directives.
+    pub level: String,
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// The folder of the database and the evidence key.
+    pub fn state_dir(&self) -> PathBuf {
+        if !self.store.path.as_os_str().is_empty() {
+            return self.store.path.clone();
+        }
+        let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| ".".into()));
+        let state = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty());
+        state.map_or_else(|| home().join(".local/state"), PathBuf::from).join("astradesk")
+    }
+
+    /// The roles of the operating-system user in the embedded Engine.
+    pub fn local_roles(&self) -> Vec<RoleName> {
+        if self.local.roles.is_empty() {
+            vec![self.policy.required_role_restart.clone()]
+        } else {
+            self.local.roles.clone()
+        }
+    }
+}

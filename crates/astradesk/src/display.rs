@@ -1,0 +1,188 @@
+//! What a person sees: progress, results, errors. With `-o json`, one JSON document on standard output.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this module is the terminal's edge")]
+
+use crate::cli::Output;
+use crate::exit;
+use anstyle::{AnsiColor, Style};
+use astradesk_core::run::State;
+use astradesk_core::{Error, Run};
+use astradesk_runtime::port::RunEvent;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const WARN: Style = AnsiColor::Yellow.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+const STRONG: Style = Style::new().bold();
+
+/// Prints a line on standard output, coloured when it is a terminal.
+pub fn line(text: impl AsRef<str>) {
+    anstream::println!("{}", text.as_ref());
+}
+
+/// A headline.
+pub fn title(text: &str) {
+    anstream::println!("\n{STRONG}{text}{STRONG:#}");
+}
+
+/// A line that says less than the others.
+pub fn note(text: impl AsRef<str>) {
+    anstream::println!("{DIM}{}{DIM:#}", text.as_ref());
+}
+
+/// A fact with a mark: good, bad, or a warning.
+pub fn mark(mark: Mark, text: impl AsRef<str>) {
+    let (style, sign) = mark.look();
+    anstream::println!("{style}{sign}{style:#} {}", text.as_ref());
+}
+
+/// How a fact is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// As wished.
+    Good,
+    /// Not as wished.
+    Bad,
+    /// To be looked at.
+    Warning,
+}
+
+impl Mark {
+    const fn look(self) -> (Style, &'static str) {
+        match self {
+            Self::Good => (GOOD, "✓"),
+            Self::Bad => (BAD, "✗"),
+            Self::Warning => (WARN, "!"),
+        }
+    }
+}
+
+/// Prints a JSON document.
+pub fn json(value: &impl Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("the result is not JSON: {error}"),
+    }
+}
+
+/// Prints an error with its code and what to do next.
+pub fn error(error: &Error, output: Output) {
+    if output == Output::Json {
+        json(&json!({"error": error}));
+        return;
+    }
+    anstream::eprintln!("{BAD}✗ {}{BAD:#} {}", error.code, error.message);
+    details(error, |text| anstream::eprintln!("{text}"));
+    anstream::eprintln!("{DIM}  → {}{DIM:#}", error.remedy);
+}
+
+/// The facts of an error that help a person: candidates, sick pods, log lines.
+fn details(error: &Error, mut print: impl FnMut(String)) {
+    if let Some(Value::Array(candidates)) = error.details.get("candidates") {
+        let names: Vec<&str> = candidates.iter().filter_map(Value::as_str).take(20).collect();
+        if !names.is_empty() {
+            print(format!("  candidates: {}", names.join(", ")));
+        }
+    }
+    let pods =
+        error.details.get("pods").or_else(|| error.details.get("diagnosis").and_then(|d| d.get("pods")));
+    for pod in pods.and_then(Value::as_array).into_iter().flatten().take(5) {
+        let text = |key: &str| pod.get(key).and_then(Value::as_str).unwrap_or_default();
+        let exit_code =
+            pod.get("exit_code").and_then(Value::as_i64).map(|code| format!(", exit code {code}"));
+        let message =
+            if text("message").is_empty() { String::new() } else { format!(": {}", text("message")) };
+        print(format!("  {} {}{}{message}", text("name"), text("cause"), exit_code.unwrap_or_default()));
+        let logs = pod.get("logs").or_else(|| pod.get("last_log_lines")).and_then(Value::as_array);
+        for log in logs.into_iter().flatten().filter_map(Value::as_str) {
+            print(format!("{DIM}  │ {log}{DIM:#}"));
+        }
+    }
+    if let Some(Value::String(undo)) = error.details.get("undo") {
+        print(format!("  undo: {undo}"));
+    }
+}
+
+/// A run's progress, as its events tell it.
+pub struct Live {
+    output: Output,
+    bar: Option<ProgressBar>,
+}
+
+impl Live {
+    /// Starts showing.
+    pub fn new(output: Output) -> Self {
+        use std::io::IsTerminal as _;
+        let bar = (output == Output::Text && std::io::stderr().is_terminal()).then(|| {
+            let style = ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}");
+            let bar = ProgressBar::new_spinner();
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.enable_steady_tick(Duration::from_millis(80));
+            bar
+        });
+        Self { output, bar }
+    }
+
+    /// Shows one event.
+    pub fn event(&self, event: &RunEvent) {
+        if self.output == Output::Json || event.kind != "progress" {
+            return;
+        }
+        let message = event.data.get("message").and_then(Value::as_str).unwrap_or_default();
+        let line = format!("  {DIM}{}{DIM:#} {message}", event.at.strftime("%H:%M:%S%.1f"));
+        match &self.bar {
+            Some(bar) => {
+                bar.println(line);
+                bar.set_message(message.to_owned());
+            }
+            None => anstream::println!("{line}"),
+        }
+    }
+
+    /// Stops showing.
+    pub fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// What is about to happen.
+pub fn admitted(run: &Run, replayed: bool) {
+    for step in &run.steps {
+        let targets: Vec<String> = step.call.targets.iter().map(ToString::to_string).collect();
+        anstream::println!("{STRONG}{}{STRONG:#} {}", step.call.tool, targets.join(", "));
+    }
+    let again = if replayed { ", of an earlier request with this idempotency key" } else { "" };
+    note(format!("run {}{again}", run.id));
+}
+
+/// What came of a run; gives the exit code.
+pub fn outcome(run: &Run, output: Output) -> u8 {
+    if output == Output::Json {
+        json(run);
+        return exit::state(&run.state);
+    }
+    let reply = astradesk_domain_ops::agents::ops::reply(run);
+    match &run.state {
+        State::Succeeded => mark(Mark::Good, reply),
+        State::Failed { error } | State::Denied { error } | State::Rejected { error } => {
+            mark(Mark::Bad, format!("{BAD}{}{BAD:#} {}", error.code, error.message));
+            details(error, line);
+            note(format!("  → {}", error.remedy));
+        }
+        State::OutcomeUnknown { error } => {
+            mark(Mark::Warning, format!("{WARN}{}{WARN:#} {}", error.code, error.message));
+            details(error, line);
+            note(format!("  → {}", error.remedy));
+        }
+        State::Submitted | State::AwaitingApproval | State::Queued | State::Running { .. } => {
+            mark(Mark::Warning, reply);
+        }
+        State::Expired | State::Cancelled => mark(Mark::Bad, reply),
+    }
+    exit::state(&run.state)
+}

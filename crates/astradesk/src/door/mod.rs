@@ -1,0 +1,154 @@
+//! One way to reach an Engine: embedded in this process, or behind a gateway.
+
+mod remote;
+
+pub use remote::Remote;
+
+use crate::app::{App, local_principal};
+use crate::config::Config;
+use astradesk_core::evidence::Record;
+use astradesk_core::{Principal, Result, Run, RunId, Source, ToolSpec};
+use astradesk_runtime::engine::{Request, Submission, Submitted};
+use astradesk_runtime::evidence::Checkpoint;
+use astradesk_runtime::port::{RunEvent, RunFilter, RunPage};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long one request for events waits for there to be some.
+const POLL: Duration = Duration::from_secs(20);
+
+/// An Engine, from where the command line stands.
+pub enum Door {
+    /// In this process, on the caller's kubeconfig.
+    Embedded {
+        /// The Engine and what belongs to it.
+        app: Box<App>,
+        /// The operating-system user.
+        principal: Principal,
+    },
+    /// Behind a gateway.
+    Remote(Remote),
+}
+
+impl Door {
+    /// The gateway at `server`, or the Engine in this process.
+    pub async fn open(config: &Config, server: Option<&str>) -> Result<Self> {
+        if let Some(server) = server {
+            return Remote::new(server, std::env::var("ASTRADESK_TOKEN").ok()).map(Self::Remote);
+        }
+        let app = Box::new(App::open(config).await?);
+        Ok(Self::Embedded { app, principal: local_principal(config.local_roles()) })
+    }
+
+    /// Closes what was opened. A run that is under way is left where the next process finds it.
+    pub async fn close(self) {
+        if let Self::Embedded { app, .. } = self {
+            app.close(Duration::from_secs(15)).await;
+        }
+    }
+
+    /// Submits a request.
+    pub async fn submit(
+        &self,
+        request: Request,
+        dry_run: bool,
+        idempotency_key: Option<String>,
+    ) -> Result<Answer> {
+        match self {
+            Self::Embedded { app, principal } => {
+                let principal = principal.clone();
+                let submission =
+                    Submission { principal, source: Source::Cli, request, dry_run, idempotency_key };
+                Ok(match app.engine.submit(submission).await? {
+                    Submitted::Run { run, replayed } => Answer::Run { run, replayed },
+                    Submitted::Preview(preview) => Answer::Preview(json!(preview)),
+                })
+            }
+            Self::Remote(remote) => remote.submit(request, dry_run, idempotency_key).await,
+        }
+    }
+
+    /// The run.
+    pub async fn run(&self, id: RunId) -> Result<Run> {
+        match self {
+            Self::Embedded { app, principal } => app.engine.run(principal, id).await,
+            Self::Remote(remote) => remote.run(id).await,
+        }
+    }
+
+    /// Runs, newest first.
+    pub async fn runs(&self, filter: RunFilter) -> Result<RunPage> {
+        match self {
+            Self::Embedded { app, principal } => app.engine.runs(principal, filter).await,
+            Self::Remote(remote) => remote.runs(&filter).await,
+        }
+    }
+
+    /// Gives every event of a run, from its first, to `on_event`, until the run has ended or rests.
+    pub async fn watch(&self, id: RunId, mut on_event: impl FnMut(RunEvent)) -> Result<()> {
+        let (app, principal) = match self {
+            Self::Embedded { app, principal } => (app, principal),
+            Self::Remote(remote) => return remote.watch(id, on_event).await,
+        };
+        let mut after = 0;
+        loop {
+            let page = app.engine.events(principal, id, after, Instant::now() + POLL).await?;
+            for event in page.events {
+                after = after.max(event.seq);
+                on_event(event);
+            }
+            if page.finished {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Asks for a run to be cancelled.
+    pub async fn cancel(&self, id: RunId) -> Result<Run> {
+        match self {
+            Self::Embedded { app, principal } => app.engine.cancel(principal, id).await,
+            Self::Remote(remote) => remote.cancel(id).await,
+        }
+    }
+
+    /// The tools that may be used, as JSON.
+    pub async fn tools(&self) -> Result<Vec<Value>> {
+        match self {
+            Self::Embedded { app, principal } => {
+                let tools = app.engine.tools(principal);
+                Ok(tools.iter().map(|tool| json!(ToolSpec::clone(tool.spec()))).collect())
+            }
+            Self::Remote(remote) => remote.tools().await,
+        }
+    }
+
+    /// Records of the evidence after number `after`.
+    pub async fn evidence(&self, after: u64, limit: u32) -> Result<Vec<Record>> {
+        match self {
+            Self::Embedded { app, principal } => app.engine.evidence(principal, after, limit).await,
+            Self::Remote(remote) => remote.evidence(after, limit).await,
+        }
+    }
+
+    /// A signed checkpoint of the evidence.
+    pub async fn checkpoint(&self) -> Result<Checkpoint> {
+        match self {
+            Self::Embedded { app, principal } => app.engine.checkpoint(principal).await,
+            Self::Remote(remote) => remote.checkpoint().await,
+        }
+    }
+}
+
+/// What became of a submission.
+pub enum Answer {
+    /// A run.
+    Run {
+        /// The run.
+        run: Box<Run>,
+        /// Whether it is an earlier request's.
+        replayed: bool,
+    },
+    /// What would happen.
+    Preview(Value),
+}

@@ -1,0 +1,321 @@
+//! A gateway, over HTTP.
+
+use super::Answer;
+use astradesk_core::canonical::Digest;
+use astradesk_core::evidence::Record;
+use astradesk_core::{Code, Error, Result, Run, RunId};
+use astradesk_runtime::engine::Request;
+use astradesk_runtime::evidence::Checkpoint;
+use astradesk_runtime::port::{RunEvent, RunFilter, RunPage};
+use reqwest::{Method, RequestBuilder, Response, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// The largest reply that is read, in bytes.
+const MAX_REPLY: usize = 16 << 20;
+
+/// A gateway and the token for it.
+pub struct Remote {
+    client: reqwest::Client,
+    base: Url,
+    token: Option<String>,
+}
+
+impl Remote {
+    /// The gateway at `server`, an `http://` or `https://` address.
+    pub fn new(server: &str, token: Option<String>) -> Result<Self> {
+        let base =
+            Url::parse(server).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let base = base.ok_or_else(|| {
+            let message =
+                format!("`{}` is not an address such as `https://astradesk.example`", server.escape_debug());
+            Error::new(Code::ConfigInvalid, message)
+        })?;
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| Error::internal(error.to_string()))?;
+        Ok(Self { client, base, token })
+    }
+
+    pub(super) async fn submit(
+        &self,
+        request: Request,
+        dry_run: bool,
+        key: Option<String>,
+    ) -> Result<Answer> {
+        let (path, body) = match request {
+            Request::Say { agent, input } => {
+                ("v1/run".to_owned(), json!({"agent": agent, "input": input, "dry_run": dry_run}))
+            }
+            Request::Call(call) => (
+                format!("v1/tools/{}/runs", call.tool),
+                json!({"arguments": call.arguments, "dry_run": dry_run}),
+            ),
+        };
+        let mut request = self.request(Method::POST, &path)?.json(&body).timeout(Duration::from_secs(60));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let response = self.send(request).await?;
+        let replayed = response.headers().contains_key("idempotency-replayed");
+        let mut reply: Map<String, Value> = read(response).await?;
+        if let Some(preview) = reply.remove("preview") {
+            return Ok(Answer::Preview(preview));
+        }
+        let run = reply.remove("run").ok_or_else(|| foreign("its reply has no `run`"))?;
+        let run = serde_json::from_value(run).map_err(|error| foreign(&error.to_string()))?;
+        Ok(Answer::Run { run: Box::new(run), replayed })
+    }
+
+    pub(super) async fn run(&self, id: RunId) -> Result<Run> {
+        self.get(&format!("v1/runs/{id}"), &[]).await
+    }
+
+    pub(super) async fn runs(&self, filter: &RunFilter) -> Result<RunPage> {
+        #[derive(Deserialize)]
+        struct Page {
+            runs: Vec<Run>,
+            next: Option<RunId>,
+        }
+        let mut query = vec![("limit", filter.limit.to_string())];
+        query.extend(filter.state.clone().map(|state| ("state", state)));
+        let page: Page = self.get("v1/runs", &query).await?;
+        Ok(RunPage { runs: page.runs, next: page.next })
+    }
+
+    pub(super) async fn cancel(&self, id: RunId) -> Result<Run> {
+        let request =
+            self.request(Method::POST, &format!("v1/runs/{id}/cancel"))?.timeout(Duration::from_secs(30));
+        read(self.send(request).await?).await
+    }
+
+    pub(super) async fn tools(&self) -> Result<Vec<Value>> {
+        #[derive(Deserialize)]
+        struct Tools {
+            tools: Vec<Value>,
+        }
+        Ok(self.get::<Tools>("v1/tools", &[]).await?.tools)
+    }
+
+    pub(super) async fn evidence(&self, after: u64, limit: u32) -> Result<Vec<Record>> {
+        #[derive(Deserialize)]
+        struct Page {
+            records: Vec<Item>,
+        }
+        #[derive(Deserialize)]
+        struct Item {
+            seq: u64,
+            hash: Digest,
+            body: String,
+        }
+        let query = [("after", after.to_string()), ("limit", limit.to_string())];
+        let page: Page = self.get("v1/audit", &query).await?;
+        Ok(page.records.into_iter().map(|r| Record { seq: r.seq, body: r.body, hash: r.hash }).collect())
+    }
+
+    pub(super) async fn checkpoint(&self) -> Result<Checkpoint> {
+        self.get("v1/audit/checkpoint", &[]).await
+    }
+
+    /// Reads the run's events as they come; a broken connection is taken up where it broke.
+    pub(super) async fn watch(&self, id: RunId, mut on_event: impl FnMut(RunEvent)) -> Result<()> {
+        /// Connections in a row that may break without bringing anything.
+        const PATIENCE: u32 = 10;
+        let mut after = 0;
+        let mut broken = 0;
+        loop {
+            let request = self.request(Method::GET, &format!("v1/runs/{id}/events"))?;
+            let response = self.send(request.header("last-event-id", after.to_string())).await;
+            let mut response = match response {
+                Ok(response) => response,
+                Err(error) if error.code == Code::ServerUnreachable && broken < PATIENCE => {
+                    broken += 1;
+                    tokio::time::sleep(Duration::from_millis(200) * broken).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let mut stream = Stream::default();
+            while let Ok(Some(chunk)) = response.chunk().await {
+                for frame in stream.push(&chunk)? {
+                    if frame.event == "end" {
+                        return Ok(());
+                    }
+                    broken = 0;
+                    if let Some(event) = frame.into_event() {
+                        after = after.max(event.seq);
+                        on_event(event);
+                    }
+                }
+            }
+            broken += 1;
+            if broken > PATIENCE {
+                return Err(Error::new(
+                    Code::ServerUnreachable,
+                    format!("the events of run {id} keep breaking off"),
+                )
+                .with_remedy(format!("the run goes on; look at it with `astradesk runs show {id}`")));
+            }
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T> {
+        let mut request = self.request(Method::GET, path)?.timeout(Duration::from_secs(30));
+        if !query.is_empty() {
+            request = request.query(query);
+        }
+        read(self.send(request).await?).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder> {
+        let url = self.base.join(path).map_err(|error| Error::internal(error.to_string()))?;
+        let request = self.client.request(method, url);
+        Ok(match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        })
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let response = request.send().await.map_err(|error| {
+            let why = if error.is_timeout() { "it did not answer in time" } else { "no connection" };
+            Error::new(
+                Code::ServerUnreachable,
+                format!("the gateway at `{}` cannot be reached: {why}", self.base),
+            )
+        })?;
+        if response.status().is_success() { Ok(response) } else { Err(problem(response).await) }
+    }
+}
+
+async fn bytes(mut response: Response) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| foreign("its reply broke off"))? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_REPLY {
+            return Err(foreign("its reply is larger than 16 MiB"));
+        }
+    }
+    Ok(body)
+}
+
+async fn read<T: DeserializeOwned>(response: Response) -> Result<T> {
+    let body = bytes(response).await?;
+    serde_json::from_slice(&body)
+        .map_err(|error| foreign(&format!("its reply is not what was expected: {error}")))
+}
+
+/// The error that a problem document tells.
+async fn problem(response: Response) -> Error {
+    let status = response.status();
+    let Ok(Value::Object(mut problem)) = read(response).await else {
+        return foreign(&format!("it answered {status}"));
+    };
+    let mut text = |key: &str| match problem.remove(key) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
+    let Some(code) = text("code").and_then(|code| Code::parse(&code)) else {
+        return foreign(&format!("it answered {status}"));
+    };
+    let mut error = Error::new(code, text("detail").unwrap_or_default());
+    if let Some(remedy) = text("remedy") {
+        error = error.with_remedy(remedy);
+    }
+    if let Some(Value::Object(details)) = problem.remove("details") {
+        error.details = details;
+    }
+    error
+}
+
+fn foreign(what: &str) -> Error {
+    Error::new(Code::ServerUnreachable, format!("the server does not speak as an AstraDesk gateway: {what}"))
+        .with_remedy("check `--server` and the versions of both sides")
+}
+
+/// One server-sent event.
+#[derive(Debug, Default, PartialEq)]
+struct Frame {
+    id: String,
+    event: String,
+    data: String,
+}
+
+impl Frame {
+    fn into_event(self) -> Option<RunEvent> {
+        let mut event: Map<String, Value> = serde_json::from_str(&self.data).ok()?;
+        Some(RunEvent {
+            seq: self.id.parse().ok()?,
+            at: serde_json::from_value(event.remove("at")?).ok()?,
+            kind: self.event,
+            data: event.remove("data")?,
+        })
+    }
+}
+
+/// Cuts a stream of bytes into server-sent events, as the HTML standard describes them.
+#[derive(Default)]
+struct Stream {
+    rest: Vec<u8>,
+    frame: Frame,
+}
+
+impl Stream {
+    fn push(&mut self, chunk: &[u8]) -> Result<Vec<Frame>> {
+        self.rest.extend_from_slice(chunk);
+        if self.rest.len() > MAX_REPLY {
+            return Err(foreign("an event is larger than 16 MiB"));
+        }
+        let mut frames = Vec::new();
+        while let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            let line = line.trim_end_matches(['\r', '\n']);
+            if line.is_empty() {
+                if !self.frame.data.is_empty() || self.frame.event == "end" {
+                    frames.push(std::mem::take(&mut self.frame));
+                }
+                continue;
+            }
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "id" => value.clone_into(&mut self.frame.id),
+                "event" => value.clone_into(&mut self.frame.event),
+                "data" => self.frame.data.push_str(value),
+                _ => {}
+            }
+        }
+        Ok(frames)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_cut_wherever_the_bytes_break() {
+        let text =
+            ": hello\n\nid: 7\nevent: progress\ndata: {\"x\":\"ż\"}\n\nevent: end\ndata: {}\n\n".as_bytes();
+        for at in 0..text.len() {
+            let mut stream = Stream::default();
+            let mut frames = stream.push(&text[..at]).unwrap();
+            frames.extend(stream.push(&text[at..]).unwrap());
+            let seen: Vec<_> =
+                frames.iter().map(|f| (f.id.as_str(), f.event.as_str(), f.data.as_str())).collect();
+            assert_eq!(seen, [("7", "progress", "{\"x\":\"ż\"}"), ("", "end", "{}")], "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn only_a_web_address_is_a_server() {
+        for bad in ["", "localhost:8787", "ftp://x", "file:///etc", "http://"] {
+            assert_eq!(Remote::new(bad, None).err().map(|e| e.code), Some(Code::ConfigInvalid), "{bad}");
+        }
+    }
+}
