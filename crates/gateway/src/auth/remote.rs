@@ -153,7 +153,7 @@ impl Remote {
             match this.fetch().await {
                 Ok((keys, digest, fresh_seconds)) => this.keep(keys, digest, fresh_seconds),
                 Err(why) => {
-                    tracing::warn!(location = ?this.location, why, "the issuer's keys could not be fetched")
+                    tracing::warn!(location = ?this.location, why, "the issuer's keys could not be fetched");
                 }
             }
         });

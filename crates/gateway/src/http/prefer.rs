@@ -25,6 +25,7 @@ pub(crate) fn wait(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderName;
 
     #[test]
     fn a_wait_is_found_and_bounded() {
@@ -42,7 +43,7 @@ mod tests {
             ("", None),
             ("handling=strict", None),
         ] {
-            let headers = [(axum::http::HeaderName::from_static("prefer"), header.parse().unwrap())];
+            let headers = [(HeaderName::from_static("prefer"), header.parse().unwrap())];
             let found = wait(&headers.into_iter().collect());
             assert_eq!(found, seconds.map(Duration::from_secs), "{header:?}");
         }

@@ -1,0 +1,98 @@
+//! The golden list of routes, each with the authorization that it passes.
+
+use crate::support::{Reply, start};
+use astradesk_gateway::openapi;
+use reqwest::Method;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// What stands before a route.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Passes {
+    /// Nothing: it shows no target and no principal.
+    Open,
+    /// A token, and the Engine shows only what its principal may see.
+    Filtered,
+    /// A token, and the Engine's one door.
+    Door,
+    /// A token, and the policy on evidence.
+    Evidence,
+    /// A token, and the policy on other people's runs; what may not be seen is not found.
+    Run,
+}
+
+const ROUTES: [(&str, &str, Passes); 16] = [
+    ("GET", "/healthz", Passes::Open),
+    ("GET", "/metrics", Passes::Open),
+    ("GET", "/openapi.json", Passes::Open),
+    ("GET", "/readyz", Passes::Open),
+    ("GET", "/v1/agents", Passes::Filtered),
+    ("GET", "/v1/audit", Passes::Evidence),
+    ("GET", "/v1/audit/checkpoint", Passes::Evidence),
+    ("GET", "/v1/packs", Passes::Filtered),
+    ("POST", "/v1/run", Passes::Door),
+    ("GET", "/v1/runs", Passes::Filtered),
+    ("GET", "/v1/runs/{id}", Passes::Run),
+    ("POST", "/v1/runs/{id}/cancel", Passes::Run),
+    ("GET", "/v1/runs/{id}/events", Passes::Run),
+    ("GET", "/v1/tools", Passes::Filtered),
+    ("GET", "/v1/tools/{tool}", Passes::Filtered),
+    ("POST", "/v1/tools/{tool}/runs", Passes::Door),
+];
+
+#[test]
+fn the_list_has_every_route() {
+    let document = openapi();
+    let mut found = BTreeMap::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            found.insert(path.clone(), method.to_uppercase());
+        }
+    }
+    let listed: BTreeMap<String, String> =
+        ROUTES.iter().map(|(method, path, _)| ((*path).to_owned(), (*method).to_owned())).collect();
+    assert_eq!(found, listed, "a new route needs a line here, with the authorization that it passes");
+}
+
+#[tokio::test]
+async fn every_route_passes_what_the_list_says() {
+    let harness = start().await;
+    let nobody = harness.token("nobody", &[]);
+    let stranger = harness.token("stranger", &[]);
+    let owner = harness.token("owner", &["sre"]);
+    let run =
+        harness.post("/v1/tools/get_status/runs", &owner, json!({"arguments": {"service": "web"}})).await;
+    let id = run.body["run"]["id"].as_str().unwrap().to_owned();
+
+    for (method, path, passes) in ROUTES {
+        let path = path.replace("{id}", &id).replace("{tool}", "get_status");
+        let method: Method = method.parse().unwrap();
+        let body = match path.as_str() {
+            "/v1/run" => json!({"agent": "ops", "input": "restart web"}),
+            _ => json!({"arguments": {"service": "web"}}),
+        };
+        let without = harness.client.request(method.clone(), harness.url(&path)).json(&body);
+        let without = Reply::read(without.send().await.unwrap()).await;
+        // Somebody whose runs were denied sees those; a stranger sees nothing.
+        let token = if passes == Passes::Filtered { &stranger } else { &nobody };
+        let with = harness.request(method, &path, token).json(&body).send().await.unwrap();
+        let with = Reply::read(with).await;
+        if passes == Passes::Open {
+            assert_eq!(without.status, 200, "{path}");
+            continue;
+        }
+        without.is_problem(401, "auth.token_missing");
+        match passes {
+            Passes::Open => {}
+            Passes::Filtered if path == "/v1/tools/get_status" => with.is_problem(404, "tool.not_found"),
+            Passes::Filtered => {
+                let lists = with.body.as_object().unwrap();
+                assert!(lists.values().all(|list| *list == json!([])), "{path} shows nobody {}", with.text);
+            }
+            Passes::Door => with.is_problem(403, "policy.role_required"),
+            Passes::Evidence => with.is_problem(403, "policy.denied"),
+            Passes::Run => with.is_problem(404, "run.not_found"),
+        }
+    }
+    assert_eq!(harness.pack.effects(), 0);
+}
