@@ -143,7 +143,7 @@ fn from_status(status: &kube::core::Status, operation: &Operation) -> Error {
             Code::KubernetesUnauthorized,
             format!("the cluster does not accept AstraDesk's credentials to {operation}"),
         ),
-        403 if !status.message.contains("quota") && status.message.contains("cannot ") => {
+        403 if status.message.contains(&format!("cannot {} resource", operation.verb)) => {
             (Code::KubernetesForbidden, format!("AstraDesk's identity in the cluster may not {operation}"))
         }
         404 => (Code::KubernetesNotFound, format!("there is nothing to {operation}")),

@@ -121,6 +121,8 @@ mod tests {
     use super::super::rollout::tests::{Shape, workload};
     use super::*;
 
+    type Edit = fn(&mut Workload);
+
     #[test]
     fn each_insane_moment_has_its_code() {
         let rolling = |max_unavailable, max_surge, partition| Strategy::RollingUpdate {
@@ -129,7 +131,6 @@ mod tests {
             partition,
         };
         let healthy = Shape::default();
-        type Edit = fn(&mut Workload);
         let cases: Vec<(&str, Edit, Strategy, bool, Option<Code>)> = vec![
             ("healthy", |_| {}, rolling(0, 1, 0), false, None),
             ("paused", |w| w.paused = true, rolling(0, 1, 0), true, Some(Code::GuardPaused)),

@@ -19,12 +19,14 @@ use astradesk_runtime::port::{Fault, Progress, StepContext};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// How often somebody else may change the object in between before we give up.
 const MAX_CONFLICTS: u32 = 5;
 /// The first and the longest pause between attempts to settle an unclear patch.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// How long the last look at the object may take after the time limit.
+const LAST_LOOK: Duration = Duration::from_secs(3);
 /// How long a finding must last that may yet go away, such as a quota that old pods still use.
 const LASTING: Duration = Duration::from_secs(10);
 /// How soon to look again when the watches lag behind.
@@ -78,7 +80,7 @@ pub(crate) async fn perform(cluster: &Cluster, job: &Job) -> Result<Receipt, Fau
     // The version for which a patch was sent that may or may not be applied.
     let mut unsettled: Option<String> = None;
     loop {
-        let workload = match cluster.get(job.kind, &job.namespace, &job.name).await {
+        let workload = match look(cluster, job).await {
             Ok(workload) => workload,
             Err(failure) if failure.is_transient() && Instant::now() < job.deadline => {
                 rest(&mut pause, job.deadline).await;
@@ -120,6 +122,13 @@ pub(crate) async fn perform(cluster: &Cluster, job: &Job) -> Result<Receipt, Fau
             },
         }
     }
+}
+
+/// The object as it is, asked for not much longer than the time limit allows.
+async fn look(cluster: &Cluster, job: &Job) -> Result<Workload, Failure> {
+    let until = job.deadline.max(Instant::now()) + LAST_LOOK;
+    let look = cluster.get(job.kind, &job.namespace, &job.name);
+    timeout_at(until, look).await.unwrap_or(Err(Failure::TimedOut))
 }
 
 async fn rest(pause: &mut Duration, deadline: Instant) {

@@ -367,6 +367,7 @@ pub(crate) mod tests {
             ]),
             template_generation: None,
             changed_by: Some(Change { manager: "astradesk".into(), at: None }),
+            restarted_by: Some(Change { manager: "astradesk".into(), at: None }),
         }
     }
 
@@ -407,14 +408,15 @@ pub(crate) mod tests {
         Receipt::of("t".into(), &workload(&Shape::default()), None)
     }
 
-    fn exceeded() -> Option<Condition> {
+    fn exceeded() -> Condition {
         let reason = "ProgressDeadlineExceeded".into();
-        Some(Condition { holds: false, reason, message: "timed out progressing".into() })
+        Condition { holds: false, reason, message: "timed out progressing".into() }
     }
+
+    type Edit = fn(&mut Workload);
 
     #[test]
     fn a_stage_follows_the_rules_of_kubectl() {
-        type Edit = fn(&mut Workload);
         let cases: Vec<(&str, Kind, Edit, &str)> = vec![
             ("complete", Kind::Deployment, |_| {}, "complete"),
             ("generation", Kind::Deployment, |w| w.generation += 1, "unobserved"),
@@ -436,7 +438,7 @@ pub(crate) mod tests {
                 Kind::Deployment,
                 |w| {
                     w.updated = 1;
-                    w.progressing = exceeded();
+                    w.progressing = Some(exceeded());
                 },
                 "stalled",
             ),
@@ -484,7 +486,7 @@ pub(crate) mod tests {
         let other = Workload { uid: "other".into(), ..good.clone() };
         assert_eq!(verdict_of(&other, three_new()), Verdict::Gone);
         assert_eq!(verdict(&receipt(), None, &family(Vec::new())), Verdict::Gone);
-        let exceeded = Workload { updated: 1, progressing: exceeded(), ..good };
+        let exceeded = Workload { updated: 1, progressing: Some(exceeded()), ..good };
         assert_eq!(verdict_of(&exceeded, three_new()), Verdict::DeadlineExceeded);
     }
 

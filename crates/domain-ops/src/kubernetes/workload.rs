@@ -3,7 +3,7 @@
 //! The views hold only what decisions need: objects are reduced as they arrive, so that a watch of a
 //! large namespace stays small, and so that every decision can be tested with a few lines.
 
-use super::{RESTARTED_AT, RUN, redact};
+use super::{FIELD_MANAGER, RESTARTED_AT, RUN, redact};
 use astradesk_core::Timestamp;
 use astradesk_core::canonical::Digest;
 use astradesk_core::target::Kind;
@@ -69,6 +69,8 @@ pub struct Workload {
     pub template_generation: Option<String>,
     /// Who changed the pod template last, if the API server says.
     pub changed_by: Option<Change>,
+    /// Who set the annotation `kubectl.kubernetes.io/restartedAt` last, if the API server says.
+    pub restarted_by: Option<Change>,
 }
 
 /// How pods are replaced.
@@ -126,7 +128,13 @@ impl Workload {
         self.template_annotations.get(RESTARTED_AT).map(String::as_str)
     }
 
-    /// The run and step that restarted it last, as the annotation says: `RUN/STEP`.
+    /// The run that the last restart belongs to: none when somebody else has restarted it since.
+    pub fn restarting_run(&self) -> Option<&str> {
+        let by_us = self.restarted_by.as_ref().is_none_or(|change| change.manager == FIELD_MANAGER);
+        self.run().filter(|_| by_us)
+    }
+
+    /// The value of the annotation that marks a restart by AstraDesk; restarts by others leave it in place.
     pub fn run(&self) -> Option<&str> {
         self.template_annotations.get(RUN).map(String::as_str)
     }
@@ -258,7 +266,8 @@ fn common(kind: Kind, meta: &ObjectMeta, template: &PodTemplateSpec) -> Workload
             .as_ref()
             .and_then(|meta| meta.annotations.clone())
             .unwrap_or_default(),
-        changed_by: last_template_change(meta),
+        changed_by: last_change(meta, "/f:spec/f:template"),
+        restarted_by: last_change(meta, RESTARTED_AT_FIELD),
         observed_generation: 0,
         wanted: 0,
         total: 0,
@@ -285,9 +294,13 @@ fn template_digest(template: &PodTemplateSpec) -> Digest {
     Digest::of_value(&serde_json::to_value(&template).unwrap_or_default())
 }
 
-/// The last entry of `managedFields` that owns something of the pod template.
-fn last_template_change(meta: &ObjectMeta) -> Option<Change> {
-    let owns = |fields: &FieldsV1| fields.0.pointer("/f:spec/f:template").is_some();
+/// Where `managedFields` speaks of the annotation [`RESTARTED_AT`].
+const RESTARTED_AT_FIELD: &str =
+    "/f:spec/f:template/f:metadata/f:annotations/f:kubectl.kubernetes.io~1restartedAt";
+
+/// The last entry of `managedFields` that owns this field, or something below it.
+fn last_change(meta: &ObjectMeta, field: &str) -> Option<Change> {
+    let owns = |fields: &FieldsV1| fields.0.pointer(field).is_some();
     meta.managed_fields
         .iter()
         .flatten()
@@ -525,23 +538,23 @@ pub struct Family {
 impl Family {
     /// Whether the pod is of the workload's newest template.
     ///
-    /// A Deployment's pods are as new as their ReplicaSet, a StatefulSet's carry the newest revision's name. A
-    /// DaemonSet's carry the count of templates and the template's annotations.
+    /// A Deployment's pods are as new as their `ReplicaSet`. The others carry the template's annotations, and
+    /// beside them the newest revision's name (`StatefulSet`) or the count of templates (`DaemonSet`).
     pub fn is_new(&self, workload: &Workload, pod: &PodView) -> bool {
+        let annotated =
+            || workload.template_annotations.iter().all(|(k, v)| pod.annotations.get(k) == Some(v));
         match workload.kind {
             Kind::Deployment => self
                 .replica_sets
                 .iter()
                 .any(|replicas| replicas.uid == pod.owner && replicas.template == workload.template),
-            Kind::StatefulSet => pod.revision.is_some() && pod.revision == workload.revision,
+            Kind::StatefulSet => pod.revision.is_some() && pod.revision == workload.revision && annotated(),
             Kind::DaemonSet => {
-                let annotated =
-                    workload.template_annotations.iter().all(|(k, v)| pod.annotations.get(k) == Some(v));
                 let counted = match (&workload.template_generation, &pod.template_generation) {
                     (Some(wanted), Some(has)) => wanted == has,
                     _ => true,
                 };
-                annotated && counted
+                counted && annotated()
             }
             Kind::Workload | Kind::Namespace => false,
         }

@@ -147,11 +147,11 @@ fn derive(workload: &Workload, family: &Family) -> Status {
     let stage = stage(workload);
     let counts = Counts::of(workload, family);
     let restart = workload.restarted_at().map(|at| {
-        let run = workload.run().map(|run| redact::line(run, 80));
+        let run = workload.restarting_run().map(|run| redact::line(run, 80));
         json!({
             "at": redact::line(at, 64),
             "run": run,
-            "by": workload.changed_by.as_ref().map(|change| change.manager.clone()),
+            "by": workload.restarted_by.as_ref().map(|change| change.manager.clone()),
         })
     });
     let facts = json!({

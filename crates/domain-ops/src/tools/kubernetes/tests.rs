@@ -1,10 +1,15 @@
 //! The tools against the sandbox: how arguments become targets, what guards refuse, what reads show.
 
 use super::{GetServiceStatus, ListServices, RestartService};
+use crate::kubernetes::RESTARTED_AT;
+use crate::kubernetes::restart::perform;
 use crate::kubernetes::testing::{World, webapp};
 use astradesk_core::target::Kind;
 use astradesk_core::{Arguments, Call, Code, Effect, FrozenCall};
 use astradesk_runtime::port::Tool;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 fn arguments(value: &Value) -> Arguments {
@@ -100,4 +105,29 @@ async fn services_are_listed_in_order() {
     assert_eq!(rows, [json!("a-db"), json!("webapp")]);
     assert_eq!(list["services"][1]["ready"], 2);
     assert_eq!((&list["total"], &list["truncated"]), (&json!(2), &json!(false)));
+}
+
+#[tokio::test]
+async fn a_restart_by_somebody_else_is_not_credited_to_the_earlier_run() {
+    let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({}))]).await;
+    world.healthy(Kind::Deployment).await;
+    let receipt = perform(&world.cluster, &world.job(Kind::Deployment, "run-1", 20)).await.unwrap();
+    let tool = GetServiceStatus::new(world.cluster.clone()).unwrap();
+    let call = frozen(&tool, &json!({"service": "webapp"})).await;
+    world.until(Kind::Deployment, |workload, _| workload.run().is_some()).await;
+    let status = tool.status(&call).await.unwrap();
+    let ours = json!({"at": receipt.restarted_at, "run": "run-1", "by": "astradesk"});
+    assert_eq!(status["last_restart"], ours);
+
+    let api: Api<Deployment> = Api::namespaced(world.client.clone(), "default");
+    let annotations = json!({RESTARTED_AT: "2030-01-01T00:00:00Z"});
+    let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+    let params = PatchParams { field_manager: Some("kubectl-rollout".into()), ..PatchParams::default() };
+    api.patch("webapp", &params, &Patch::Merge(&patch)).await.unwrap();
+    world
+        .until(Kind::Deployment, |workload, _| workload.restarted_at() == Some("2030-01-01T00:00:00Z"))
+        .await;
+    let status = tool.status(&call).await.unwrap();
+    let theirs = json!({"at": "2030-01-01T00:00:00Z", "run": null, "by": "kubectl-rollout"});
+    assert_eq!(status["last_restart"], theirs);
 }
