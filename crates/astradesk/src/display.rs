@@ -87,22 +87,18 @@ fn details(error: &Error, mut print: impl FnMut(String)) {
             print(format!("  candidates: {}", names.join(", ")));
         }
     }
-    let pods =
-        error.details.get("pods").or_else(|| error.details.get("diagnosis").and_then(|d| d.get("pods")));
-    for pod in pods.and_then(Value::as_array).into_iter().flatten().take(5) {
+    let pods = error.details.get("pods").and_then(Value::as_array);
+    for pod in pods.into_iter().flatten().take(5) {
         let text = |key: &str| pod.get(key).and_then(Value::as_str).unwrap_or_default();
         let exit_code =
             pod.get("exit_code").and_then(Value::as_i64).map(|code| format!(", exit code {code}"));
-        let message =
-            if text("message").is_empty() { String::new() } else { format!(": {}", text("message")) };
+        let said = error.message.contains(text("message"));
+        let message = if said { String::new() } else { format!(": {}", text("message")) };
         print(format!("  {} {}{}{message}", text("name"), text("cause"), exit_code.unwrap_or_default()));
-        let logs = pod.get("logs").or_else(|| pod.get("last_log_lines")).and_then(Value::as_array);
-        for log in logs.into_iter().flatten().filter_map(Value::as_str) {
-            print(format!("{DIM}  │ {log}{DIM:#}"));
+        let log = pod.get("log").and_then(Value::as_array);
+        for line in log.into_iter().flatten().filter_map(Value::as_str) {
+            print(format!("{DIM}  │ {line}{DIM:#}"));
         }
-    }
-    if let Some(Value::String(undo)) = error.details.get("undo") {
-        print(format!("  undo: {undo}"));
     }
 }
 
@@ -110,6 +106,7 @@ fn details(error: &Error, mut print: impl FnMut(String)) {
 pub struct Live {
     output: Output,
     bar: Option<ProgressBar>,
+    last: String,
 }
 
 impl Live {
@@ -123,15 +120,19 @@ impl Live {
             bar.enable_steady_tick(Duration::from_millis(80));
             bar
         });
-        Self { output, bar }
+        Self { output, bar, last: String::new() }
     }
 
-    /// Shows one event.
-    pub fn event(&self, event: &RunEvent) {
+    /// Shows one event, unless it says the same as the one before it.
+    pub fn event(&mut self, event: &RunEvent) {
         if self.output == Output::Json || event.kind != "progress" {
             return;
         }
         let message = event.data.get("message").and_then(Value::as_str).unwrap_or_default();
+        if message == self.last {
+            return;
+        }
+        message.clone_into(&mut self.last);
         let line = format!("  {DIM}{}{DIM:#} {message}", event.at.strftime("%H:%M:%S%.1f"));
         match &self.bar {
             Some(bar) => {

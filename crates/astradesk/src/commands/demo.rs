@@ -145,7 +145,7 @@ async fn ended(door: &Door, input: &str, expected: Option<Code>) -> Result<bool>
     };
     display::admitted(&run, replayed);
     let began = Instant::now();
-    let live = Live::new(Output::Text);
+    let mut live = Live::new(Output::Text);
     door.watch(run.id, |event| live.event(&event)).await?;
     live.finish();
     let run = door.run(run.id).await?;

@@ -85,7 +85,7 @@ pub(super) async fn follow(door: &Door, run: Run, output: Output) -> Result<Run>
     if run.state.is_final() {
         return Ok(run);
     }
-    let live = Live::new(output);
+    let mut live = Live::new(output);
     let watching = door.watch(run.id, |event| live.event(&event));
     let interrupted = async {
         tokio::signal::ctrl_c().await.ok();
