@@ -61,6 +61,8 @@ fn complete_operation(path: &str, operation: &mut Value) {
     if protected {
         operation.insert("security".to_owned(), json!([{"bearer": []}]));
     }
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten();
+    parameters.filter_map(|parameter| parameter.get_mut("schema")).for_each(without_null);
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     let mut add = |when: bool, status: &str, description: &str| {
         if when {
@@ -77,6 +79,23 @@ fn complete_operation(path: &str, operation: &mut Value) {
     add(!probe, "503", "Something that is needed cannot be reached");
     for (status, response) in responses.iter_mut() {
         complete_response(status, response, has_body);
+    }
+}
+
+/// A parameter that is optional can be left out; `null` is nothing that a query or a header can say.
+fn without_null(schema: &mut Value) {
+    let is_null = |kind: &Value| kind == "null" || kind["type"] == "null";
+    if let Some(kinds) = schema.get_mut("type").and_then(Value::as_array_mut) {
+        kinds.retain(|kind| !is_null(kind));
+        if let [kind] = kinds.as_slice() {
+            schema["type"] = kind.clone();
+        }
+    }
+    if let Some(choices) = schema.get_mut("oneOf").and_then(Value::as_array_mut) {
+        choices.retain(|choice| !is_null(choice));
+        if let [choice] = choices.as_slice() {
+            *schema = choice.clone();
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `GET /v1/runs/{id}/events`: a run as it goes, as server-sent events.
 
+use super::wire;
 use crate::http::App;
 use crate::http::caller::Caller;
 use crate::http::extract::{Id, Query, place};
@@ -49,7 +50,7 @@ pub(super) struct EventQuery {
         ("Last-Event-ID" = Option<u64>, Header, description = "Only events after this number.", minimum = 0, maximum = 9_223_372_036_854_775_807_u64),
     ),
     responses(
-        (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events", body = wire::StreamedEvent, content_type = "text/event-stream"),
         (status = 404, description = "There is no such run, or it may not be seen by who asks"),
     ),
 )]
@@ -79,11 +80,10 @@ fn sse(watch: Watch) -> Response {
 
 /// The number after which the client wants events.
 fn begin(headers: &HeaderMap, after: Option<&str>) -> Result<u64, Problem> {
-    match (headers.get("last-event-id"), after) {
-        (Some(value), _) => place(value.to_str().unwrap_or("?"), "Last-Event-ID"),
-        (None, Some(after)) => place(after, "after"),
-        (None, None) => Ok(0),
-    }
+    let after = after.map_or(Ok(0), |after| place(after, "after"))?;
+    let last =
+        headers.get("last-event-id").map(|value| place(value.to_str().unwrap_or("?"), "Last-Event-ID"));
+    last.unwrap_or(Ok(after))
 }
 
 /// A stream under way.

@@ -294,6 +294,20 @@ pub(crate) struct ToolSpec {
     grammar: Value,
 }
 
+/// One server-sent event.
+#[derive(ToSchema)]
+pub(crate) struct StreamedEvent {
+    /// The event's number, for `Last-Event-ID`; the last event has none.
+    #[schema(pattern = "^[0-9]+$")]
+    id: Option<String>,
+    /// Its kind: `state`, `step` or `progress`, and `end` for the last one.
+    event: Option<String>,
+    /// The event in JSON: `seq`, `at`, `kind` and `data`.
+    data: Option<String>,
+    /// After how many milliseconds to connect again.
+    retry: Option<u64>,
+}
+
 /// A signed statement on the end of the evidence chain.
 #[derive(ToSchema)]
 pub(crate) struct Checkpoint {

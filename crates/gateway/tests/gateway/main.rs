@@ -1,5 +1,12 @@
 //! The gateway over real connections, with a real Engine and an in-memory store.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests: a failed unwrap is a failed test"
+)]
+
 mod api;
 mod input;
 mod issuers;
