@@ -13,6 +13,7 @@
 //! | [`decision`] | permit, deny or needs approval, with reasons |
 //! | [`run`] | an admitted plan and its life: the state machine |
 //! | [`evidence`] | the hash chain of what happened |
+//! | [`text`] | text from outside, made safe to show |
 //! | [`error`] | what went wrong, with a stable [`Code`] |
 
 pub mod canonical;
@@ -25,6 +26,7 @@ pub mod plan;
 pub mod principal;
 pub mod run;
 pub mod target;
+pub mod text;
 pub mod tool;
 
 pub use code::{Class, Code};

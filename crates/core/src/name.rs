@@ -1,5 +1,6 @@
 //! Validated names. Parsing is the only constructor, so a name that exists is a name that is valid.
 
+use crate::text::shown;
 use crate::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -18,7 +19,7 @@ macro_rules! name {
                 if $valid(&text) {
                     return Ok(Self(text));
                 }
-                let shown: String = text.chars().take(64).flat_map(char::escape_debug).collect();
+                let shown = shown(&text, 64);
                 Err(Error::new(Code::RequestMalformed, format!(concat!("`{}` is not ", $what, ": ", $rule), shown)))
             }
 

@@ -1,6 +1,7 @@
 //! What an action is done to.
 
 use crate::name::{ClusterName, Namespace, ObjectName};
+use crate::text::shown;
 use crate::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -70,7 +71,7 @@ impl FromStr for Kind {
             _ => {
                 return Err(Error::new(
                     Code::RequestMalformed,
-                    format!("`{}` is not a kind", text.escape_debug()),
+                    format!("`{}` is not a kind", shown(text, 80)),
                 ));
             }
         })
@@ -112,7 +113,7 @@ impl FromStr for Target {
                 Code::RequestMalformed,
                 format!(
                     "`{}` is not a target, such as `kubernetes/prod/default/deployment/webapp`",
-                    text.escape_debug()
+                    shown(text, 80)
                 ),
             )),
         }

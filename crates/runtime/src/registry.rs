@@ -2,6 +2,7 @@
 
 use crate::port::{Agent, Pack, Tool};
 use arc_swap::ArcSwap;
+use astradesk_core::text::shown;
 use astradesk_core::{AgentName, Arguments, Code, Effect, Error, Result, ToolName, ToolSpec};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -70,7 +71,7 @@ impl Registered {
 /// A sentence on one fault, which shows at most a little of the value.
 fn fault(error: &jsonschema::ValidationError<'_>) -> String {
     let path = error.instance_path().to_string();
-    let text: String = error.to_string().chars().take(200).flat_map(char::escape_debug).collect();
+    let text = shown(&error.to_string(), 200);
     if path.is_empty() { text } else { format!("at `{path}`: {text}") }
 }
 
@@ -140,10 +141,12 @@ impl ToolRegistry {
 
     /// The tool of this name.
     pub fn tool(&self, name: &str) -> Result<Arc<Registered>> {
-        self.contents.load().tools.get(name).cloned().ok_or_else(|| {
-            let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
-            Error::new(Code::ToolNotFound, format!("there is no tool `{shown}`"))
-        })
+        self.contents
+            .load()
+            .tools
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Error::new(Code::ToolNotFound, format!("there is no tool `{}`", shown(name, 64))))
     }
 
     /// Every tool, by name.
@@ -155,8 +158,7 @@ impl ToolRegistry {
     pub fn agent(&self, name: &str) -> Result<Arc<dyn Agent>> {
         let contents = self.contents.load();
         contents.agents.get(name).map(|(_, agent)| agent.clone()).ok_or_else(|| {
-            let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
-            Error::new(Code::AgentNotFound, format!("there is no agent `{shown}`"))
+            Error::new(Code::AgentNotFound, format!("there is no agent `{}`", shown(name, 64)))
                 .with_candidates(contents.agents.keys().map(ToString::to_string))
         })
     }

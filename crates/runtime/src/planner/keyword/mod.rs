@@ -58,9 +58,5 @@ impl Planner for KeywordPlanner {
 
 /// The beginning of what was said, safe to show.
 fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
-    if text.chars().count() > 80 {
-        shown.push('…');
-    }
-    shown
+    astradesk_core::text::shown(text, 80)
 }
