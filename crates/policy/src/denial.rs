@@ -2,6 +2,7 @@
 //! built-in policies tell, what was missing.
 
 use crate::settings::Settings;
+use astradesk_core::name::ObjectName;
 use astradesk_core::{Code, Effect, Error, Target};
 use astradesk_runtime::port::PolicyRequest;
 
@@ -68,7 +69,7 @@ fn role_required(settings: &Settings, request: &PolicyRequest<'_>) -> Error {
 
 /// The allowed services are listed only here, to somebody who holds the role.
 fn target_not_allowed(settings: &Settings, name: &str) -> Error {
-    let allowed = settings.allowed_services.iter().take(LISTED).map(|service| service.as_str());
+    let allowed = settings.allowed_services.iter().take(LISTED).map(ObjectName::as_str);
     let rest = if settings.allowed_services.is_empty() { ", which is empty" } else { "" };
     Error::new(Code::PolicyTargetNotAllowed, format!("`{name}` is not in `ALLOWED_SERVICES`{rest}"))
         .with_candidates(allowed)

@@ -1,9 +1,5 @@
 //! The golden table: principal × tool × target → decision, code and sentence.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failed unwrap in a test is a failed test"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is a failed test")]
 
 use astradesk_core::name::Namespace;
 use astradesk_core::tool::Grammar;

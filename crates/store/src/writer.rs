@@ -58,6 +58,8 @@ impl Writer {
         while let Some(job) = self.jobs.recv().await {
             let mut batch = Batch::default();
             self.take(&mut batch, job);
+            // Callers that were just answered, or are about to commit, get to it first: they share the fsync.
+            tokio::task::yield_now().await;
             self.drain(&mut batch);
             closers.append(&mut batch.closers);
             self.write(&mut held, batch).await;

@@ -53,7 +53,7 @@ fn a_policy_that_forbids_is_named() {
     assert_eq!(code, Code::PolicyDenied);
     assert!(message.contains("`site.freeze` forbids `get_service_status`"), "{message}");
     assert_eq!(reasons, ["site.freeze"]);
-    let not_yet = r#"forbid(principal, action, resource) when { context.time > 10 };"#;
+    let not_yet = "forbid(principal, action, resource) when { context.time > 10 };";
     assert!(matches!(with(not_yet), Decision::Permit { .. }));
 }
 
