@@ -1,15 +1,15 @@
 //! What a person sees: progress, results, errors. With `-o json`, one JSON document on standard output.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this module is the terminal's edge")]
 
 use crate::cli::Output;
 use crate::exit;
 use anstyle::{AnsiColor, Style};
-use astradesk_core::run::State;
+use astradesk_core::run::{State, Step, StepState};
 use astradesk_core::{Error, Run};
 use astradesk_runtime::port::RunEvent;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::time::Duration;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -18,25 +18,30 @@ const WARN: Style = AnsiColor::Yellow.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
 
-/// Prints a line on standard output, coloured when it is a terminal.
+/// Prints a line on standard output, coloured when it is a terminal. A reader that has gone away (`| head`)
+/// is no error.
 pub fn line(text: impl AsRef<str>) {
-    anstream::println!("{}", text.as_ref());
+    let _ = writeln!(anstream::stdout(), "{}", text.as_ref());
+}
+
+fn error_line(text: impl AsRef<str>) {
+    let _ = writeln!(anstream::stderr(), "{}", text.as_ref());
 }
 
 /// A headline.
 pub fn title(text: &str) {
-    anstream::println!("\n{STRONG}{text}{STRONG:#}");
+    line(format!("\n{STRONG}{text}{STRONG:#}"));
 }
 
 /// A line that says less than the others.
 pub fn note(text: impl AsRef<str>) {
-    anstream::println!("{DIM}{}{DIM:#}", text.as_ref());
+    line(format!("{DIM}{}{DIM:#}", text.as_ref()));
 }
 
 /// A fact with a mark: good, bad, or a warning.
 pub fn mark(mark: Mark, text: impl AsRef<str>) {
     let (style, sign) = mark.look();
-    anstream::println!("{style}{sign}{style:#} {}", text.as_ref());
+    line(format!("{style}{sign}{style:#} {}", text.as_ref()));
 }
 
 /// How a fact is to be taken.
@@ -63,8 +68,8 @@ impl Mark {
 /// Prints a JSON document.
 pub fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => println!("{text}"),
-        Err(error) => eprintln!("the result is not JSON: {error}"),
+        Ok(text) => line(text),
+        Err(error) => error_line(format!("the result is not JSON: {error}")),
     }
 }
 
@@ -74,9 +79,9 @@ pub fn error(error: &Error, output: Output) {
         json(&json!({"error": error}));
         return;
     }
-    anstream::eprintln!("{BAD}✗ {}{BAD:#} {}", error.code, error.message);
-    details(error, |text| anstream::eprintln!("{text}"));
-    anstream::eprintln!("{DIM}  → {}{DIM:#}", error.remedy);
+    error_line(format!("{BAD}✗ {}{BAD:#} {}", error.code, error.message));
+    details(error, |text| error_line(format!("{text}")));
+    error_line(format!("{DIM}  → {}{DIM:#}", error.remedy));
 }
 
 /// The facts of an error that help a person: candidates, sick pods, log lines.
@@ -89,16 +94,9 @@ fn details(error: &Error, mut print: impl FnMut(String)) {
     }
     let pods = error.details.get("pods").and_then(Value::as_array);
     for pod in pods.into_iter().flatten().take(5) {
-        let text = |key: &str| pod.get(key).and_then(Value::as_str).unwrap_or_default();
-        let exit_code =
-            pod.get("exit_code").and_then(Value::as_i64).map(|code| format!(", exit code {code}"));
-        let said = error.message.contains(text("message"));
-        let message = if said { String::new() } else { format!(": {}", text("message")) };
-        print(format!("  {} {}{}{message}", text("name"), text("cause"), exit_code.unwrap_or_default()));
-        let log = pod.get("log").and_then(Value::as_array);
-        for line in log.into_iter().flatten().filter_map(Value::as_str) {
-            print(format!("{DIM}  │ {line}{DIM:#}"));
-        }
+        let said =
+            pod.get("message").and_then(Value::as_str).is_some_and(|said| error.message.contains(said));
+        sick_pod(pod, !said, &mut print);
     }
 }
 
@@ -133,13 +131,13 @@ impl Live {
             return;
         }
         message.clone_into(&mut self.last);
-        let line = format!("  {DIM}{}{DIM:#} {message}", event.at.strftime("%H:%M:%S%.1f"));
+        let shown = format!("  {DIM}{}{DIM:#} {message}", event.at.strftime("%H:%M:%S%.1f"));
         match &self.bar {
             Some(bar) => {
-                bar.println(line);
+                bar.println(shown);
                 bar.set_message(message.to_owned());
             }
-            None => anstream::println!("{line}"),
+            None => line(shown),
         }
     }
 
@@ -155,7 +153,7 @@ impl Live {
 pub fn admitted(run: &Run, replayed: bool) {
     for step in &run.steps {
         let targets: Vec<String> = step.call.targets.iter().map(ToString::to_string).collect();
-        anstream::println!("{STRONG}{}{STRONG:#} {}", step.call.tool, targets.join(", "));
+        line(format!("{STRONG}{}{STRONG:#} {}", step.call.tool, targets.join(", ")));
     }
     let again = if replayed { ", of an earlier request with this idempotency key" } else { "" };
     note(format!("run {}{again}", run.id));
@@ -169,7 +167,10 @@ pub fn outcome(run: &Run, output: Output) -> u8 {
     }
     let reply = astradesk_domain_ops::agents::ops::reply(run);
     match &run.state {
-        State::Succeeded => mark(Mark::Good, reply),
+        State::Succeeded => {
+            mark(Mark::Good, reply);
+            run.steps.iter().for_each(facts);
+        }
         State::Failed { error } | State::Denied { error } | State::Rejected { error } => {
             mark(Mark::Bad, format!("{BAD}{}{BAD:#} {}", error.code, error.message));
             details(error, line);
@@ -186,4 +187,57 @@ pub fn outcome(run: &Run, output: Output) -> u8 {
         State::Expired | State::Cancelled => mark(Mark::Bad, reply),
     }
     exit::state(&run.state)
+}
+
+/// What a read found, beyond its summary: services as a table, sick pods with their last words, warnings.
+fn facts(step: &Step) {
+    let StepState::Succeeded { output, .. } = &step.state else { return };
+    let list = |key: &str| output.get(key).and_then(Value::as_array).into_iter().flatten();
+    let text = |value: &Value, key: &str| match value.get(key) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => "-".to_owned(),
+        Some(other) => other.to_string(),
+    };
+    for service in list("services") {
+        line(format!(
+            "  {:<28} {:<12} {:>3}/{:<3} {:<12} restarted {}",
+            text(service, "name"),
+            text(service, "kind"),
+            text(service, "ready"),
+            text(service, "wanted"),
+            text(service, "rollout"),
+            text(service, "restarted_at"),
+        ));
+    }
+    list("sick_pods").for_each(|pod| sick_pod(pod, true, &mut |text| line(text)));
+    for warning in list("warnings") {
+        note(format!(
+            "  {} {}× {}: {} ({})",
+            text(warning, "last_seen"),
+            text(warning, "count"),
+            text(warning, "reason"),
+            text(warning, "message"),
+            text(warning, "object"),
+        ));
+    }
+    if let Some(restart) = output.get("last_restart").filter(|restart| restart.is_object()) {
+        note(format!(
+            "  last restarted {} by {}, run {}",
+            text(restart, "at"),
+            text(restart, "by"),
+            text(restart, "run")
+        ));
+    }
+}
+
+/// A pod that is not well: why, and the last lines of its log.
+fn sick_pod(pod: &Value, with_message: bool, print: &mut dyn FnMut(String)) {
+    let text = |key: &str| pod.get(key).and_then(Value::as_str).unwrap_or_default();
+    let exit_code = pod.get("exit_code").and_then(Value::as_i64).map(|code| format!(", exit code {code}"));
+    let message = if with_message { format!(": {}", text("message")) } else { String::new() };
+    print(format!("  {} {}{}{message}", text("name"), text("cause"), exit_code.unwrap_or_default()));
+    let log = pod.get("log").and_then(Value::as_array);
+    for line in log.into_iter().flatten().filter_map(Value::as_str) {
+        print(format!("{DIM}  │ {line}{DIM:#}"));
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The gateway's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The address to listen on. Default: `127.0.0.1:8788`. Port 0 takes any free one.
+    /// The address to listen on. Default: `127.0.0.1:8787`. Port 0 takes any free one.
     pub listen: SocketAddr,
     /// The limits.
     pub limits: Limits,
@@ -15,7 +15,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8788)), limits: Limits::default() }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8787)), limits: Limits::default() }
     }
 }
 

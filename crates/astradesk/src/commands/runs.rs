@@ -4,6 +4,7 @@ use super::Context;
 use crate::cli::{Output, Runs};
 use crate::door::Door;
 use crate::{display, exit};
+use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result, Run, RunId};
 use astradesk_runtime::port::RunFilter;
 use serde_json::json;
@@ -64,7 +65,7 @@ async fn perform(door: &Door, command: Runs, output: Output) -> Result<u8> {
 
 fn parse(id: &str) -> Result<RunId> {
     RunId::parse(id).ok_or_else(|| {
-        Error::new(Code::RequestMalformed, format!("`{}` is not a run's id", id.escape_debug()))
+        Error::new(Code::RequestMalformed, format!("`{}` is not a run's id", shown(id, 80)))
             .with_remedy("copy the id from `astradesk runs`")
     })
 }

@@ -5,6 +5,7 @@ use crate::cli::{self, Output};
 use crate::display::{self, Live};
 use crate::door::{Answer, Door};
 use crate::exit;
+use astradesk_core::text::shown;
 use astradesk_core::{Arguments, Call, Code, Error, Result, Run, ToolName};
 use astradesk_runtime::engine::Request;
 use serde_json::Value;
@@ -38,7 +39,7 @@ async fn arguments(door: &Door, tool: &ToolName, pairs: &[String]) -> Result<Arg
     let mut arguments = Arguments::new();
     for pair in pairs {
         let Some((key, text)) = pair.split_once('=') else {
-            let message = format!("`{}` is not KEY=VALUE", pair.escape_debug());
+            let message = format!("`{}` is not KEY=VALUE", shown(pair, 80));
             return Err(Error::new(Code::RequestMalformed, message)
                 .with_remedy("write, for instance, `service=webapp`"));
         };
@@ -51,7 +52,7 @@ async fn arguments(door: &Door, tool: &ToolName, pairs: &[String]) -> Result<Arg
         };
         let value = parsed.unwrap_or_else(|| Value::from(text));
         if arguments.insert(key.to_owned(), value).is_some() {
-            let message = format!("the argument `{}` is given twice", key.escape_debug());
+            let message = format!("the argument `{}` is given twice", shown(key, 80));
             return Err(Error::new(Code::RequestMalformed, message).with_remedy("give each argument once"));
         }
     }

@@ -3,6 +3,7 @@
 use super::Context;
 use crate::cli::Output;
 use crate::{display, exit};
+use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
 use serde_json::Value;
 
@@ -14,7 +15,7 @@ pub(super) async fn run(context: &Context, name: Option<String>) -> Result<u8> {
     let text = |tool: &Value, key: &str| tool.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     if let Some(name) = name {
         let tool = tools.iter().find(|tool| text(tool, "name") == name).ok_or_else(|| {
-            let message = format!("there is no tool `{}`, or you may not use it", name.escape_debug());
+            let message = format!("there is no tool `{}`, or you may not use it", shown(&name, 80));
             Error::new(Code::ToolNotFound, message)
                 .with_candidates(tools.iter().map(|tool| text(tool, "name")))
         })?;

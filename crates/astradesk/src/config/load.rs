@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::keys::{KEYS, Key, nearest};
+use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -144,7 +145,7 @@ fn read_file(named: Option<&Path>) -> Result<FileKeys> {
 }
 
 fn unknown(file: &str, path: &str) -> Error {
-    let error = invalid(format!("`{file}` has the unknown key `{}`", path.escape_debug()));
+    let error = invalid(format!("`{file}` has the unknown key `{}`", shown(path, 80)));
     match nearest(path) {
         Some(known) => error.with_remedy(format!("did you mean `{known}`?")),
         None => error.with_remedy("see `astradesk config show` for every key"),

@@ -3,6 +3,7 @@
 use super::Answer;
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::Record;
+use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result, Run, RunId};
 use astradesk_runtime::engine::Request;
 use astradesk_runtime::evidence::Checkpoint;
@@ -30,7 +31,7 @@ impl Remote {
             Url::parse(server).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let base = base.ok_or_else(|| {
             let message =
-                format!("`{}` is not an address such as `https://astradesk.example`", server.escape_debug());
+                format!("`{}` is not an address such as `https://astradesk.example`", shown(server, 80));
             Error::new(Code::ConfigInvalid, message)
         })?;
         let client = reqwest::Client::builder()

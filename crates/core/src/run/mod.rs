@@ -72,6 +72,7 @@ pub struct Run {
     /// When it last changed.
     pub updated_at: Timestamp,
     /// Where it stands.
+    #[serde(flatten)]
     pub state: State,
     /// Its steps, in order.
     pub steps: Vec<Step>,

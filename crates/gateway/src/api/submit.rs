@@ -4,7 +4,7 @@ use crate::http::App;
 use crate::http::prefer;
 use crate::http::problem::{Answer, Problem, redact};
 use astradesk_core::run::State;
-use astradesk_core::{Code, Effect, Error, Principal, Run, Source};
+use astradesk_core::{Code, Error, Principal, Run, Source};
 use astradesk_runtime::engine::{Preview, Request, Submission, Submitted};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -36,7 +36,7 @@ pub(super) async fn submit(
         idempotency_key: idempotency_key(headers)?,
         request,
     };
-    let mut outcome = admit(app, submission).await?;
+    let mut outcome = app.engine.submit(submission).await?;
     let mut waited = None;
     if let Submitted::Run { run, .. } = &mut outcome {
         tracing::Span::current().record("run", tracing::field::display(run.id));
@@ -50,19 +50,6 @@ pub(super) async fn submit(
         app.metrics.run_answered(run);
     }
     Ok(Submitting { outcome, waited })
-}
-
-/// The Engine's door. A request that may write goes through it in a task of its own: a client that hangs
-/// up cannot stop it half-way, between the commit of its run and the start of it.
-async fn admit(app: &App, submission: Submission) -> Result<Submitted, Error> {
-    let reads = matches!(&submission.request, Request::Call(call)
-        if app.engine.registry().tool(call.tool.as_str()).is_ok_and(|tool| tool.effect == Effect::Read));
-    if reads || submission.dry_run {
-        return app.engine.submit(submission).await;
-    }
-    let engine = app.engine.clone();
-    let admitted = tokio::spawn(async move { engine.submit(submission).await });
-    admitted.await.map_err(|error| Error::internal(format!("submitting: {error}")))?
 }
 
 /// The run as it stands after the wait, unless so many wait already that this one may not.

@@ -141,17 +141,6 @@ pub(crate) enum StepName {
     Skipped,
 }
 
-/// Where a run stands.
-#[derive(ToSchema)]
-pub(crate) struct State {
-    /// The state's name.
-    state: StateName,
-    /// The step under way, from 0.
-    step: Option<u32>,
-    /// What the run ended with.
-    error: Option<Error>,
-}
-
 /// The states of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -194,7 +183,11 @@ pub(crate) struct Run {
     #[schema(format = DateTime)]
     updated_at: String,
     /// Where it stands.
-    state: State,
+    state: StateName,
+    /// The step under way, from 0.
+    step: Option<u32>,
+    /// What the run ended with.
+    error: Option<Error>,
     /// Its steps, in order.
     steps: Vec<Step>,
     /// Whether somebody asked for it to be cancelled.

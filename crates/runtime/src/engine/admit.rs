@@ -259,13 +259,18 @@ impl Engine {
             idempotency: key.clone(),
             ..Change::default()
         };
-        match (self.0.store.commit(change).await, key) {
-            (Ok(_), _) => {
-                if !needs_approval {
-                    self.start(run.clone());
-                }
-                Ok(Submitted::Run { run: Box::new(run), replayed: false })
+        // In a task of its own: a caller that goes away between the commit and the start must not strand the run.
+        let engine = self.clone();
+        let admitted = run.clone();
+        let committed = self.0.tasks.spawn(async move {
+            let committed = engine.0.store.commit(change).await;
+            if committed.is_ok() && !needs_approval {
+                engine.start(admitted);
             }
+            committed
+        });
+        match (committed.await.map_err(|error| Error::internal(error.to_string()))?, key) {
+            (Ok(_), _) => Ok(Submitted::Run { run: Box::new(run), replayed: false }),
             (Err(CommitError::Duplicate { run, request }), Some(key)) => {
                 self.replay(&key, run, request).await
             }
