@@ -1,6 +1,7 @@
 //! The `KeywordPlanner`, sentence by sentence.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap in a test is a failed test")]
 
+use astradesk_core::canonical;
 use astradesk_core::tool::{Effect, Form, Grammar, Slot};
 use astradesk_core::{Result, ToolName, ToolSpec};
 use astradesk_runtime::planner::KeywordPlanner;
@@ -71,10 +72,9 @@ fn tools() -> Vec<Arc<ToolSpec>> {
 async fn say(input: &str) -> String {
     match KeywordPlanner.plan(input, &tools(), &Inventory).await {
         Ok(plan) => {
-            let calls = plan
-                .calls
-                .iter()
-                .map(|call| format!("{} {}", call.tool, Value::Object(call.arguments.clone())));
+            let calls = plan.calls.iter().map(|call| {
+                format!("{} {}", call.tool, canonical::text(&Value::Object(call.arguments.clone())))
+            });
             calls.collect::<Vec<_>>().join(" | ")
         }
         Err(error) => {
