@@ -3,6 +3,7 @@
 
 use crate::settings::Settings;
 use astradesk_core::name::ObjectName;
+use astradesk_core::text::shown;
 use astradesk_core::{Code, Effect, Error, Target};
 use astradesk_runtime::port::PolicyRequest;
 
@@ -55,7 +56,7 @@ pub(crate) fn evaluation_failed(request: &PolicyRequest<'_>, what: &str) -> Erro
 }
 
 fn role_required(settings: &Settings, request: &PolicyRequest<'_>) -> Error {
-    let (tool, subject) = (&request.call.tool, request.principal.subject.escape_debug());
+    let (tool, subject) = (&request.call.tool, shown(&request.principal.subject, 128));
     let roles: Vec<String> = match request.call.effect {
         Effect::Read => settings.reading_roles().map(|role| format!("`{role}`")).collect(),
         Effect::Write | Effect::Execute => vec![format!("`{}`", settings.required_role_restart)],

@@ -82,7 +82,10 @@ mod tests {
         for bad in ["*", "Webapp", "web app", "a;b", "../x", "web\u{0}app"] {
             let error = Settings::parse_allowed_services(&format!("webapp,{bad}")).unwrap_err();
             assert_eq!(error.code, Code::ConfigInvalid);
-            let start = format!("`ALLOWED_SERVICES`: `{}` is not a Kubernetes name", bad.escape_debug());
+            let start = format!(
+                "`ALLOWED_SERVICES`: `{}` is not a Kubernetes name",
+                astradesk_core::text::shown(bad, 64)
+            );
             assert!(error.message.starts_with(&start), "{}", error.message);
         }
     }

@@ -3,6 +3,7 @@
 use crate::error::{unavailable, unreadable};
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Head, Record};
+use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result, Run, RunId, Timestamp};
 use astradesk_runtime::port::{RunEvent, RunFilter, RunPage};
 use sqlx::sqlite::SqliteRow;
@@ -103,7 +104,7 @@ pub(crate) fn head(row: &SqliteRow) -> Result<Head> {
 
 fn run_of(row: &SqliteRow) -> Result<Run> {
     serde_json::from_str(&column::<String>(row, "body")?).map_err(|_| match column::<String>(row, "id") {
-        Ok(id) => unreadable(&format!("run `{}`", id.escape_debug())),
+        Ok(id) => unreadable(&format!("run `{}`", shown(&id, 64))),
         Err(error) => error,
     })
 }
