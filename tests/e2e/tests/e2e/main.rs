@@ -1,0 +1,13 @@
+//! What AstraDesk promises, seen from outside. See the library for how.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed unwrap in a test is a failed test"
+)]
+
+mod failures;
+mod refusals;
+mod restart;
+mod tokens;
