@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask --help`.
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a tool for a terminal speaks to it")]
 
+mod bench;
 mod cargo;
 mod check;
 mod cluster;
@@ -20,6 +21,8 @@ enum Task {
     Test(test::Options),
     /// Check format, lints, documentation, licences and the crate graph
     Check(check::Options),
+    /// Measure the release build against a real control plane, with a peer beside it
+    Bench(bench::Options),
     /// A real Kubernetes control plane on loopback
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let result = proc::handle_signals().and_then(|()| match Task::parse() {
         Task::Test(options) => test::run(&options),
         Task::Check(options) => check::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Cluster(command) => cluster::run(&command),
     });
     proc::end_everything();

@@ -174,6 +174,21 @@ pub(crate) fn background(command: &Command, log: &Path, life: Life) -> Result<Ch
     Ok(child)
 }
 
+/// Starts a background process whose standard output this one reads; what it complains about goes to `log`.
+pub(crate) fn piped(command: &Command, log: &Path) -> Result<Child> {
+    let name = name_of(command);
+    let file = File::create(log).with_context(|| format!("cannot write `{}`", log.display()))?;
+    let child = with_death_signal(command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(file)
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start `{name}`"))?;
+    record(&child, true);
+    Ok(child)
+}
+
 /// Leaves the children that were started until now to themselves.
 pub(crate) fn let_go() {
     registry().children.clear();

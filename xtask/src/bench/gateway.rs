@@ -1,0 +1,239 @@
+//! The release build of `astradesk`, as a gateway on loopback.
+#![expect(clippy::indexing_slicing, reason = "a `serde_json::Value` that lacks a key yields null")]
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::cluster::{NAMESPACE, RESTARTED, Seen, What};
+use super::http::{Answer, Request};
+use super::{load, memory};
+use crate::proc::{self, Life};
+
+/// How long it may take to become ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Between two questions whether it is.
+const ASK_EVERY: Duration = Duration::from_micros(500);
+
+/// The binary, and how it is to run.
+pub(super) struct Program {
+    pub(super) binary: PathBuf,
+    pub(super) kubeconfig: PathBuf,
+    /// The folder of the bench.
+    pub(super) work: PathBuf,
+}
+
+/// A gateway that runs.
+pub(super) struct Gateway {
+    pub(super) address: SocketAddr,
+    pub(super) pid: u32,
+    /// From before the process was started until `/readyz` had answered 200.
+    pub(super) ready_after: Duration,
+    state: PathBuf,
+}
+
+impl Program {
+    /// The command with a configuration of defaults, but for the cluster and what may be restarted.
+    fn command(&self, state: &Path) -> Command {
+        let mut command = Command::new(&self.binary);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ASTRADESK_") {
+                command.env_remove(name);
+            }
+        }
+        // No configuration file and no `.env` of the folder in which the bench was started.
+        command.current_dir(&self.work);
+        command.env("ASTRADESK_STORE_PATH", state).env("KUBECONFIG", &self.kubeconfig);
+        command.envs([("KUBERNETES_NAMESPACE", NAMESPACE), ("ALLOWED_SERVICES", RESTARTED)]);
+        command.env_remove("REQUIRED_ROLE_RESTART");
+        command
+    }
+
+    /// Starts it with a state folder of its own, and waits until it is ready.
+    pub(super) fn start(&self, name: &str) -> Result<Gateway> {
+        let state = self.work.join(name);
+        let address = free_address()?;
+        let mut command = self.command(&state);
+        command.args(["serve", "--dev", "--listen", &address.to_string()]);
+        let log = self.work.join(format!("{name}.log"));
+        let begun = Instant::now();
+        let child = proc::background(&command, &log, Life::Bound)?;
+        let deadline = begun + READY_WITHIN;
+        while !get(address, "/readyz", &[]).is_ok_and(|answer| answer.status == 200) {
+            ensure!(
+                Instant::now() < deadline && proc::is_alive(child.id() as i32),
+                "the gateway is not ready; the end of its log:\n{}",
+                proc::tail(&log, 10)
+            );
+            std::thread::sleep(ASK_EVERY);
+        }
+        Ok(Gateway { address, pid: child.id(), ready_after: begun.elapsed(), state })
+    }
+
+    /// A token of the gateway's development issuer.
+    pub(super) fn token(&self, gateway: &Gateway) -> Result<String> {
+        let mut command = self.command(&gateway.state);
+        command.args(["token", "--subject", "bench", "--role", "sre"]);
+        Ok(proc::output(&mut command)?.trim().to_owned())
+    }
+}
+
+impl Gateway {
+    pub(super) fn stop(&self) {
+        proc::end_all(&[(self.pid as i32, true)]);
+    }
+
+    pub(super) fn memory(&self) -> Result<memory::Memory> {
+        memory::of(self.pid)
+    }
+
+    /// How many records the evidence has.
+    pub(super) fn evidence(&self, token: &str) -> Result<u64> {
+        let answer = get(self.address, "/v1/audit/checkpoint", &[("Authorization", &bearer(token))])?;
+        ensure!(answer.status == 200, "the checkpoint was answered with {}", answer.status);
+        let checkpoint: Value = serde_json::from_str(&answer.text()?).context("the checkpoint is no JSON")?;
+        checkpoint["seq"].as_u64().context("the checkpoint has no `seq`")
+    }
+
+    /// How many calls of tools were answered, by its own count: with 200, and otherwise.
+    pub(super) fn calls_answered(&self) -> Result<(u64, u64)> {
+        let text = get(self.address, "/metrics", &[])?.text()?;
+        Ok(calls_answered(&text))
+    }
+
+    /// The status of a service, as a load.
+    pub(super) fn status_call(&self, token: &str, service: &str) -> load::Call {
+        load::Call {
+            url: format!("http://{}{}", self.address, call_path("get_service_status")),
+            method: "POST",
+            headers: vec![
+                ("Authorization".into(), bearer(token)),
+                ("Content-Type".into(), "application/json".into()),
+            ],
+            body: json!({"arguments": {"service": service}}).to_string(),
+            good: None,
+        }
+    }
+
+    /// The list of tools, as a load.
+    pub(super) fn tools_list(&self, token: &str) -> load::Call {
+        load::Call {
+            url: format!("http://{}/v1/tools", self.address),
+            method: "GET",
+            headers: vec![("Authorization".into(), bearer(token))],
+            body: String::new(),
+            good: None,
+        }
+    }
+
+    /// Reads a service's status; the answer must be 200 and of that service.
+    pub(super) fn read(&self, token: &str, service: &str) -> Result<()> {
+        let answer = self.call(token, "get_service_status", service)?;
+        let (status, text) = (answer.status, answer.text()?);
+        let reply: Value = serde_json::from_str(&text).unwrap_or_default();
+        ensure!(
+            status == 200 && reply["output"]["name"] == service,
+            "a read of `{service}` was answered with {status}: {text}"
+        );
+        Ok(())
+    }
+
+    /// Asks for the restart; when the request was sent, and the run's id.
+    pub(super) fn restart(&self, token: &str) -> Result<(Instant, String)> {
+        let answer = self.call(token, "restart_service", RESTARTED)?;
+        let (status, sent, text) = (answer.status, answer.sent, answer.text()?);
+        ensure!(status == 202, "the restart was answered with {status}: {text}");
+        let reply: Value = serde_json::from_str(&text).context("the answer is no JSON")?;
+        let run = reply["run"]["id"].as_str().context("the answer has no run")?;
+        Ok((sent, run.to_owned()))
+    }
+
+    fn call(&self, token: &str, tool: &str, service: &str) -> Result<Answer> {
+        let body = json!({"arguments": {"service": service}}).to_string();
+        let headers = [("Authorization", &*bearer(token)), ("Content-Type", "application/json")];
+        Request { method: "POST", path: &call_path(tool), headers: &headers, body: &body }.send(self.address)
+    }
+
+    /// Follows the run's events in a thread, and passes its states on.
+    pub(super) fn follow(&self, token: &str, run: &str, seen: Sender<Seen>) -> Result<()> {
+        let path = format!("/v1/runs/{run}/events");
+        let answer = get(self.address, &path, &[("Authorization", &bearer(token))])?;
+        ensure!(answer.status == 200, "the run's events were answered with {}", answer.status);
+        std::thread::spawn(move || {
+            for line in answer.lines().map_while(Result::ok) {
+                let at = Instant::now();
+                let Some(data) = line.strip_prefix("data:") else { continue };
+                let Ok(event) = serde_json::from_str::<Value>(data) else { continue };
+                if event["kind"] == "state"
+                    && let Some(state) = event["data"]["state"].as_str()
+                    && seen.send(Seen { at, what: What::Run(state.to_owned()) }).is_err()
+                {
+                    break;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Bytes of its database, the part in the write-ahead log included.
+    pub(super) fn database_bytes(&self) -> u64 {
+        let size = |name: &str| fs::metadata(self.state.join(name)).map_or(0, |file| file.len());
+        size("astradesk.db") + size("astradesk.db-wal")
+    }
+}
+
+fn call_path(tool: &str) -> String {
+    format!("/v1/tools/{tool}/runs")
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    Request { method: "GET", path, headers, body: "" }.send(address)
+}
+
+/// An address on loopback with a port that was free a moment ago.
+pub(super) fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("there is no free port")?;
+    listener.local_addr().context("a listener has no address")
+}
+
+fn calls_answered(metrics: &str) -> (u64, u64) {
+    let prefix = "astradesk_http_requests_total{route=\"/v1/tools/{tool}/runs\"";
+    let (mut good, mut other) = (0, 0);
+    for line in metrics.lines().filter(|line| line.starts_with(prefix)) {
+        let count: u64 = line.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
+        if line.contains("status=\"200\"") {
+            good += count;
+        } else {
+            other += count;
+        }
+    }
+    (good, other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_counted_by_status() {
+        let line = |route: &str, status: &str, count| {
+            format!(
+                "astradesk_http_requests_total{{route=\"{route}\",method=\"POST\",status=\"{status}\"}} {count}\n"
+            )
+        };
+        let call = "/v1/tools/{tool}/runs";
+        let text =
+            line(call, "200", 7) + &line(call, "202", 2) + &line(call, "502", 1) + &line("/v1/run", "200", 9);
+        assert_eq!(calls_answered(&text), (7, 3));
+    }
+}
