@@ -73,19 +73,27 @@ pub fn json(value: &impl Serialize) {
     }
 }
 
-/// Prints an error with its code and what to do next.
+/// Prints an error with its code and what to do next: on standard error, or as JSON on standard output.
 pub fn error(error: &Error, output: Output) {
-    if output == Output::Json {
-        json(&json!({"error": error}));
-        return;
+    match output {
+        Output::Json => json(&json!({"error": error})),
+        Output::Text => explain(error, error_line),
     }
-    error_line(format!("{BAD}✗ {}{BAD:#} {}", error.code, error.message));
-    details(error, |text| error_line(format!("{text}")));
-    error_line(format!("{DIM}  → {}{DIM:#}", error.remedy));
+}
+
+/// Prints a refusal that was looked for, on standard output.
+pub fn refusal(error: &Error) {
+    explain(error, line);
+}
+
+fn explain(error: &Error, print: impl Fn(String)) {
+    print(format!("{BAD}✗ {}{BAD:#} {}", error.code, error.message));
+    details(error, &print);
+    print(format!("{DIM}  → {}{DIM:#}", error.remedy));
 }
 
 /// The facts of an error that help a person: candidates, sick pods, log lines.
-fn details(error: &Error, mut print: impl FnMut(String)) {
+fn details(error: &Error, print: &impl Fn(String)) {
     if let Some(Value::Array(candidates)) = error.details.get("candidates") {
         let names: Vec<&str> = candidates.iter().filter_map(Value::as_str).take(20).collect();
         if !names.is_empty() {
@@ -96,7 +104,7 @@ fn details(error: &Error, mut print: impl FnMut(String)) {
     for pod in pods.into_iter().flatten().take(5) {
         let said =
             pod.get("message").and_then(Value::as_str).is_some_and(|said| error.message.contains(said));
-        sick_pod(pod, !said, &mut print);
+        sick_pod(pod, !said, print);
     }
 }
 
@@ -171,16 +179,10 @@ pub fn outcome(run: &Run, output: Output) -> u8 {
             mark(Mark::Good, reply);
             run.steps.iter().for_each(facts);
         }
-        State::Failed { error } | State::Denied { error } | State::Rejected { error } => {
-            mark(Mark::Bad, format!("{BAD}{}{BAD:#} {}", error.code, error.message));
-            details(error, line);
-            note(format!("  → {}", error.remedy));
-        }
-        State::OutcomeUnknown { error } => {
-            mark(Mark::Warning, format!("{WARN}{}{WARN:#} {}", error.code, error.message));
-            details(error, line);
-            note(format!("  → {}", error.remedy));
-        }
+        State::Failed { error }
+        | State::Denied { error }
+        | State::Rejected { error }
+        | State::OutcomeUnknown { error } => explain(error, line),
         State::Submitted | State::AwaitingApproval | State::Queued | State::Running { .. } => {
             mark(Mark::Warning, reply);
         }
@@ -209,7 +211,7 @@ fn facts(step: &Step) {
             text(service, "restarted_at"),
         ));
     }
-    list("sick_pods").for_each(|pod| sick_pod(pod, true, &mut |text| line(text)));
+    list("sick_pods").for_each(|pod| sick_pod(pod, true, &line));
     for warning in list("warnings") {
         note(format!(
             "  {} {}× {}: {} ({})",
@@ -231,7 +233,7 @@ fn facts(step: &Step) {
 }
 
 /// A pod that is not well: why, and the last lines of its log.
-fn sick_pod(pod: &Value, with_message: bool, print: &mut dyn FnMut(String)) {
+fn sick_pod(pod: &Value, with_message: bool, print: &impl Fn(String)) {
     let text = |key: &str| pod.get(key).and_then(Value::as_str).unwrap_or_default();
     let exit_code = pod.get("exit_code").and_then(Value::as_i64).map(|code| format!(", exit code {code}"));
     let message = if with_message { format!(": {}", text("message")) } else { String::new() };

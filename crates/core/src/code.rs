@@ -1,6 +1,7 @@
 //! The stable codes of everything that can go wrong: one enum, one page in the docs.
 //!
-//! `docs/errors.md` is written from [`Code::ALL`] by `cargo xtask docs`; a test holds the two together.
+//! `docs/errors.md` is written from [`Code::ALL`]: `tests/docs.rs` holds the two together, and writes the page
+//! anew when `ASTRADESK_UPDATE_DOCS` is set.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

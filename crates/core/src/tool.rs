@@ -1,6 +1,6 @@
 //! What can be done: a tool's name, effect, arguments, and the words that ask for it.
 
-use crate::{RoleName, ToolName};
+use crate::ToolName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -47,9 +47,6 @@ pub struct ToolSpec {
     /// The longest that one call may take when it does not say otherwise.
     #[serde(serialize_with = "seconds")]
     pub timeout: Duration,
-    /// The role that the built-in policy wants for this tool, if it is not the required role of all writes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<RoleName>,
     /// The words that ask for it.
     pub grammar: Grammar,
 }

@@ -181,7 +181,6 @@ fn what_is_shown_follows_the_roles() {
         effect,
         input_schema: serde_json::json!({}),
         timeout: Duration::from_secs(1),
-        role: None,
         grammar: Grammar::default(),
     };
     let effects = [Some(Effect::Read), Some(Effect::Write), Some(Effect::Execute), None];

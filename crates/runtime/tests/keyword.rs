@@ -37,7 +37,6 @@ fn tool(name: &str, phrases: &[&str], slots: Vec<Slot>) -> Arc<ToolSpec> {
         effect: Some(Effect::Write),
         input_schema: json!({}),
         timeout: Duration::from_secs(1),
-        role: None,
         grammar: Grammar {
             phrases: words(phrases),
             slots,

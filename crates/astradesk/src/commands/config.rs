@@ -13,7 +13,7 @@ pub(super) fn run(context: &Context, command: &cli::Config) -> Result<u8> {
     match (command, context.output) {
         (cli::Config::Check, Output::Json) => display::json(&json!({"valid": true})),
         (cli::Config::Check, Output::Text) => {
-            display::mark(display::Mark::Good, "the configuration is valid")
+            display::mark(display::Mark::Good, "the configuration is valid");
         }
         (cli::Config::Show, Output::Json) => {
             let shown: Map<String, Value> = values

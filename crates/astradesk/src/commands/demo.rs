@@ -156,16 +156,12 @@ async fn ended(door: &Door, input: &str, expected: Option<Code>) -> Result<bool>
 
 /// Says an instruction that has to be refused with this code.
 async fn refused(door: &Door, input: &str, expected: Code) -> Result<bool> {
-    match door.submit(say(input), false, None).await {
-        Err(error) => {
-            display::error(&error, Output::Text);
-            Ok(error.code == expected)
-        }
-        Ok(_) => {
-            display::mark(Mark::Bad, "it was not refused");
-            Ok(false)
-        }
+    if let Err(error) = door.submit(say(input), false, None).await {
+        display::refusal(&error);
+        return Ok(error.code == expected);
     }
+    display::mark(Mark::Bad, "it was not refused");
+    Ok(false)
 }
 
 fn say(input: &str) -> Request {

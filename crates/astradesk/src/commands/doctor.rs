@@ -5,6 +5,7 @@ use crate::cli::Output;
 use crate::config::{Config, load};
 use crate::display::{self, Mark};
 use crate::{app, exit};
+use astradesk_core::name::ObjectName;
 use astradesk_core::{Error, Result};
 use astradesk_runtime::port::Store as _;
 use astradesk_store::{Options, SqliteStore};
@@ -77,7 +78,7 @@ fn policy(config: &Config, findings: &mut Vec<Finding>) {
             "name the services, for instance `ALLOWED_SERVICES=webapp,payments-api`",
         ));
     } else {
-        let names: Vec<&str> = config.policy.allowed_services.iter().map(|name| name.as_str()).collect();
+        let names: Vec<&str> = config.policy.allowed_services.iter().map(ObjectName::as_str).collect();
         findings.push(good(format!(
             "the role `{role}` may restart {} in `{}`",
             names.join(", "),
@@ -116,7 +117,7 @@ async fn cluster(config: &Config, findings: &mut Vec<Finding>) {
     };
     match cluster.version().await {
         Ok(version) => {
-            findings.push(good(format!("the cluster `{}` answers: Kubernetes {version}", cluster.name())))
+            findings.push(good(format!("the cluster `{}` answers: Kubernetes {version}", cluster.name())));
         }
         Err(error) => return findings.push(bad(&error)),
     }

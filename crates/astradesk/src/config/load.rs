@@ -46,8 +46,11 @@ fn invalid(message: impl Into<String>) -> Error {
     Error::new(Code::ConfigInvalid, message)
 }
 
+/// Each key's value, and where it came from.
+pub type Values = BTreeMap<&'static str, (Value, String)>;
+
 /// The configuration, and for each key where its value came from.
-pub fn load(sources: &Sources) -> Result<(Config, BTreeMap<&'static str, (Value, String)>)> {
+pub fn load(sources: &Sources) -> Result<(Config, Values)> {
     let file = read_file(sources.file.as_deref())?;
     let mut merged = Table::new();
     let mut shown = BTreeMap::new();

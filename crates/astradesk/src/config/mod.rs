@@ -6,7 +6,7 @@
 pub mod keys;
 mod load;
 
-pub use load::{Sources, load};
+pub use load::{Sources, Values, load};
 
 use astradesk_core::RoleName;
 use astradesk_core::name::{ClusterName, Namespace, ObjectName};

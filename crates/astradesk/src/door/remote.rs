@@ -57,7 +57,7 @@ impl Remote {
                 json!({"arguments": call.arguments, "dry_run": dry_run}),
             ),
         };
-        let mut request = self.request(Method::POST, &path)?.json(&body).timeout(Duration::from_secs(60));
+        let mut request = self.request(Method::POST, &path)?.json(&body).timeout(Duration::from_mins(1));
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }

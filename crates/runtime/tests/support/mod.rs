@@ -123,7 +123,6 @@ pub(crate) fn spec(name: &str, effect: Option<Effect>) -> ToolSpec {
             "properties": {"service": {"type": "string"}},
         }),
         timeout: Duration::from_mins(1),
-        role: None,
         grammar: astradesk_core::tool::Grammar::default(),
     }
 }

@@ -59,7 +59,6 @@ impl GetServiceStatus {
                 },
             }),
             timeout: Duration::from_secs(15),
-            role: None,
             grammar: grammar(),
         };
         Ok(Self { cluster, spec: Arc::new(spec) })

@@ -42,7 +42,6 @@ impl ListServices {
                 "properties": {"namespace": namespace_schema(&cluster)},
             }),
             timeout: Duration::from_secs(10),
-            role: None,
             grammar: Grammar {
                 phrases: strings(&[
                     "list services",

@@ -62,7 +62,6 @@ impl RestartService {
                 },
             }),
             timeout: TIMEOUT,
-            role: None,
             grammar: grammar(),
         };
         Ok(Self { cluster, spec: Arc::new(spec) })

@@ -89,7 +89,6 @@ fn spec(name: &str, effect: Effect) -> ToolSpec {
             "additionalProperties": false,
         }),
         timeout: Duration::from_secs(30),
-        role: None,
         grammar: Grammar::default(),
     }
 }
