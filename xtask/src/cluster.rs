@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 
+pub(crate) use build::cache;
 pub(crate) use control_plane::{Ready, prepare};
 
 use crate::proc::{self, Life};
@@ -66,7 +67,7 @@ pub(crate) struct Place {
 
 impl Place {
     fn dir(&self) -> Result<PathBuf> {
-        self.dir.clone().map_or_else(|| Ok(build::cache()?.join("cluster")), Ok)
+        self.dir.clone().map_or_else(|| Ok(cache()?.join("cluster")), Ok)
     }
 }
 

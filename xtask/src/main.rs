@@ -6,6 +6,7 @@ mod cargo;
 mod check;
 mod cluster;
 mod proc;
+mod schemathesis;
 mod test;
 mod ui;
 

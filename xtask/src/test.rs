@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::cargo::{self, cargo};
 use crate::ui::{self, Pace};
-use crate::{cluster, proc};
+use crate::{cluster, proc, schemathesis};
 
 /// How to test.
 #[derive(Args)]
@@ -21,7 +21,7 @@ pub(crate) struct Options {
     nextest: Vec<OsString>,
 }
 
-/// Doc tests first, so that the output ends with nextest's summary.
+/// Doc tests and the API test first, so that the output ends with nextest's summary.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let in_ci = in_ci(std::env::var("CI").ok().as_deref());
     ensure!(
@@ -38,6 +38,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         ui::stage("doc tests", Pace::Slow, || {
             proc::quiet(&mut cargo(&["test", "--doc", "--workspace", "--quiet"]))
         })?;
+        schemathesis::run(&cluster::cache()?)?;
     }
     let mut nextest = cargo(&arguments(in_ci, &options.nextest));
     nextest.args(&options.nextest);

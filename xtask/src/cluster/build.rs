@@ -68,7 +68,7 @@ fn given(folder: &Path) -> Result<Programs> {
 }
 
 /// `$XDG_CACHE_HOME/astradesk`, or `~/.cache/astradesk`.
-pub(super) fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     Ok(base

@@ -1,0 +1,83 @@
+//! The property-based API test: `schemathesis`, from PyPI, against a gateway, by its OpenAPI document.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cargo::{cargo, root};
+use crate::proc;
+use crate::ui::{self, Pace};
+
+/// The version that the gateway is tested with.
+const VERSION: &str = "4.32.5";
+/// The gateway with the tests' tools, which prints its address and a token.
+const GATEWAY: &str = "gateway_for_tests";
+/// Cases of each operation. Seeded, so that a failure is found again.
+const CASES: &str = "40";
+
+/// Finds no 5xx that comes from input, and no answer that the document does not name.
+pub(crate) fn run(cache: &Path) -> Result<()> {
+    let program = install(cache)?;
+    ui::stage("schemathesis on /openapi.json", Pace::Slow, || {
+        proc::quiet(&mut cargo(&[
+            "build",
+            "--quiet",
+            "--package",
+            "astradesk-gateway",
+            "--example",
+            GATEWAY,
+        ]))?;
+        let binary = target().join("debug/examples").join(GATEWAY);
+        let log = cache.join("gateway.log");
+        let mut gateway = proc::piped(&Command::new(binary), &log)?;
+        let tested = gateway.stdout.take().context("the gateway has no output").and_then(|out| {
+            let mut line = String::new();
+            BufReader::new(out).read_line(&mut line)?;
+            let (url, token) =
+                line.trim().split_once(' ').context("the gateway printed no address and token")?;
+            test(&program, url, token)
+        });
+        let _ = gateway.kill();
+        let _ = gateway.wait();
+        tested
+    })
+}
+
+fn test(program: &Path, url: &str, token: &str) -> Result<()> {
+    let mut command = Command::new(program);
+    command.current_dir(root());
+    command
+        .args(["--config-file", "crates/gateway/schemathesis.toml", "run"])
+        .arg(format!("{url}/openapi.json"));
+    command.args([
+        "--header",
+        &format!("Authorization: Bearer {token}"),
+        "--checks",
+        "all",
+        "--continue-on-failure",
+    ]);
+    command.args(["--request-timeout", "20", "--workers", "2", "--max-examples", CASES, "--seed", "1"]);
+    proc::quiet(&mut command)
+}
+
+/// The program in a virtual environment outside of the checkout, made once.
+fn install(cache: &Path) -> Result<PathBuf> {
+    let folder = cache.join(format!("schemathesis-{VERSION}"));
+    let program = folder.join("bin/schemathesis");
+    if program.is_file() && proc::output(Command::new(&program).arg("--version")).is_ok() {
+        return Ok(program);
+    }
+    ui::stage("install schemathesis (once)", Pace::Slow, || {
+        let Some(python) = proc::find("python3") else { bail!("python3 is missing: install it") };
+        proc::quiet(Command::new(python).args(["-m", "venv", "--clear"]).arg(&folder))?;
+        let pip = folder.join("bin/pip");
+        proc::quiet(Command::new(pip).args(["install", "--quiet", &format!("schemathesis=={VERSION}")]))
+    })?;
+    Ok(program)
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
