@@ -1,6 +1,7 @@
 //! From a submission to an admitted, denied or previewed run.
 
-use super::{Engine, MAX_INPUT, Preview, PreviewedStep, Request, Submission, Submitted, view};
+use super::refuse::{not_found, uncommitted};
+use super::{Engine, MAX_INPUT, Preview, PreviewedStep, Request, Submission, Submitted};
 use crate::port::{Change, CommitError, EventDraft, IdempotencyKey, Names};
 use crate::registry::Registered;
 use astradesk_core::canonical::Digest;
@@ -94,7 +95,7 @@ impl Engine {
             )
             .with_detail("run", run.to_string()));
         }
-        let run = self.0.store.run(run).await?.ok_or_else(|| view::not_found(run))?;
+        let run = self.0.store.run(run).await?.ok_or_else(|| not_found(run))?;
         Ok(Submitted::Run { run: Box::new(run), replayed: true })
     }
 
@@ -336,23 +337,6 @@ impl Engine {
 /// What a run does, as the evidence shows it.
 pub(super) fn calls(run: &Run) -> Value {
     run.steps.iter().map(|step| json!(step.call)).collect()
-}
-
-/// A change that had to be kept and was not: nothing is done then.
-pub(super) fn uncommitted(error: CommitError) -> Error {
-    match error {
-        CommitError::Unavailable(error) => error,
-        CommitError::Locked { target, holder } => locked(&target, holder),
-        CommitError::Stale => Error::new(Code::RunStateConflict, "the run changed in between"),
-        CommitError::Duplicate { run, .. } => {
-            Error::new(Code::RequestIdempotencyConflict, format!("the idempotency key belongs to run {run}"))
-        }
-    }
-}
-
-pub(super) fn locked(target: &astradesk_core::Target, holder: RunId) -> Error {
-    Error::new(Code::GuardTargetLocked, format!("run {holder} is writing to `{target}`"))
-        .with_detail("holder", holder.to_string())
 }
 
 /// The names that exist, and those among them that may be shown to the principal.

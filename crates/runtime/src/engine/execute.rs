@@ -1,6 +1,6 @@
 //! From an admitted run to its outcome: one task a run, which commits first and acts then.
 
-use super::admit::{locked, uncommitted};
+use super::refuse::{locked, not_found, uncommitted};
 use super::{Active, Engine, Permit};
 use crate::port::{Change, CommitError, Fault, LockChange, Progress, ProgressReport, StepContext, Tool};
 use crate::registry::Registered;
@@ -325,7 +325,7 @@ impl Engine {
     /// Somebody else changed the run: go on from what is stored.
     async fn reload(&self, id: RunId) -> Result<Progressed> {
         let run = self.0.store.run(id).await?;
-        run.map_or_else(|| Err(super::view::not_found(id)), |run| Ok(Progressed::To(Box::new(run))))
+        run.map_or_else(|| Err(not_found(id)), |run| Ok(Progressed::To(Box::new(run))))
     }
 
     /// Asks for a run to be cancelled: before a step begins it is not performed; a rollout that has begun

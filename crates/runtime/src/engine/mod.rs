@@ -9,11 +9,13 @@
 //! | `admit` | up to approval, and the idempotency key |
 //! | `execute` | from the lock to the outcome, one task a run |
 //! | `read` | the same for plans that change nothing: answered at once, one record of evidence |
+//! | `refuse` | the Engine's own refusals |
 //! | `view` | runs, events, tools and evidence, for who may see them |
 
 mod admit;
 mod execute;
 mod read;
+mod refuse;
 mod view;
 
 pub use view::EventPage;

@@ -1,11 +1,12 @@
 //! Plans that change nothing: performed at once, answered with their output, one record of evidence.
 
-use super::admit::{Candidate, uncommitted};
+use super::admit::Candidate;
+use super::refuse::uncommitted;
 use super::{Engine, Permit, Submitted};
 use crate::port::{Change, CommitError, Fault, IdempotencyKey, Progress, StepContext};
 use astradesk_core::canonical::{self, Digest};
 use astradesk_core::evidence::Kind;
-use astradesk_core::run::{Event, StepState, decide};
+use astradesk_core::run::{Event, Step, StepState, decide};
 use astradesk_core::{Code, Error, Result, Run};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -55,8 +56,8 @@ impl Engine {
         self.record_read(run, key).await
     }
 
-    async fn record_read(&self, run: Run, key: Option<IdempotencyKey>) -> Result<Submitted> {
-        let stored = without_outputs(&run);
+    async fn record_read(&self, mut run: Run, key: Option<IdempotencyKey>) -> Result<Submitted> {
+        let stored = without_outputs(&mut run);
         let data = json!({
             "input": run.input,
             "state": run.state.name(),
@@ -84,14 +85,25 @@ impl Engine {
     }
 }
 
-/// The run with each output replaced by its digest and its size in bytes.
-fn without_outputs(run: &Run) -> Run {
+/// The run with each output replaced by its digest and its size in bytes; the outputs themselves, which may
+/// be large, are not copied for it.
+fn without_outputs(run: &mut Run) -> Run {
+    let outputs: Vec<Value> =
+        run.steps.iter_mut().map(|step| output(step).map_or(Value::Null, Value::take)).collect();
     let mut stored = run.clone();
-    for step in &mut stored.steps {
-        if let StepState::Succeeded { output, .. } = &mut step.state {
-            let text = canonical::text(output);
-            *output = json!({"digest": Digest::of(&text), "bytes": text.len()});
+    for ((step, stored), taken) in run.steps.iter_mut().zip(&mut stored.steps).zip(outputs) {
+        if let (Some(own), Some(stored)) = (output(step), output(stored)) {
+            let text = canonical::text(&taken);
+            *stored = json!({"digest": Digest::of(&text), "bytes": text.len()});
+            *own = taken;
         }
     }
     stored
+}
+
+fn output(step: &mut Step) -> Option<&mut Value> {
+    match &mut step.state {
+        StepState::Succeeded { output, .. } => Some(output),
+        _ => None,
+    }
 }

@@ -1,6 +1,7 @@
 //! Runs, events, tools and evidence, for who may see them.
 
 use super::Engine;
+use super::refuse::{not_found, uncommitted};
 use crate::evidence::Checkpoint;
 use crate::port::{Agent, Change, RunEvent, RunFilter, RunPage};
 use crate::registry::Registered;
@@ -144,7 +145,7 @@ impl Engine {
             data: json!({"code": error.code, "from": from, "suppressed": suppressed}),
         };
         let change = Change { evidence: vec![draft], ..Change::default() };
-        self.0.store.commit(change).await.map(|_| ()).map_err(super::admit::uncommitted)
+        self.0.store.commit(change).await.map(|_| ()).map_err(uncommitted)
     }
 
     /// What policy says now of the call of a step.
@@ -162,8 +163,4 @@ impl Engine {
     fn may_see(&self, principal: &Principal, run: &Run) -> bool {
         run.principal.id() == principal.id() || self.0.policy.may_see_runs_of_others(principal)
     }
-}
-
-pub(super) fn not_found(id: RunId) -> Error {
-    Error::new(Code::RunNotFound, format!("there is no run `{id}`"))
 }

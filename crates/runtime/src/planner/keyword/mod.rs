@@ -7,18 +7,23 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `sentence` | words, clauses, and what makes a sentence no instruction |
+//! | `words` | what was said, word by word |
+//! | `vocabulary` | every phrase of every tool, and where they stand in a sentence |
+//! | `sentence` | what makes a sentence no instruction, and its clauses |
 //! | `clause` | one clause: its action, its slots, its leftover words |
 
 mod clause;
 mod sentence;
+mod vocabulary;
+mod words;
 
 use crate::port::{Names, Planner};
 use astradesk_core::plan::MAX_CALLS;
 use astradesk_core::{Code, Error, Plan, Result, ToolSpec};
 use async_trait::async_trait;
-use clause::Vocabulary;
+
 use std::sync::Arc;
+use vocabulary::Vocabulary;
 
 /// Plans by the words that tools declare.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,7 +37,7 @@ impl Planner for KeywordPlanner {
 
     async fn plan(&self, input: &str, tools: &[Arc<ToolSpec>], names: &dyn Names) -> Result<Plan> {
         let vocabulary = Vocabulary::new(tools);
-        let words = sentence::words(input)?;
+        let words = words::words(input)?;
         let actions = vocabulary.actions(&words)?;
         sentence::refuse_what_is_no_instruction(&words, &actions)?;
         if actions.is_empty() {
