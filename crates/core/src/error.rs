@@ -4,6 +4,9 @@ use crate::Code;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// The most candidates that an error lists.
+pub const MAX_CANDIDATES: usize = 50;
+
 /// The result of everything that can be refused or fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -40,9 +43,10 @@ impl Error {
         self
     }
 
-    /// The same error with the candidates that would have been understood.
+    /// The same error with the candidates that would have been understood: the first [`MAX_CANDIDATES`].
     pub fn with_candidates<S: Into<String>>(self, candidates: impl IntoIterator<Item = S>) -> Self {
-        let candidates: Vec<Value> = candidates.into_iter().map(|c| Value::String(c.into())).collect();
+        let candidates: Vec<Value> =
+            candidates.into_iter().take(MAX_CANDIDATES).map(|c| Value::String(c.into())).collect();
         self.with_detail("candidates", candidates)
     }
 

@@ -263,7 +263,8 @@ fn suspect(before: Option<(Blame, Instant)>, now: Option<Blame>) -> Option<(Blam
 fn success(cluster: &Cluster, job: &Job, receipt: &Receipt, workload: &Workload, family: &Family) -> Value {
     let now = cluster.now();
     let seconds = receipt.at().map(|at| now.duration_since(at).as_secs().max(0));
-    let took = seconds.map(|seconds| format!(" after {seconds} s")).unwrap_or_default();
+    // `restartedAt` knows whole seconds only.
+    let took = seconds.map(|seconds| format!(" after about {} s", seconds.max(1))).unwrap_or_default();
     let pods = if workload.wanted == 1 { "the pod is" } else { "pods are" };
     let count = if workload.wanted == 1 { String::new() } else { format!("all {} ", workload.wanted) };
     json!({
