@@ -81,8 +81,11 @@ impl Serve {
     /// Starts it on a free port and waits until it serves.
     pub async fn start(place: &Place, settings: &Settings) -> Self {
         let mut command = command(place, settings);
-        let mut child =
-            command.args(["serve", "--dev", "--listen", "127.0.0.1:0"]).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .args(["serve", "--dev", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (sender, mut address) = watch::channel(None);
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();

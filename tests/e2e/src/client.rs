@@ -111,7 +111,7 @@ impl Client {
     /// A run as it stands.
     pub async fn run(&self, id: &str) -> Value {
         let reply = self.get(&format!("/v1/runs/{id}")).await;
-        assert_eq!(reply.status, 200, "{:#}", reply.body);
+        assert!(reply.status == 200 && reply.body["id"] == id, "{:#}", reply.body);
         reply.body
     }
 
@@ -130,7 +130,8 @@ impl Client {
             while let Some(chunk) = response.chunk().await.unwrap() {
                 text += std::str::from_utf8(&chunk).unwrap();
                 while let Some((frame, rest)) = text.split_once("\n\n") {
-                    let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+                    let field =
+                        |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
                     let mut event = field("data:").map_or(json!({}), |data| {
                         serde_json::from_str(data).unwrap_or_else(|_| json!({"text": data}))
                     });

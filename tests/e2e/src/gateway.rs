@@ -103,8 +103,7 @@ impl Gateway {
             ..astradesk_gateway::Config::default()
         };
         let gateway = astradesk_gateway::Gateway::bind(bound, app.engine.clone(), auth).unwrap();
-        let client =
-            Client::new(&format!("http://{}", gateway.local_addr()), &settings.token("ada", "sre"));
+        let client = Client::new(&format!("http://{}", gateway.local_addr()), &settings.token("ada", "sre"));
         app.engine.resume().await.unwrap();
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(gateway.serve(shutdown.clone()));

@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -151,7 +151,7 @@ impl Observer {
 
     /// Looks at what is there now.
     pub fn look<T>(&self, look: impl FnOnce(&View) -> T) -> T {
-        look(&self.view.lock().unwrap())
+        look(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits until `find` finds something.
@@ -191,7 +191,8 @@ impl Observer {
         self.look(|view| {
             for ((kind, _), object) in &view.now {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                let deleting = if object["metadata"]["deletionTimestamp"].is_null() { "" } else { " (going)" };
+                let deleting =
+                    if object["metadata"]["deletionTimestamp"].is_null() { "" } else { " (going)" };
                 let _ = match kind {
                     Kind::Pod => {
                         let containers = &object["status"]["containerStatuses"];
@@ -216,7 +217,7 @@ async fn keep(kind: Kind, api: Api<DynamicObject>, view: Arc<Mutex<View>>, chang
     let mut events = watcher(api, watcher::Config::default()).boxed();
     let mut listed = BTreeSet::new();
     while let Some(event) = events.next().await {
-        let mut view = view.lock().unwrap();
+        let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Ok(watcher::Event::Init) => listed.clear(),
             Ok(watcher::Event::InitApply(object)) => {

@@ -84,10 +84,7 @@ impl Place {
         let namespace = format!("e2e-{}", &random[..12]);
         let wanted =
             serde_json::from_value(json!({"metadata": {"name": namespace, "labels": {"e2e": "yes"}}}));
-        Api::<Namespace>::all(client.clone())
-            .create(&PostParams::default(), &wanted.unwrap())
-            .await
-            .unwrap();
+        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &wanted.unwrap()).await.unwrap();
         let observer = Observer::start(&client, &namespace);
         Self {
             which,

@@ -29,6 +29,7 @@ struct State {
     /// Replies to a PATCH that are still to be lost.
     lose: AtomicU32,
     patches: AtomicU32,
+    lost: AtomicU32,
 }
 
 impl Proxy {
@@ -42,6 +43,7 @@ impl Proxy {
             client: place.client.clone(),
             lose: AtomicU32::new(lose),
             patches: AtomicU32::new(0),
+            lost: AtomicU32::new(0),
         });
         let serving = AbortOnDropHandle::new(tokio::spawn(serve(listener, state.clone())));
         Self { kubeconfig, state, _serving: serving }
@@ -50,6 +52,11 @@ impl Proxy {
     /// How many patches came through, dry runs aside.
     pub fn patches(&self) -> u32 {
         self.state.patches.load(Ordering::SeqCst)
+    }
+
+    /// How many replies were lost.
+    pub fn lost(&self) -> u32 {
+        self.state.lost.load(Ordering::SeqCst)
     }
 }
 
@@ -96,6 +103,7 @@ async fn forward(
         state.patches.fetch_add(1, Ordering::SeqCst);
         let lose = state.lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if lose.is_ok() {
+            state.lost.fetch_add(1, Ordering::SeqCst);
             return Err("the reply is lost".into());
         }
     }

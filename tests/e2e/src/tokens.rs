@@ -32,11 +32,14 @@ impl Issuer {
             text(public.modulus().big_endian_without_leading_zero()),
             text(public.exponent().big_endian_without_leading_zero()),
         );
-        let keys = json!({"keys": [{"kty": "RSA", "kid": KEY, "use": "sig", "alg": "RS256", "n": n, "e": e}]});
+        let keys =
+            json!({"keys": [{"kty": "RSA", "kid": KEY, "use": "sig", "alg": "RS256", "n": n, "e": e}]});
         let file = folder.join("jwks.json");
         std::fs::write(&file, keys.to_string()).unwrap();
         let file = toml::Value::from(file.display().to_string());
-        format!("[[auth.issuers]]\nissuer = \"{ISSUER}\"\naudience = \"astradesk\"\nkeys = {{ file = {file} }}\n")
+        format!(
+            "[[auth.issuers]]\nissuer = \"{ISSUER}\"\naudience = \"astradesk\"\nkeys = {{ file = {file} }}\n"
+        )
     }
 
     /// A token with this header and these claims, signed as RS256 is.

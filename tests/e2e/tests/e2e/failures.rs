@@ -1,7 +1,9 @@
 //! Rollouts that fail: each with its code and its cause, and nothing claims success.
 
 use astradesk_e2e::observer::{Kind, mark_of};
-use astradesk_e2e::{Gateway, Place, Reply, Settings, Workload, deployment, on_both, on_real_cluster, stateful_set};
+use astradesk_e2e::{
+    Gateway, Place, Reply, Settings, Workload, deployment, on_both, on_real_cluster, stateful_set,
+};
 use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
 use kube::Api;
 use kube::api::PostParams;
@@ -15,8 +17,8 @@ async fn failed(place: &Place, gateway: &Gateway, workload: &Workload, reply: &R
     place.note(&workload.name, &reply.body);
     reply.expect(502, code);
     let run = gateway.client.run(reply.run()).await;
-    assert_eq!(run["state"]["state"], "failed");
-    assert_eq!(run["state"]["error"]["code"], code);
+    assert_eq!(run["state"], "failed");
+    assert_eq!(run["error"]["code"], code);
     assert_eq!(run["steps"][0]["step"], "failed");
     let records = gateway.client.evidence().await;
     let last = records.iter().rfind(|record| record["run"] == reply.run()).unwrap();
@@ -42,7 +44,13 @@ async fn a_failed_rollout_names_its_cause(place: &Place) {
     let crashing = |workload: Workload| workload.once_restarted("crash:3").logs(log);
     // Name, how it fails, what is said to restart it, code, cause, and words of the message.
     let cases = [
-        (deployment("image", 2).once_restarted("image-pull"), "", "rollout.image_pull", "image_pull", "pull the image"),
+        (
+            deployment("image", 2).once_restarted("image-pull"),
+            "",
+            "rollout.image_pull",
+            "image_pull",
+            "pull the image",
+        ),
         (crashing(deployment("crash", 2)), "", "rollout.crash_loop", "crash_loop", "exit code 3"),
         (crashing(stateful_set("crash-set", 2)), "", "rollout.crash_loop", "crash_loop", "exit code 3"),
         (
@@ -122,8 +130,9 @@ async fn a_quota_is_named(place: &Place) {
 /// Not a cause with a code of its own: the workload's deadline passes, and the API server's words are told.
 async fn what_admission_refuses_is_named(place: &Place) {
     let cpu = json!([{"name": "app", "image": "webapp:1", "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "2"}}}]);
-    let webapp =
-        deployment("webapp", 2).pods(&json!({"containers": cpu})).spec(&json!({"progressDeadlineSeconds": 3}));
+    let webapp = deployment("webapp", 2)
+        .pods(&json!({"containers": cpu}))
+        .spec(&json!({"progressDeadlineSeconds": 3}));
     place.run(&[&webapp]).await;
     let limit = json!({"metadata": {"name": "modest"}, "spec": {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}});
     let limits: Api<LimitRange> = Api::namespaced(place.client.clone(), &place.namespace);

@@ -7,7 +7,11 @@
     reason = "a failed unwrap in a test is a failed test"
 )]
 
+mod abuse;
+mod cli;
 mod failures;
+mod flood;
+mod once;
 mod refusals;
 mod restart;
 mod tokens;

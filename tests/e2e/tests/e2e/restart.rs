@@ -1,9 +1,9 @@
 //! `restart webapp` by each way in: once, verified, on record.
 
-use astradesk_e2e::observer::{Kind, is_ready, mark_of, uid};
+use crate::once::{Before, LIFE};
+use astradesk_e2e::observer::{Kind, is_ready, uid};
 use astradesk_e2e::{Gateway, Place, Settings, Workload, cli, daemon_set, deployment, on_both, stateful_set};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 
 on_both!(by_http, by_cli_and_server, by_cli_alone, every_kind, not_before_the_last_old_pod_is_gone);
 
@@ -12,65 +12,16 @@ fn webapp() -> Workload {
     deployment("webapp", 3).once_restarted("slow:1")
 }
 
-/// A workload as it was before its restart.
-struct Before {
-    pods: BTreeSet<String>,
-    generation: i64,
-}
-
-fn generation(object: &Value) -> i64 {
-    object["metadata"]["generation"].as_i64().unwrap()
-}
-
-async fn before(place: &Place, workload: &Workload) -> Before {
-    let object = place.get(workload.kind, &workload.name).await;
-    Before { pods: place.observer.uids(&workload.name), generation: generation(&object) }
-}
-
-/// Checks, the moment that a run is said to have succeeded, that it was this run and that it is true.
-async fn verified(place: &Place, workload: &Workload, before: &Before, run: &Value) {
-    place.note("run", run);
-    // Read from the API server at once, and not from a watch, which may lag behind.
-    let pods = place.pods(&workload.name).await;
-    let now: BTreeSet<String> = pods.iter().map(uid).collect();
-    assert!(now.is_disjoint(&before.pods), "old pods are left");
-    assert_eq!(now.len(), before.pods.len());
-    assert!(pods.iter().all(is_ready), "new pods are not ready");
-    let object = place.get(workload.kind, &workload.name).await;
-    assert_eq!(mark_of(&object).1, run["id"]);
-    changed_once(place, workload, before, run["id"].as_str().unwrap()).await;
-}
-
-/// Checks that the template was changed by this run, and never again.
-async fn changed_once(place: &Place, workload: &Workload, before: &Before, run: &str) {
-    let object = place.get(workload.kind, &workload.name).await;
-    assert_eq!(generation(&object), before.generation + 1);
-    let version = object["metadata"]["resourceVersion"].clone();
-    let marks = place
-        .observer
-        .until("the watch has seen it all", |view| {
-            let seen = &view.workload(workload.kind, &workload.name)?["metadata"]["resourceVersion"];
-            (*seen == version).then(|| view.marks(workload.kind, &workload.name))
-        })
-        .await;
-    assert_eq!(marks.len(), 2, "{marks:?}");
-    assert_eq!(marks[0], (Value::Null, Value::Null));
-    assert!(marks[1].0.is_string());
-    assert_eq!(marks[1].1, run);
-}
-
-const LIFE: [&str; 4] = ["run.admitted", "step.intended", "step.performed", "run.finished"];
-
 async fn by_http(place: &Place) {
     let (webapp, other) = (webapp(), deployment("other", 2));
     place.run(&[&webapp, &other]).await;
-    let before = before(place, &webapp).await;
+    let before = Before::of(place, &webapp).await;
     let gateway = Gateway::start(place, Settings::of(place, &["webapp", "other"])).await;
     let ada = &gateway.client;
 
     let first = ada.say_once("restart webapp", "key-1").await;
     first.expect_success();
-    verified(place, &webapp, &before, &first.body["run"]).await;
+    before.verify(place, &webapp, &first.body["run"]).await;
     assert_eq!(ada.evidence_of(first.run()).await, LIFE);
 
     // The same again is the same run; another sentence under the same key is a mistake.
@@ -81,14 +32,14 @@ async fn by_http(place: &Place) {
     let untouched = place.state(&other).await;
     ada.say_once("restart other", "key-1").await.expect(409, "request.idempotency_conflict");
     assert_eq!(place.state(&other).await, untouched);
-    changed_once(place, &webapp, &before, first.run()).await;
+    before.changed_once(place, &webapp, first.run()).await;
     assert!(gateway.stop().await);
 }
 
 async fn by_cli_and_server(place: &Place) {
     let webapp = webapp();
     place.run(&[&webapp]).await;
-    let before = before(place, &webapp).await;
+    let before = Before::of(place, &webapp).await;
     let settings = Settings::of(place, &["webapp", "other"]);
     let gateway = Gateway::start(place, settings.clone()).await;
     let token = settings.token("ada", "sre");
@@ -99,19 +50,19 @@ async fn by_cli_and_server(place: &Place) {
     let run = says("restart webapp").await.expect(0).json();
     assert_eq!(run["state"], "succeeded");
     assert_eq!(run["source"], "http");
-    verified(place, &webapp, &before, &run).await;
+    before.verify(place, &webapp, &run).await;
     assert_eq!(gateway.client.evidence_of(run["id"].as_str().unwrap()).await, LIFE);
 
     assert_eq!(says("restart webapp").await.expect(0).json()["id"], run["id"]);
     let conflict = says("restart other").await.expect(1).json();
     assert_eq!(conflict["error"]["code"], "request.idempotency_conflict");
-    changed_once(place, &webapp, &before, run["id"].as_str().unwrap()).await;
+    before.changed_once(place, &webapp, run["id"].as_str().unwrap()).await;
 }
 
 async fn by_cli_alone(place: &Place) {
     let webapp = webapp();
     place.run(&[&webapp]).await;
-    let before = before(place, &webapp).await;
+    let before = Before::of(place, &webapp).await;
     let settings = Settings::of(place, &["webapp", "other"]);
     let says = async |sentence: &str| {
         let arguments = ["-o", "json", "run", sentence, "--idempotency-key", "key-1"];
@@ -120,12 +71,12 @@ async fn by_cli_alone(place: &Place) {
     let run = says("restart webapp").await.expect(0).json();
     assert_eq!(run["state"], "succeeded");
     assert_eq!(run["source"], "cli");
-    verified(place, &webapp, &before, &run).await;
+    before.verify(place, &webapp, &run).await;
 
     assert_eq!(says("restart webapp").await.expect(0).json()["id"], run["id"]);
     let conflict = says("restart other").await.expect(1).json();
     assert_eq!(conflict["error"]["code"], "request.idempotency_conflict");
-    changed_once(place, &webapp, &before, run["id"].as_str().unwrap()).await;
+    before.changed_once(place, &webapp, run["id"].as_str().unwrap()).await;
     let chain = cli::embedded(place, &settings, &["-o", "json", "audit", "verify"]).await.expect(0).json();
     assert_eq!(chain["verified"], true);
 }
@@ -138,17 +89,18 @@ async fn every_kind(place: &Place) {
         daemon_set("agent"),
         deployment("single", 1),
         deployment("recreated", 2).spec(&recreate),
-        deployment("parallel", 4).spec(&json!({"strategy": {"rollingUpdate": {"maxUnavailable": 2, "maxSurge": 0}}})),
+        deployment("parallel", 4)
+            .spec(&json!({"strategy": {"rollingUpdate": {"maxUnavailable": 2, "maxSurge": 0}}})),
     ];
     let names: Vec<&str> = workloads.iter().map(|workload| &*workload.name).collect();
     place.run(&workloads.iter().collect::<Vec<_>>()).await;
     let gateway = Gateway::start(place, Settings::of(place, &names)).await;
     let restarts = workloads.iter().map(async |workload| {
-        let before = before(place, workload).await;
+        let before = Before::of(place, workload).await;
         let sentence = format!("restart {} accept downtime", workload.name);
         let reply = gateway.client.say(&sentence).await;
         reply.expect_success();
-        verified(place, workload, &before, &reply.body["run"]).await;
+        before.verify(place, workload, &reply.body["run"]).await;
     });
     futures::future::join_all(restarts).await;
 }
@@ -158,7 +110,7 @@ async fn not_before_the_last_old_pod_is_gone(place: &Place) {
     const HOLD: &str = "e2e.astradesk.dev/hold";
     let webapp = deployment("webapp", 2);
     place.run(&[&webapp]).await;
-    let before = before(place, &webapp).await;
+    let before = Before::of(place, &webapp).await;
     let held = place.pods("webapp").await.remove(0);
     let name = held["metadata"]["name"].as_str().unwrap();
     place.patch(Kind::Pod, name, &json!({"metadata": {"finalizers": [HOLD]}})).await;
@@ -170,7 +122,8 @@ async fn not_before_the_last_old_pod_is_gone(place: &Place) {
         .observer
         .until("only the held pod is left of the old", |view| {
             let pods = view.pods("webapp");
-            let (old, new): (Vec<_>, Vec<_>) = pods.into_iter().partition(|pod| before.pods.contains(&uid(pod)));
+            let (old, new): (Vec<_>, Vec<_>) =
+                pods.into_iter().partition(|pod| before.pods.contains(&uid(pod)));
             let done = old.len() == 1 && uid(old[0]) == uid(&held) && new.len() == 2;
             (done && new.iter().all(|pod| is_ready(pod))).then_some(())
         })
@@ -187,5 +140,5 @@ async fn not_before_the_last_old_pod_is_gone(place: &Place) {
     place.patch(Kind::Pod, name, &json!({"metadata": {"finalizers": null}})).await;
     let run = gateway.client.ended(started.run()).await;
     assert_eq!(run["state"], "succeeded");
-    verified(place, &webapp, &before, &run).await;
+    before.verify(place, &webapp, &run).await;
 }

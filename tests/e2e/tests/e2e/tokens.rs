@@ -53,9 +53,16 @@ async fn a_bad_token_does_nothing(place: &Place) {
         let records = gateway.client.evidence().await;
         assert_eq!(records.len(), seen + 1, "{fault}");
         let record = &records[seen];
-        assert_eq!((&record["kind"], &record["data"]["code"]), (&json!("auth.denied"), &json!(code)), "{fault}");
+        assert_eq!(
+            (&record["kind"], &record["data"]["code"]),
+            (&json!("auth.denied"), &json!(code)),
+            "{fault}"
+        );
         if let Some(token) = &token {
-            assert!(!reply.body.to_string().contains(token) && !record.to_string().contains(token), "{fault}");
+            assert!(
+                !reply.body.to_string().contains(token) && !record.to_string().contains(token),
+                "{fault}"
+            );
         }
         assert_eq!(place.state(&webapp).await, before, "{fault}");
     }
