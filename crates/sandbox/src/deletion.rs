@@ -40,7 +40,7 @@ pub(crate) fn delete(
     if *key.resource == PODS {
         let grace = grace.unwrap_or_else(|| int(&present, "/spec/terminationGracePeriodSeconds", 30)).max(0);
         if grace == 0 || text(&present, "/spec/nodeName").is_empty() {
-            return storage.remove(key).map(Deleted::Gone);
+            return stop(storage, key);
         }
         return mark(storage, key, grace, |_| {}).map(Deleted::Going);
     }
@@ -65,6 +65,16 @@ pub(crate) fn delete(
         return storage.remove(key).map(Deleted::Gone);
     }
     mark(storage, key, 0, |_| {}).map(Deleted::Going)
+}
+
+/// A pod has stopped: it goes, unless a finalizer holds it until whoever set it lets it go.
+pub(crate) fn stop(storage: &Storage, key: &Key) -> Option<Deleted> {
+    let present = storage.get(key)?;
+    if list(&present, "/metadata/finalizers").is_empty() {
+        return storage.remove(key).map(Deleted::Gone);
+    }
+    let held = mark(storage, key, 0, |pod| set(pod, &["metadata", "deletionGracePeriodSeconds"], 0));
+    held.map(Deleted::Going)
 }
 
 fn mark(

@@ -177,7 +177,8 @@ impl Storage {
         let object = inner.put(key.clone(), value);
         let finished = object::is_deleting(&object)
             && object::list(&object, "/metadata/finalizers").is_empty()
-            && *key.resource != PODS
+            && (*key.resource != PODS
+                || object::int(&object, "/metadata/deletionGracePeriodSeconds", 1) == 0)
             && object::list(&before, "/metadata/finalizers") != object::list(&object, "/metadata/finalizers");
         let object = if finished { inner.take(key).unwrap_or(object) } else { object };
         self.latest.send_replace(inner.version);

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{Controllers, scheduler, timers};
 use crate::behaviour::Behaviour;
+use crate::deletion;
 use crate::object::{self, is_deleting, list, name, namespace, set, text, uid};
 use crate::resource::{NODES, PODS};
 use crate::storage::{Key, Object};
@@ -90,7 +91,7 @@ impl Controllers {
             Step::BackOff => self.back_off(key, &pod),
             Step::Restart => self.restart(key, &pod),
             Step::PullBackOff => self.pull_back_off(key, &pod),
-            Step::Vanish => _ = self.storage.remove(key),
+            Step::Vanish => _ = deletion::stop(&self.storage, key),
         }
     }
 
