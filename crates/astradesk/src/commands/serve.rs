@@ -9,6 +9,7 @@ use astradesk_core::{Code, Error, Result};
 use astradesk_gateway::auth::DevIssuer;
 use astradesk_gateway::{Auth, Gateway};
 use astradesk_runtime::port::SystemClock;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +95,10 @@ fn log(config: &Config) -> Result<()> {
     let filter = EnvFilter::try_new(&config.log.level).map_err(|_| {
         Error::new(Code::ConfigInvalid, format!("`log.level` is `{}`, which is no filter", config.log.level))
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = match config.log.format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
