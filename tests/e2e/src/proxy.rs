@@ -91,7 +91,7 @@ async fn forward(
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let patch = parts.method == Method::PATCH && !path.contains("dryRun");
+    let changes = parts.method == Method::PATCH && !path.contains("dryRun");
     let mut onward = Request::builder().method(parts.method.clone()).uri(path);
     for name in ["accept", "content-type"] {
         if let Some(value) = parts.headers.get(name) {
@@ -99,7 +99,7 @@ async fn forward(
         }
     }
     let answer = state.client.send(onward.body(Body::from(body.to_vec()))?).await?;
-    if patch {
+    if changes {
         state.patches.fetch_add(1, Ordering::SeqCst);
         let lose = state.lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if lose.is_ok() {

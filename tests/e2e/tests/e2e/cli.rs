@@ -147,7 +147,7 @@ async fn the_evidence(place: &Place) {
     let lines: Vec<&str> = export.lines().collect();
     let without = |index: usize| {
         let kept = lines.iter().enumerate().filter(|(i, _)| *i != index);
-        kept.map(|(_, line)| format!("{line}\n")).collect::<String>()
+        kept.map(|(_, line)| *line).collect::<Vec<_>>().join("\n")
     };
     let other = "0".repeat(64);
     for (what, text, more) in [
@@ -156,7 +156,7 @@ async fn the_evidence(place: &Place) {
         ("one removed", without(2), &[]),
         ("last removed", without(records - 1), &[]),
         ("checkpoint removed", without(records), &[]),
-        ("swapped", [lines[1], lines[0]].iter().chain(&lines[2..]).map(|l| format!("{l}\n")).collect(), &[]),
+        ("swapped", [&[lines[1], lines[0]], &lines[2..]].concat().join("\n"), &[]),
         ("another's key", export.clone(), &["--key", &*other]),
         ("no records", "nonsense\n".to_owned(), &[]),
     ] {

@@ -105,14 +105,14 @@ async fn an_old_pod_that_does_not_stop(place: &Place) {
     place.run(&[&webapp]).await;
     let held = place.pods("webapp").await.remove(0);
     let name = held["metadata"]["name"].as_str().unwrap();
-    let hold = |finalizers: &Value| json!({"metadata": {"finalizers": finalizers}});
-    place.patch(Kind::Pod, name, &hold(&json!(["e2e.astradesk.dev/hold"]))).await;
+    let set = |finalizers: &Value| json!({"metadata": {"finalizers": finalizers}});
+    place.patch(Kind::Pod, name, &set(&json!(["e2e.astradesk.dev/hold"]))).await;
     let gateway = Gateway::start(place, Settings::of(place, &["webapp"])).await;
     let reply = gateway.client.say("restart webapp timeout 5s").await;
     failed(place, &gateway, &webapp, &reply, "rollout.timed_out").await;
     let detail = reply.body["detail"].as_str().unwrap();
     assert!(detail.contains(name) && detail.contains("has not stopped yet"), "{detail}");
-    place.patch(Kind::Pod, name, &hold(&Value::Null)).await;
+    place.patch(Kind::Pod, name, &set(&Value::Null)).await;
 }
 
 async fn a_quota_is_named(place: &Place) {

@@ -67,8 +67,8 @@ async fn the_wrong_moment(place: &Place) {
     // What the refusal says would make it pass, does.
     let accepted = json!({"service": "single", "accept_downtime": true});
     gateway.client.call("restart_service", &accepted).await.expect_success();
-    let named = json!({"service": "twin", "kind": "statefulset"});
-    gateway.client.call("restart_service", &named).await.expect_success();
+    let one_kind = json!({"service": "twin", "kind": "statefulset"});
+    gateway.client.call("restart_service", &one_kind).await.expect_success();
 }
 
 /// What nobody may have changed. A rollout that is under way has a status that moves by itself.
