@@ -116,6 +116,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         None => build(&target)?,
     };
     let ready = control_plane::prepare()?;
+    let busy = load_average();
     control_plane::with(&ready, |kubeconfig| {
         let cluster = Cluster::new(kubeconfig, kubectl, &work)?;
         ui::stage(&format!("make {} pods ready", cluster::pods()), Pace::Slow, || cluster.populate())?;
@@ -128,7 +129,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             None
         };
         let fsync = fsync_time(&work)?;
-        print(options, &ours, &(restarts, verified), theirs.as_ref(), &fsync)
+        print(options, &ours, &(restarts, verified), theirs.as_ref(), &fsync)?;
+        // Somebody else's work cannot be told from ours in the figures: so it is told beside them.
+        println!("load average of the machine before the bench began: {busy}");
+        Ok(())
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -460,6 +464,12 @@ fn notes(options: &Options, ours: &Ours, theirs: Option<&Theirs>) -> Vec<String>
         ));
     }
     notes
+}
+
+/// Of the last minute: how many others want the cores.
+fn load_average() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().filter(|text| !text.is_empty()).unwrap_or("unknown").to_owned()
 }
 
 /// How long a durable write takes here, without which no rate of durable evidence can be judged.
