@@ -13,7 +13,7 @@ use astradesk_runtime::{Engine, ToolRegistry};
 use astradesk_store::{Options, SqliteStore};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,7 +108,7 @@ pub fn key(path: &Path) -> Result<Vec<u8>> {
         Error::new(Code::StoreUnavailable, format!("the key `{}` cannot be used: {error}", path.display()))
     };
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        private_folder(folder)?;
     }
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(mut file) => {
@@ -121,6 +121,14 @@ pub fn key(path: &Path) -> Result<Vec<u8>> {
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Makes a folder, for its owner only, unless it is there.
+pub fn private_folder(path: &Path) -> Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| {
+        Error::new(Code::StoreUnavailable, format!("the folder `{}` cannot be made: {error}", path.display()))
+    })
 }
 
 /// The operating-system user, as the principal of the embedded Engine.

@@ -109,7 +109,7 @@ pub struct Submit {
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
     /// Only with --server: print the run's id and do not wait for its end
-    #[arg(long, requires = "server")]
+    #[arg(long)]
     pub no_wait: bool,
 }
 
@@ -189,8 +189,8 @@ pub enum Audit {
         /// An exported file, verified offline
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
-        /// The public key that its checkpoint must be signed with, 64 hexadecimal digits
-        #[arg(long, value_name = "HEX", requires = "file")]
+        /// The public key that the checkpoint must be signed with, 64 hexadecimal digits
+        #[arg(long, value_name = "HEX")]
         key: Option<String>,
     },
 }

@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-struct Inventory;
+/// Names, for a principal who may know them or not.
+struct Inventory(bool);
 
 #[async_trait]
 impl Names for Inventory {
-    async fn candidates(&self, _: &ToolName, _: &str) -> Result<Vec<String>> {
-        Ok(["payments-api", "secret-svc", "webapp"].map(str::to_owned).to_vec())
+    async fn candidates(&self, _: &ToolName, _: &str) -> Result<Option<Vec<String>>> {
+        Ok(self.0.then(|| ["payments-api", "secret-svc", "webapp"].map(str::to_owned).to_vec()))
     }
 
     async fn permitted(&self, _: &ToolName, _: &str, names: &[String]) -> Vec<String> {
@@ -69,7 +70,7 @@ fn tools() -> Vec<Arc<ToolSpec>> {
 }
 
 async fn say(input: &str) -> String {
-    match KeywordPlanner.plan(input, &tools(), &Inventory).await {
+    match KeywordPlanner.plan(input, &tools(), &Inventory(true)).await {
         Ok(plan) => {
             let calls = plan.calls.iter().map(|call| {
                 format!("{} {}", call.tool, canonical::text(&Value::Object(call.arguments.clone())))
@@ -148,11 +149,20 @@ async fn nothing_is_guessed() {
     }
 }
 
+#[tokio::test]
+async fn who_may_use_nothing_does_not_learn_which_names_exist() {
+    for name in ["webapp", "secret-svc", "no-such"] {
+        let plan =
+            KeywordPlanner.plan(&format!("restart {name}"), &tools(), &Inventory(false)).await.unwrap();
+        assert_eq!(plan.calls[0].arguments["service"], name, "policy refuses each of them alike");
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_is_said_no_target_is_invented(input in "(restart|bounce|webapp|payments-api|and|the|,|not|if|\\PC{1,6}| ){0,12}") {
         let planned = tokio::runtime::Builder::new_current_thread().build().unwrap()
-            .block_on(KeywordPlanner.plan(&input, &tools(), &Inventory));
+            .block_on(KeywordPlanner.plan(&input, &tools(), &Inventory(true)));
         if let Ok(plan) = planned {
             for call in plan.calls {
                 if let Some(Value::String(service)) = call.arguments.get("service") {

@@ -60,6 +60,11 @@ async fn arguments(door: &Door, tool: &ToolName, pairs: &[String]) -> Result<Arg
 }
 
 async fn submit(door: &Door, request: Request, how: &cli::Submit, output: Output) -> Result<u8> {
+    if how.no_wait && matches!(door, Door::Embedded { .. }) {
+        let message = "`--no-wait` needs a gateway: without one, the run lives and ends with this command";
+        return Err(Error::new(Code::RequestMalformed, message)
+            .with_remedy("give `--server`, or leave out `--no-wait`"));
+    }
     match door.submit(request, how.dry_run, how.idempotency_key.clone()).await? {
         Answer::Preview(preview) => {
             display::json(&preview);

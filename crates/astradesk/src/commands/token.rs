@@ -10,12 +10,7 @@ use std::time::Duration;
 
 pub(super) fn run(context: &Context, args: cli::Token) -> Result<u8> {
     let config = context.config()?;
-    std::fs::create_dir_all(config.state_dir()).map_err(|error| {
-        astradesk_core::Error::new(
-            astradesk_core::Code::StoreUnavailable,
-            format!("`{}` cannot be made: {error}", config.state_dir().display()),
-        )
-    })?;
+    app::private_folder(&config.state_dir())?;
     let issuer = DevIssuer::from_file(&serve::dev_key(&config))?;
     let roles = args.roles.into_iter().map(RoleName::parse).collect::<Result<Vec<_>>>()?;
     let subject = args.subject.unwrap_or_else(|| app::local_principal(Vec::new()).subject);

@@ -17,6 +17,8 @@ use tokio::time::Instant;
 
 /// How long one request for events waits for there to be some.
 const POLL: Duration = Duration::from_secs(20);
+/// How long to wait before asking again about a run that this process does not execute.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// An Engine, from where the command line stands.
 pub enum Door {
@@ -94,12 +96,17 @@ impl Door {
         let mut after = 0;
         loop {
             let page = app.engine.events(principal, id, after, Instant::now() + POLL).await?;
-            for event in page.events {
-                after = after.max(event.seq);
-                on_event(event);
-            }
-            if page.finished {
-                return Ok(());
+            if page.finished || !page.events.is_empty() {
+                for event in page.events {
+                    after = after.max(event.seq);
+                    on_event(event);
+                }
+                if page.finished {
+                    return Ok(());
+                }
+            } else {
+                // Nobody in this process executes the run: another one may.
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }

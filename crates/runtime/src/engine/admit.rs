@@ -348,8 +348,12 @@ struct PrincipalNames<'a> {
 
 #[async_trait]
 impl Names for PrincipalNames<'_> {
-    async fn candidates(&self, tool: &ToolName, argument: &str) -> Result<Vec<String>> {
-        self.engine.0.registry.tool(tool.as_str())?.tool.candidates(argument).await
+    async fn candidates(&self, tool: &ToolName, argument: &str) -> Result<Option<Vec<String>>> {
+        let tool = self.engine.0.registry.tool(tool.as_str())?;
+        if !self.engine.0.policy.may_use(self.principal, tool.spec()) {
+            return Ok(None);
+        }
+        tool.tool.candidates(argument).await.map(Some)
     }
 
     async fn permitted(&self, tool: &ToolName, argument: &str, candidates: &[String]) -> Vec<String> {

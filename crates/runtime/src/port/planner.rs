@@ -18,8 +18,9 @@ pub trait Planner: Send + Sync + 'static {
 /// What names exist, asked of the tools themselves.
 #[async_trait]
 pub trait Names: Send + Sync {
-    /// The names that `argument` of `tool` may take, sorted.
-    async fn candidates(&self, tool: &ToolName, argument: &str) -> Result<Vec<String>>;
+    /// The names that `argument` of `tool` may take, sorted. `None` for a principal who may not use the tool
+    /// at all: they do not learn which names exist, and policy refuses whatever they name.
+    async fn candidates(&self, tool: &ToolName, argument: &str) -> Result<Option<Vec<String>>>;
 
     /// Those of `candidates` that the principal may use `tool` on: the only ones that are shown to them.
     async fn permitted(&self, tool: &ToolName, argument: &str, candidates: &[String]) -> Vec<String>;

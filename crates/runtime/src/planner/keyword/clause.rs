@@ -139,28 +139,27 @@ impl<'a> Filling<'a> {
     async fn fill_name(&mut self, slot: &Slot, mut leftover: Vec<String>, names: &dyn Names) -> Result<()> {
         leftover.dedup();
         let scoped = self.arguments.contains_key("namespace");
-        let known =
-            if scoped { Vec::new() } else { names.candidates(&self.tool.name, &slot.argument).await? };
-        let exists = |name: &String| known.contains(name);
+        let known = if scoped { None } else { names.candidates(&self.tool.name, &slot.argument).await? };
+        let exists = |name: &String| known.as_ref().is_none_or(|known| known.contains(name));
         let mut code = Code::PlanUnknownTarget;
         let message = match leftover.as_slice() {
-            [one] if scoped || exists(one) => return self.set(slot, &Value::from(one.as_str())),
+            [one] if exists(one) => return self.set(slot, &Value::from(one.as_str())),
             [] if !slot.required => return Ok(()),
             [] => {
                 code = Code::PlanMissingTarget;
                 format!("`{}` needs a {}, which the input does not name", self.tool.name, slot.argument)
             }
             [one] => format!("there is no {} `{}`", slot.argument, shown(one)),
-            many if many.iter().all(exists) => {
+            many if known.is_some() && many.iter().all(exists) => {
                 code = Code::PlanAmbiguousTarget;
                 format!("the input names more than one {}: {}", slot.argument, listed(many))
             }
             many => {
-                let unclear: Vec<String> = many.iter().filter(|word| !exists(word)).cloned().collect();
-                return Err(self.unclear(if scoped { many } else { &unclear }));
+                let unknown = |word: &&String| known.is_none() || !exists(word);
+                return Err(self.unclear(&many.iter().filter(unknown).cloned().collect::<Vec<_>>()));
             }
         };
-        let permitted = names.permitted(&self.tool.name, &slot.argument, &known).await;
+        let permitted = names.permitted(&self.tool.name, &slot.argument, &known.unwrap_or_default()).await;
         Err(Error::new(code, message).with_candidates(permitted))
     }
 
