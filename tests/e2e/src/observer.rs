@@ -5,6 +5,7 @@ use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ApiResource, DynamicObject};
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -214,7 +215,7 @@ impl Observer {
 }
 
 async fn keep(kind: Kind, api: Api<DynamicObject>, view: Arc<Mutex<View>>, changes: watch::Sender<u64>) {
-    let mut events = watcher(api, watcher::Config::default()).boxed();
+    let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
     let mut listed = BTreeSet::new();
     while let Some(event) = events.next().await {
         let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);

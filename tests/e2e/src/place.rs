@@ -101,6 +101,7 @@ impl Place {
 
     /// Deletes the namespace, and does not wait until it is gone.
     pub async fn close(self) {
+        drop(self.observer);
         if self.which == Which::Real {
             let namespaces: Api<Namespace> = Api::all(self.client.clone());
             if let Err(error) = namespaces.delete(&self.namespace, &DeleteParams::background()).await {
