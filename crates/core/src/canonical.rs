@@ -16,6 +16,13 @@ pub fn text(value: &Value) -> String {
     out
 }
 
+/// The canonical text of an object with these entries, whose keys are distinct.
+pub fn object(entries: Vec<(&str, &Value)>) -> String {
+    let mut out = String::with_capacity(512);
+    write_object(&mut out, entries);
+    out
+}
+
 fn write_value(out: &mut String, value: &Value) {
     match value {
         Value::Array(items) => {
@@ -28,27 +35,38 @@ fn write_value(out: &mut String, value: &Value) {
             }
             out.push(']');
         }
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_unstable_by_key(|(key, _)| key.as_str());
-            out.push('{');
-            for (i, (key, item)) in entries.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                write_scalar(out, &Value::String(key.clone()));
-                out.push(':');
-                write_value(out, item);
-            }
-            out.push('}');
+        Value::Object(map) => write_object(out, map.iter().map(|(key, item)| (key.as_str(), item)).collect()),
+        Value::String(text) => write_text(out, text),
+        // Writing to a `String` cannot fail.
+        Value::Null | Value::Bool(_) | Value::Number(_) => {
+            let _ = write!(out, "{value}");
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => write_scalar(out, value),
     }
 }
 
-fn write_scalar(out: &mut String, value: &Value) {
-    // Writing to a `String` cannot fail.
-    let _ = write!(out, "{value}");
+fn write_object(out: &mut String, mut entries: Vec<(&str, &Value)>) {
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    out.push('{');
+    for (i, (key, item)) in entries.into_iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        write_text(out, key);
+        out.push(':');
+        write_value(out, item);
+    }
+    out.push('}');
+}
+
+fn write_text(out: &mut String, text: &str) {
+    if text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        // Writing to a `String` cannot fail.
+        let _ = write!(out, "{}", Value::String(text.to_owned()));
+    }
 }
 
 /// A SHA-256 digest, written as 64 lower-case hexadecimal digits.
@@ -87,9 +105,14 @@ impl Digest {
     }
 }
 
+const fn hex_digit(value: u8) -> char {
+    (if value < 10 { b'0' + value } else { b'a' + value - 10 }) as char
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let digits: String = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect();
+        f.write_str(&digits)
     }
 }
 

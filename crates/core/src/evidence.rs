@@ -86,22 +86,14 @@ impl Head {
     /// Puts `draft` in its place behind this head.
     pub fn append(&self, draft: &Draft) -> Record {
         let seq = self.seq + 1;
-        let mut body = json!({
-            "seq": seq,
-            "prev": self.hash,
-            "at": draft.at,
-            "kind": draft.kind,
-            "data": draft.data,
-        });
-        if let Value::Object(map) = &mut body {
-            if let Some(run) = draft.run {
-                map.insert("run".to_owned(), json!(run));
-            }
-            if let Some(principal) = &draft.principal {
-                map.insert("principal".to_owned(), json!(principal));
-            }
-        }
-        let body = canonical::text(&body);
+        let (place, prev, at, kind) = (json!(seq), json!(self.hash), json!(draft.at), json!(draft.kind));
+        let run = draft.run.map(|run| json!(run));
+        let principal = draft.principal.as_ref().map(|principal| json!(principal));
+        let mut entries =
+            vec![("seq", &place), ("prev", &prev), ("at", &at), ("kind", &kind), ("data", &draft.data)];
+        entries.extend(run.as_ref().map(|run| ("run", run)));
+        entries.extend(principal.as_ref().map(|principal| ("principal", principal)));
+        let body = canonical::object(entries);
         let hash = Digest::of(&body);
         Record { seq, body, hash }
     }

@@ -92,13 +92,21 @@ pub enum Action {
 /// # Errors
 /// [`Code::RunStateConflict`] when the event does not fit the run's state: it is a duplicate, or late.
 pub fn decide(run: &Run, event: Event, at: Timestamp) -> Result<(Run, Vec<Action>)> {
-    let mut next_run = run.clone();
+    let mut after = run.clone();
+    advance(&mut after, event, at)?;
+    let actions = next(&after);
+    Ok((after, actions))
+}
+
+/// The same in place, for a run that nobody else can see yet.
+///
+/// # Errors
+/// As [`decide`]; the run is not to be used then.
+pub fn advance(run: &mut Run, event: Event, at: Timestamp) -> Result<()> {
     // The clock may step back; a run's history may not.
-    next_run.updated_at = at.max(run.updated_at);
-    next_run.version += 1;
-    next_run.apply(event)?;
-    let actions = next(&next_run);
-    Ok((next_run, actions))
+    run.updated_at = at.max(run.updated_at);
+    run.version += 1;
+    run.apply(event)
 }
 
 /// The actions that follow from where a run stands: after a transition, and after a restart of AstraDesk.

@@ -12,7 +12,7 @@
 
 mod decide;
 
-pub use decide::{Action, Event, decide, next};
+pub use decide::{Action, Event, advance, decide, next};
 
 use crate::{AgentName, Error, FrozenCall, Principal, Source, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use super::{Engine, Permit, Submitted};
 use crate::port::{Change, CommitError, Fault, IdempotencyKey, Progress, StepContext};
 use astradesk_core::canonical::{self, Digest};
 use astradesk_core::evidence::Kind;
-use astradesk_core::run::{Event, Step, StepState, decide};
+use astradesk_core::run::{Event, Step, StepState, advance};
 use astradesk_core::{Code, Error, Result, Run};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,13 +15,13 @@ impl Engine {
     /// Performs a plan of reads. The reply waits for the evidence; the output itself is not stored, only
     /// its digest and size.
     pub(super) async fn read(&self, candidate: Candidate, key: Option<IdempotencyKey>) -> Result<Submitted> {
-        let Candidate { run: mut submitted, tools } = candidate;
+        let Candidate { mut run, tools } = candidate;
         if let Some(key) = &key {
-            submitted.id = key.run;
+            run.id = key.run;
         }
-        let (mut run, _) = decide(&submitted, Event::Admitted, self.0.clock.now())?;
+        advance(&mut run, Event::Admitted, self.0.clock.now())?;
         for (step, tool) in tools.iter().enumerate() {
-            run = decide(&run, Event::StepIntended { step }, self.0.clock.now())?.0;
+            advance(&mut run, Event::StepIntended { step }, self.0.clock.now())?;
             let Some(call) = run.steps.get(step).map(|s| s.call.clone()) else { break };
             let timeout = tool.tool.timeout(&call.arguments);
             let context = StepContext {
@@ -36,18 +36,18 @@ impl Engine {
             let now = self.0.clock.now();
             match performed {
                 Ok(Ok(output)) => {
-                    run = decide(&run, Event::StepPerformed { step, receipt: Value::Null }, now)?.0;
-                    run = decide(&run, Event::StepVerified { step, output }, now)?.0;
+                    advance(&mut run, Event::StepPerformed { step, receipt: Value::Null }, now)?;
+                    advance(&mut run, Event::StepVerified { step, output }, now)?;
                 }
                 Ok(Err(Fault::Failed(error) | Fault::Unknown(error))) => {
-                    run = decide(&run, Event::StepFailed { step, error }, now)?.0;
+                    advance(&mut run, Event::StepFailed { step, error }, now)?;
                     break;
                 }
                 Err(_) => {
                     let message =
                         format!("`{}` did not answer within {} s", tool.spec().name, timeout.as_secs());
                     let error = Error::new(Code::ToolTimedOut, message);
-                    run = decide(&run, Event::StepFailed { step, error }, now)?.0;
+                    advance(&mut run, Event::StepFailed { step, error }, now)?;
                     break;
                 }
             }
