@@ -124,7 +124,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let (restarts, verified) =
             ui::stage("kubectl rollout restart", Pace::Slow, || restart::kubectl(&cluster, RESTARTS))?;
         let theirs = if with_peer {
-            Some(measure_theirs(&peer_cache()?, &cluster, &generator, &work, options.seconds)?)
+            Some(measure_theirs(
+                &control_plane::cache()?.join("bench-peer"),
+                &cluster,
+                &generator,
+                &work,
+                options.seconds,
+            )?)
         } else {
             None
         };
@@ -482,11 +488,4 @@ fn fsync_time(work: &Path) -> Result<Sample> {
         times.push(begun.elapsed());
     }
     Ok(Sample::millis(&times))
-}
-
-/// Where the peer is installed, outside the checkout.
-fn peer_cache() -> Result<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    Ok(base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("astradesk/bench-peer"))
 }
