@@ -78,11 +78,8 @@ pub async fn cluster(config: &Config) -> Result<Cluster> {
     let settings = &config.kubernetes;
     let context = (!settings.context.is_empty()).then(|| settings.context.clone());
     let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-    let kubeconfig = if settings.kubeconfig.is_empty() {
-        Kubeconfig::read()
-    } else {
-        Kubeconfig::read_from(&settings.kubeconfig)
-    };
+    let kubeconfig =
+        if settings.kubeconfig.is_empty() { Kubeconfig::read() } else { read_all(&settings.kubeconfig) };
     let (kube, context) = match kubeconfig {
         Ok(file) => {
             let context = context.or_else(|| file.current_context.clone());
@@ -100,6 +97,15 @@ pub async fn cluster(config: &Config) -> Result<Cluster> {
             .map_err(|error| error.with_remedy("name the cluster with `kubernetes.cluster`"))?,
     };
     Cluster::connect(kube, name, settings.namespace.clone(), Arc::new(SystemClock))
+}
+
+/// The kubeconfigs of a list of paths, as `KUBECONFIG` has it, merged as kubectl merges them.
+fn read_all(paths: &str) -> std::result::Result<Kubeconfig, kube::config::KubeconfigError> {
+    let mut merged = Kubeconfig::default();
+    for path in std::env::split_paths(paths).filter(|path| !path.as_os_str().is_empty()) {
+        merged = merged.merge(Kubeconfig::read_from(path)?)?;
+    }
+    Ok(merged)
 }
 
 /// The key in `path`; a fresh one, readable by its owner only, when there is none.
@@ -129,6 +135,11 @@ pub fn private_folder(path: &Path) -> Result<()> {
     made.map_err(|error| {
         Error::new(Code::StoreUnavailable, format!("the folder `{}` cannot be made: {error}", path.display()))
     })
+}
+
+/// Makes or empties a file that only its owner may read.
+pub fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// The operating-system user, as the principal of the embedded Engine.

@@ -189,6 +189,9 @@ pub enum Audit {
         /// An exported file, verified offline
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
+        /// An export kept elsewhere: the chain must still hold what it was signed for
+        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        against: Option<PathBuf>,
         /// The public key that the checkpoint must be signed with, 64 hexadecimal digits
         #[arg(long, value_name = "HEX")]
         key: Option<String>,

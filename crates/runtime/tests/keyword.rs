@@ -140,8 +140,14 @@ async fn nothing_is_guessed() {
     ] {
         assert_eq!(say(input).await, expected, "{input}");
     }
-    for input in ["restart webapp and payments", "restart webapp, payments-api", "please, webapp, restart it"]
-    {
+    for input in [
+        "restart webapp and payments",
+        "restart webapp, payments-api",
+        "please, webapp, restart it",
+        "restart webapp and the service",
+        "restart webapp, usługę",
+        "in shop namespace restart webapp",
+    ] {
         assert!(say(input).await.starts_with("plan.ambiguous"), "{input}: {}", say(input).await);
     }
     for input in ["make coffee", "webapp", "..."] {

@@ -26,7 +26,7 @@ enum Line {
 }
 
 pub(super) async fn run(context: &Context, command: Audit) -> Result<u8> {
-    if let Audit::Verify { file: Some(file), key } = command {
+    if let Audit::Verify { file: Some(file), key, .. } = command {
         let verified = verify_file(&file, key.as_deref())?;
         return Ok(report(&verified, context.output));
     }
@@ -34,9 +34,9 @@ pub(super) async fn run(context: &Context, command: Audit) -> Result<u8> {
     let result = match command {
         Audit::Tail { lines } => tail(&door, lines as usize, context.output).await,
         Audit::Export { file } => export(&door, file.as_deref()).await,
-        Audit::Verify { key, .. } => {
-            verify(&door, key.as_deref()).await.map(|verified| report(&verified, context.output))
-        }
+        Audit::Verify { key, against, .. } => verify(&door, key.as_deref(), against.as_deref())
+            .await
+            .map(|verified| report(&verified, context.output)),
     };
     door.close().await;
     result
@@ -51,7 +51,9 @@ pub(super) struct Verified {
 }
 
 /// Verifies the whole chain behind a door, against a fresh checkpoint.
-pub(super) async fn verify(door: &Door, key: Option<&str>) -> Result<Verified> {
+pub(super) async fn verify(door: &Door, key: Option<&str>, against: Option<&Path>) -> Result<Verified> {
+    let kept = against.map(|file| verify_file(file, key)).transpose()?.map(|verified| verified.head);
+    let mut found_kept = kept.is_none_or(|kept| kept.seq == 0);
     let checkpoint = door.checkpoint().await?;
     let mut head = Head::EMPTY;
     let mut at_checkpoint = None;
@@ -60,9 +62,17 @@ pub(super) async fn verify(door: &Door, key: Option<&str>) -> Result<Verified> {
         if head.seq == checkpoint.seq {
             at_checkpoint = Some(head);
         }
+        found_kept |= kept == Some(head);
         Ok(())
     })
     .await?;
+    if let Some(kept) = kept.filter(|_| !found_kept) {
+        let message = format!(
+            "record {} is not what the export was signed for: the chain was cut or rewritten",
+            kept.seq
+        );
+        return Err(Error::new(Code::EvidenceBroken, message).with_detail("seq", kept.seq));
+    }
     pinned(at_checkpoint.unwrap_or(head), &checkpoint, key)?;
     // This machine's own key is as good as its user's word; a gateway's must be known from elsewhere.
     let trusted = key.is_some() || matches!(door, Door::Embedded { .. });
@@ -172,7 +182,7 @@ async fn export(door: &Door, file: Option<&Path>) -> Result<u8> {
     };
     let checkpoint = door.checkpoint().await?;
     let mut out: Box<dyn Write> = match file {
-        Some(path) => Box::new(std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?)),
+        Some(path) => Box::new(std::io::BufWriter::new(crate::app::private_file(path).map_err(failed)?)),
         None => Box::new(std::io::stdout().lock()),
     };
     let mut write = |line: &Line| {

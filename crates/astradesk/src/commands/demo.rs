@@ -99,7 +99,7 @@ async fn show(server: &str, issuer: &DevIssuer, cluster: &str, kubeconfig: &Path
     display::title("5. A restart that fails, and why   $ astradesk run \"restart payments-api\"");
     as_told &= ended(&ada, "restart payments-api", Some(Code::RolloutCrashLoop)).await?;
     display::title("6. The evidence   $ astradesk audit verify");
-    let verified = audit::verify(&ada, None).await?;
+    let verified = audit::verify(&ada, None, None).await?;
     display::mark(
         Mark::Good,
         format!("{} records, unbroken; head {}", verified.head.seq, verified.head.hash),

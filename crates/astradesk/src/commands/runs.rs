@@ -45,6 +45,7 @@ async fn perform(door: &Door, command: Runs, output: Output) -> Result<u8> {
         }
         Runs::Watch { id } => {
             let run = door.run(parse(&id)?).await?;
+            door.take_up(run.id).await?;
             if output == Output::Text {
                 display::admitted(&run, false);
             }
@@ -52,7 +53,9 @@ async fn perform(door: &Door, command: Runs, output: Output) -> Result<u8> {
             Ok(display::outcome(&run, output))
         }
         Runs::Cancel { id } => {
-            let run = door.cancel(parse(&id)?).await?;
+            let id = parse(&id)?;
+            door.take_up(id).await?;
+            let run = door.cancel(id).await?;
             if output == Output::Json {
                 display::json(&run);
             } else {

@@ -4,7 +4,6 @@ use crate::{cli, display, exit};
 use astradesk_core::{Code, Error, Result};
 use astradesk_sandbox::{Config, Sandbox, scenario};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 
 pub(super) async fn run(args: cli::Sandbox) -> Result<u8> {
     let objects = if args.empty { Vec::new() } else { scenario::demo() };
@@ -12,12 +11,7 @@ pub(super) async fn run(args: cli::Sandbox) -> Result<u8> {
     let sandbox = sandbox
         .map_err(|error| Error::new(Code::ConfigInvalid, format!("the sandbox cannot start: {error}")))?;
     // The file holds a token: for its owner only.
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&args.kubeconfig)
+    crate::app::private_file(&args.kubeconfig)
         .and_then(|mut file| file.write_all(sandbox.kubeconfig().as_bytes()))
         .map_err(|error| {
             Error::new(

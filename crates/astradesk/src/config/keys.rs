@@ -76,9 +76,9 @@ pub const KEYS: &[Key] = &[
     key("kubernetes.namespace", &["KUBERNETES_NAMESPACE"], "\"default\"", "namespace that is managed"),
     key(
         "kubernetes.kubeconfig",
-        &["ASTRADESK_KUBERNETES_KUBECONFIG"],
+        &["ASTRADESK_KUBERNETES_KUBECONFIG", "KUBECONFIG"],
         "\"\"",
-        "kubeconfig file; empty: `KUBECONFIG`, `~/.kube/config`, or the pod's service account",
+        "kubeconfig file, or several as in `KUBECONFIG`; empty: `~/.kube/config`, or the pod's service account",
     ),
     key(
         "kubernetes.context",

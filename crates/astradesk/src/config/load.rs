@@ -164,6 +164,7 @@ fn check(config: &Config) -> Result<()> {
         ("server.max_body_bytes", config.server.max_body_bytes),
         ("server.max_concurrent_requests", config.server.max_concurrent_requests),
         ("limits.concurrent_runs", config.limits.concurrent_runs),
+        ("limits.idempotency_hours", config.limits.idempotency_hours as usize),
     ];
     if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
         return Err(invalid(format!("`{name}` is 0, and must be at least 1")));

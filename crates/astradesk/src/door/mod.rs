@@ -111,6 +111,15 @@ impl Door {
         }
     }
 
+    /// Goes on with a run that an earlier command left, so that there is something to watch or cancel. A
+    /// gateway has taken it up by itself.
+    pub async fn take_up(&self, id: RunId) -> Result<()> {
+        match self {
+            Self::Embedded { app, principal } => app.engine.take_up(principal, id).await,
+            Self::Remote(_) => Ok(()),
+        }
+    }
+
     /// Asks for a run to be cancelled.
     pub async fn cancel(&self, id: RunId) -> Result<Run> {
         match self {

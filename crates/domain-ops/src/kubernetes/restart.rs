@@ -2,8 +2,9 @@
 //!
 //! One merge patch carries the version of the object that was read as its precondition, and the run as an
 //! annotation. So a patch whose reply was lost either shows on the object, or can be sent again unchanged
-//! (the same precondition: one of the two is refused), or can never be applied any more, because the
-//! object has moved on.
+//! (the same precondition: one of the two is refused), or can never be applied any more, because the object
+//! has moved on under the same generation. Under another generation without the mark, it may have been
+//! applied and undone: that is unknown, and nothing is sent again.
 
 use super::cluster::{Cluster, operation};
 use super::diagnosis::{self, Blame, Certainty};
@@ -44,6 +45,8 @@ pub(crate) struct Job {
     pub(crate) accept_downtime: bool,
     /// The value of the annotation `astradesk.dev/run`.
     pub(crate) run: String,
+    /// Whether an earlier process may have performed this step already.
+    pub(crate) repeated: bool,
     pub(crate) deadline: Instant,
     pub(crate) progress: Progress,
 }
@@ -77,8 +80,8 @@ pub(crate) async fn perform(cluster: &Cluster, job: &Job) -> Result<Receipt, Fau
     let restarted_at = stamp(cluster.now());
     let mut pause = PAUSE.0;
     let mut conflicts = 0;
-    // The version for which a patch was sent that may or may not be applied.
-    let mut unsettled: Option<String> = None;
+    // The version and generation for which a patch was sent that may or may not be applied.
+    let mut unsettled: Option<(String, i64)> = None;
     loop {
         let workload = match look(cluster, job).await {
             Ok(workload) => workload,
@@ -91,7 +94,16 @@ pub(crate) async fn perform(cluster: &Cluster, job: &Job) -> Result<Receipt, Fau
         if workload.run() == Some(&job.run) {
             return Ok(Receipt::of(job.target.clone(), &workload, None));
         }
-        unsettled = unsettled.filter(|version| *version == workload.resource_version);
+        // A change of the template raises the generation. So under the same generation the patch was not applied,
+        // and under another version it never will be; under another generation it may have been, and undone since.
+        let may_be_undone = match &unsettled {
+            Some((_, generation)) => workload.generation != *generation,
+            None => job.repeated,
+        };
+        if may_be_undone {
+            return Err(unknown(job, &mark_is_gone(job)));
+        }
+        unsettled = unsettled.filter(|(version, _)| *version == workload.resource_version);
         if conflicts > MAX_CONFLICTS {
             return Err(Fault::Failed(Error::new(
                 Code::KubernetesConflict,
@@ -116,7 +128,7 @@ pub(crate) async fn perform(cluster: &Cluster, job: &Job) -> Result<Receipt, Fau
                 Applied::Conflict => conflicts += 1,
                 Applied::Maybe => {
                     tracing::info!(run = job.run, ?failure, "the reply to the patch is unclear; looking");
-                    unsettled = Some(workload.resource_version);
+                    unsettled = Some((workload.resource_version, workload.generation));
                     rest(&mut pause, job.deadline).await;
                 }
             },
@@ -134,6 +146,13 @@ async fn look(cluster: &Cluster, job: &Job) -> Result<Workload, Failure> {
 async fn rest(pause: &mut Duration, deadline: Instant) {
     sleep_until(deadline.min(Instant::now() + *pause)).await;
     *pause = (*pause * 2).min(PAUSE.1);
+}
+
+/// An earlier patch may have been applied and overwritten since; another one could restart twice.
+fn mark_is_gone(job: &Job) -> Error {
+    let what = "an earlier attempt may have restarted it, and its mark is not on the object: either it was never \
+                set, or somebody undid or replaced it since";
+    Error::new(Code::KubernetesConflict, what).with_detail("run", job.run.clone())
 }
 
 fn out_of_time(job: &Job) -> Option<Error> {
@@ -184,7 +203,7 @@ pub(crate) async fn verify(cluster: &Cluster, job: &Job, receipt: &Receipt) -> R
     loop {
         changes.mark_unchanged();
         let left = job.deadline.saturating_duration_since(Instant::now());
-        if let Err(error) = scope.ready(PATIENCE.min(left)).await {
+        if let Err(error) = scope.ready(PATIENCE.min(left.max(LAST_LOOK))).await {
             if Instant::now() >= job.deadline {
                 return Err(unwatched(job, &error));
             }
@@ -195,6 +214,7 @@ pub(crate) async fn verify(cluster: &Cluster, job: &Job, receipt: &Receipt) -> R
         let family = family.unwrap_or_default();
         let verdict = rollout::verdict(receipt, workload.as_deref(), &family);
         let mut wake = job.deadline;
+        let unseen = matches!(verdict, Verdict::NotSeen);
         match (verdict, workload.as_deref()) {
             (Verdict::Complete, Some(workload)) => {
                 tell(job, workload, &family, &mut told);
@@ -228,6 +248,11 @@ pub(crate) async fn verify(cluster: &Cluster, job: &Job, receipt: &Receipt) -> R
             (Verdict::NotSeen | Verdict::Complete | Verdict::DeadlineExceeded | Verdict::Going, _) => {}
         }
         if Instant::now() >= job.deadline {
+            if unseen {
+                let behind =
+                    Error::new(Code::KubernetesUnavailable, "the watches have not shown the change in time");
+                return Err(unwatched(job, &behind));
+            }
             return Err(timed_out(cluster, job, receipt, &scope).await);
         }
         tokio::select! {

@@ -26,6 +26,8 @@ pub(crate) enum Spoil {
     Request,
     /// It is applied, and the reply is lost.
     Reply,
+    /// It is applied, somebody undoes it, and the reply is lost.
+    ReplyAndUndone,
     /// The server says 409.
     Conflict,
     /// It never arrives, and neither does anything after it.
@@ -38,6 +40,8 @@ pub(crate) struct Wire {
     pub(crate) spoil: VecDeque<Spoil>,
     pub(crate) patches: u32,
     pub(crate) cut: bool,
+    /// A client that nothing spoils.
+    pub(crate) other: Option<kube::Client>,
 }
 
 #[derive(Clone)]
@@ -85,11 +89,25 @@ where
             *request.body_mut() = Body::from(br#"{"metadata":{"resourceVersion":"1"}}"#.to_vec());
         }
         let answer = self.0.call(request);
+        let other = wire.other.clone();
         Box::pin(async move {
             let answer = answer.await?;
+            if let (Some(Spoil::ReplyAndUndone), Some(other)) = (spoil, other) {
+                undo(other).await;
+                return Err("the reply was lost".into());
+            }
             if spoil == Some(Spoil::Reply) { Err("the reply was lost".into()) } else { Ok(answer) }
         })
     }
+}
+
+/// Takes the marks of a restart off, as `kubectl rollout undo` or a reconciler does.
+async fn undo(client: kube::Client) {
+    let marks = serde_json::json!({"kubectl.kubernetes.io/restartedAt": null, "astradesk.dev/run": null});
+    let patch = serde_json::json!({"spec": {"template": {"metadata": {"annotations": marks}}}});
+    let api: kube::Api<k8s_openapi::api::apps::v1::Deployment> = kube::Api::namespaced(client, "default");
+    let patch = kube::api::Patch::Merge(patch);
+    api.patch("webapp", &kube::api::PatchParams::default(), &patch).await.unwrap();
 }
 
 /// A cluster with these objects, twenty times faster than life.
@@ -108,7 +126,7 @@ impl World {
         let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
         cluster::limit(&mut config);
         let client = kube::Client::try_from(config.clone()).unwrap();
-        let wire = Arc::new(Mutex::new(Wire::default()));
+        let wire = Arc::new(Mutex::new(Wire { other: Some(client.clone()), ..Wire::default() }));
         let spoiled = ClientBuilder::try_from(config).unwrap().with_layer(&Faulty(wire.clone())).build();
         let cluster = Cluster::with_client(
             spoiled,
@@ -129,6 +147,7 @@ impl World {
 
     pub(crate) fn job(&self, kind: Kind, run: &str, seconds: u64) -> Job {
         Job {
+            repeated: false,
             target: format!("kubernetes/sandbox/default/{kind}/webapp"),
             kind,
             namespace: self.cluster.namespace().clone(),

@@ -1,6 +1,6 @@
 //! The restart against the sandbox: what perform and verify promise.
 
-use super::restart::{perform, verify};
+use super::restart::{Job, perform, verify};
 use super::testing::{Spoil, World, once_restarted, webapp};
 use super::workload::Workload;
 use super::{RESTARTED_AT, RUN};
@@ -102,6 +102,22 @@ async fn what_cannot_be_settled_is_unknown_and_endless_conflicts_are_a_conflict(
     let Fault::Unknown(error) = fault else { panic!("{fault:?}") };
     assert_eq!(error.code, Code::RunOutcomeUnknown);
     assert!(error.remedy.contains("astradesk.dev/run: run-2"), "{}", error.remedy);
+}
+
+#[tokio::test]
+async fn what_was_perhaps_done_and_undone_is_not_done_again() {
+    let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({}))]).await;
+    world.healthy(Kind::Deployment).await;
+    world.spoil(&[Spoil::ReplyAndUndone]);
+    let fault = perform(&world.cluster, &world.job(Kind::Deployment, "run-1", 20)).await.unwrap_err();
+    assert!(matches!(&fault, Fault::Unknown(error) if error.code == Code::RunOutcomeUnknown), "{fault:?}");
+    assert_eq!(world.patches(), 1);
+
+    // After a crash nobody knows whether the patch was sent; with its mark it was, without it it may have been.
+    let again = Job { repeated: true, ..world.job(Kind::Deployment, "run-1", 20) };
+    let fault = perform(&world.cluster, &again).await.unwrap_err();
+    assert!(matches!(&fault, Fault::Unknown(error) if error.code == Code::RunOutcomeUnknown), "{fault:?}");
+    assert_eq!(world.patches(), 1);
 }
 
 #[tokio::test]

@@ -9,10 +9,14 @@ use astradesk_core::run::{Action, Event, StepState, decide, next};
 use astradesk_core::{Code, Decision, Error, FrozenCall, Principal, Result, Run, RunId, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// No step: none of a run's was intended by this process yet.
+const NONE: usize = usize::MAX;
 
 /// Where a run is after one of its actions.
 enum Progressed {
@@ -25,7 +29,11 @@ enum Progressed {
 impl Engine {
     /// Executes a committed run in a task of its own.
     pub(super) fn start(&self, run: Run) {
-        let active = Arc::new(Active { changed: watch::Sender::new(0), cancel: CancellationToken::new() });
+        let active = Arc::new(Active {
+            changed: watch::Sender::new(0),
+            cancel: CancellationToken::new(),
+            intended: AtomicUsize::new(NONE),
+        });
         self.active().insert(run.id, active.clone());
         let engine = self.clone();
         self.0.tasks.spawn(async move {
@@ -81,7 +89,8 @@ impl Engine {
             Err(error) => return self.conclude(run, Event::StepFailed { step, error }, active).await,
         };
         let now = self.0.clock.now();
-        let held = tool.tool.timeout(&call.arguments) + self.0.limits.grace * 2;
+        // `perform` and `verify` may take the time limit and the grace each.
+        let held = (tool.tool.timeout(&call.arguments) + self.0.limits.grace) * 2;
         let locks = call.targets.iter().map(|target| LockChange::Acquire {
             target: target.clone(),
             run: run.id,
@@ -96,7 +105,10 @@ impl Engine {
             ..self.change(run, &intended)
         };
         match self.persist(change, active).await {
-            Ok(true) => Ok(Progressed::To(Box::new(intended))),
+            Ok(true) => {
+                active.intended.store(step, Ordering::Relaxed);
+                Ok(Progressed::To(Box::new(intended)))
+            }
             Ok(false) => Ok(Progressed::Rest),
             Err(CommitError::Locked { target, holder }) => {
                 let error = locked(&target, holder);
@@ -126,7 +138,7 @@ impl Engine {
 
     /// Performs the effect. It is not interrupted: neither by a cancellation nor by a shutdown.
     async fn perform(&self, run: &Run, step: usize, active: &Active) -> Result<Progressed> {
-        let (tool, context, mut reports) = self.context(run, step)?;
+        let (tool, context, mut reports) = self.context(run, step, active)?;
         let end = context.deadline + self.0.limits.grace;
         let performing = async {
             match tokio::time::timeout_at(end, tool.perform(&Permit(()), &context)).await {
@@ -155,7 +167,7 @@ impl Engine {
         let Some(StepState::Performed { receipt, .. }) = run.steps.get(step).map(|s| &s.state) else {
             return Err(Error::internal(format!("run {} has nothing to verify", run.id)));
         };
-        let (tool, context, mut reports) = self.context(run, step)?;
+        let (tool, context, mut reports) = self.context(run, step, active)?;
         let end = context.deadline + self.0.limits.grace;
         let verifying = async {
             tokio::select! {
@@ -187,6 +199,7 @@ impl Engine {
         &self,
         run: &Run,
         step: usize,
+        active: &Active,
     ) -> Result<(Arc<dyn Tool>, StepContext, mpsc::Receiver<ProgressReport>)> {
         /// Reports that may wait to be stored.
         const REPORTS: usize = 64;
@@ -204,6 +217,7 @@ impl Engine {
             step,
             call,
             principal: run.principal.clone(),
+            repeated: active.intended.load(Ordering::Relaxed) != step,
             deadline: Instant::now() + left,
             progress: Progress::to(sender),
         };

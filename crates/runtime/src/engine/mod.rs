@@ -27,6 +27,7 @@ use astradesk_core::{Call, Code, Decision, Error, Plan, Principal, Result, Run, 
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -171,6 +172,8 @@ struct Active {
     changed: watch::Sender<u64>,
     /// Set when somebody asked for the run to be cancelled.
     cancel: CancellationToken,
+    /// The step whose intent this process made durable; any other may have been performed by another process.
+    intended: AtomicUsize,
 }
 
 impl Engine {
@@ -193,13 +196,24 @@ impl Engine {
 
     /// Takes up every run that an earlier process left unfinished. Returns how many there are.
     pub async fn resume(&self) -> Result<usize> {
-        let runs = self.0.store.unfinished(self.0.limits.queued_runs as u32).await?;
+        let most = self.0.limits.concurrent_runs + self.0.limits.queued_runs;
+        let runs = self.0.store.unfinished(most as u32).await?;
         let count = runs.len();
         for run in runs {
             tracing::info!(run = %run.id, state = run.state.name(), "resuming");
             self.start(run);
         }
         Ok(count)
+    }
+
+    /// Takes up one run, if it is unfinished and this process does not execute it yet. Another process that
+    /// executes it too does no harm: whichever commits a step first goes on, and nothing is performed twice.
+    pub async fn take_up(&self, principal: &Principal, id: RunId) -> Result<()> {
+        let run = self.run(principal, id).await?;
+        if !run.state.is_final() && !self.active().contains_key(&id) {
+            self.start(run);
+        }
+        Ok(())
     }
 
     /// Stops taking new runs, and waits until each run under way has reached a point from which the next

@@ -29,6 +29,7 @@ impl Engine {
                 step,
                 call,
                 principal: run.principal.clone(),
+                repeated: false,
                 deadline: Instant::now() + timeout,
                 progress: Progress::default(),
             };

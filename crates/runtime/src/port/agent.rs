@@ -14,7 +14,8 @@ pub trait Agent: Send + Sync + 'static {
     /// One sentence on what the agent is for.
     fn description(&self) -> &str;
 
-    /// The plan for `input`, made of `tools`: those of the registry that the principal may use.
+    /// The plan for `input`, made of `tools`: all of the registry, since planning permits nothing; what a
+    /// principal may do is for policy to say, with its own words.
     async fn plan(&self, input: &str, tools: &[Arc<ToolSpec>], names: &dyn Names) -> Result<Plan>;
 
     /// What is said of a run that has ended: the same words for the same facts.

@@ -47,8 +47,8 @@ pub trait Tool: Send + Sync + 'static {
 
     /// Performs the effect and gives a receipt with which it can be verified; for a read, the output.
     ///
-    /// Called again with the same run and step (after a crash, or a lost reply), it must find out
-    /// whether the effect is there, and not perform it twice.
+    /// Called again with the same run and step after a crash ([`StepContext::repeated`]), it must find out
+    /// whether the effect is there, and not perform it twice; what cannot be found out is [`Fault::Unknown`].
     ///
     /// The [`Permit`] can be made by the Engine only: it stands for the whole order of checks.
     async fn perform(&self, permit: &Permit, step: &StepContext) -> Result<Value, Fault>;
@@ -87,6 +87,8 @@ pub struct StepContext {
     pub call: FrozenCall,
     /// Who asked.
     pub principal: Principal,
+    /// Whether an earlier process, or another one, may have performed this step already.
+    pub repeated: bool,
     /// When the step must be done. The tool ends by itself then, with the best diagnosis it has; a
     /// little later the Engine ends it.
     pub deadline: Instant,

@@ -76,6 +76,7 @@ impl RestartService {
             name: name.to_string(),
             accept_downtime: accepts_downtime(&step.call.arguments),
             run: Job::mark(step),
+            repeated: step.repeated,
             deadline: step.deadline,
             progress: step.progress.clone(),
         })
@@ -105,7 +106,6 @@ fn grammar() -> Grammar {
     Grammar {
         phrases: strings(&[
             "restart",
-            "restarts",
             "rollout restart",
             "bounce",
             "uruchom ponownie",

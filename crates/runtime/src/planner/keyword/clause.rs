@@ -32,10 +32,10 @@ pub(super) async fn call(
         let message = format!("`{}` asks for two things at once: `{one}` and `{two}`", shown(&said));
         return Err(Error::new(Code::PlanAmbiguous, message).with_remedy("put `and` or a comma between them"));
     }
-    let rest: Vec<&Word> = (clause.start..action.words.start)
-        .chain(action.words.end..clause.end)
-        .filter_map(|i| words.get(i))
-        .collect();
+    // The gap where the action stood keeps what is said before it apart from what is said behind it.
+    let word = |i: usize| words.get(i);
+    let before = (clause.start..action.words.start).map(word);
+    let rest = before.chain([None]).chain((action.words.end..clause.end).map(word)).collect();
     Filling::new(&action.tool, rest).fill(names).await
 }
 
@@ -47,8 +47,8 @@ struct Filling<'a> {
 }
 
 impl<'a> Filling<'a> {
-    fn new(tool: &'a ToolSpec, rest: Vec<&'a Word>) -> Self {
-        Self { tool, rest: rest.into_iter().map(Some).collect(), arguments: Arguments::new() }
+    fn new(tool: &'a ToolSpec, rest: Vec<Option<&'a Word>>) -> Self {
+        Self { tool, rest, arguments: Arguments::new() }
     }
 
     async fn fill(mut self, names: &dyn Names) -> Result<Call> {
@@ -69,12 +69,23 @@ impl<'a> Filling<'a> {
                 Form::Name => {}
             }
         }
+        let name = self.tool.grammar.slots.iter().find(|slot| slot.form == Form::Name);
+        // In a namespace that the sentence names, the tool itself looks the name up.
+        let known = match name {
+            Some(slot) if !self.arguments.contains_key("namespace") => {
+                names.candidates(&self.tool.name, &slot.argument).await?
+            }
+            _ => None,
+        };
         for filler in &self.tool.grammar.fillers {
-            while self.take(&split(filler)).is_some() {}
+            // A filler that is the name of something is that name.
+            if !known.as_ref().is_some_and(|known| known.contains(filler)) {
+                while self.take(&split(filler)).is_some() {}
+            }
         }
         let leftover: Vec<String> = self.rest.iter().flatten().map(|word| word.text.clone()).collect();
-        match self.tool.grammar.slots.iter().find(|slot| slot.form == Form::Name) {
-            Some(slot) => self.fill_name(slot, leftover, names).await?,
+        match name {
+            Some(slot) => self.fill_name(slot, leftover, known, names).await?,
             None if leftover.is_empty() => {}
             None => return Err(self.unclear(&leftover)),
         }
@@ -134,12 +145,15 @@ impl<'a> Filling<'a> {
         }
     }
 
-    /// The name is the one leftover word. In the default scope it must be one that exists; in a scope that
-    /// the sentence names, the tool itself looks it up.
-    async fn fill_name(&mut self, slot: &Slot, mut leftover: Vec<String>, names: &dyn Names) -> Result<()> {
+    /// The name is the one leftover word, and one of the known names, where they are known.
+    async fn fill_name(
+        &mut self,
+        slot: &Slot,
+        mut leftover: Vec<String>,
+        known: Option<Vec<String>>,
+        names: &dyn Names,
+    ) -> Result<()> {
         leftover.dedup();
-        let scoped = self.arguments.contains_key("namespace");
-        let known = if scoped { None } else { names.candidates(&self.tool.name, &slot.argument).await? };
         let exists = |name: &String| known.as_ref().is_none_or(|known| known.contains(name));
         let mut code = Code::PlanUnknownTarget;
         let message = match leftover.as_slice() {

@@ -48,7 +48,7 @@ impl Planner for KeywordPlanner {
             .with_candidates(vocabulary.phrases()));
         }
         let mut clauses = sentence::clauses(&words, &actions);
-        clauses.retain(|clause| !vocabulary.is_filler(&words, clause));
+        clauses.retain(|clause| !sentence::is_courtesy(&words, clause));
         if clauses.len() > MAX_CALLS {
             let message = format!("the input asks for {} steps, and {MAX_CALLS} is the limit", clauses.len());
             return Err(Error::new(Code::PlanTooLong, message));

@@ -38,6 +38,8 @@ const QUESTIONS: &[&str] = &[
     "why", "what", "who", "how", "where", "which", "czy", "dlaczego", "jak", "kto", "co", "gdzie", "który",
     "która",
 ];
+/// What may stand in a clause of its own and says nothing.
+const COURTESIES: &[&str] = &["please", "thanks", "now", "proszę", "prosze", "dzięki", "teraz"];
 const CONJUNCTIONS: &[&str] = &["and", "then", "also", "next", "i", "oraz", "potem", "następnie", "też", "&"];
 
 /// Refuses negations, conditions and questions, wherever they stand outside of the tools' own phrases.
@@ -83,4 +85,9 @@ pub(super) fn clauses(words: &[Word], actions: &[Action]) -> Vec<Range<usize>> {
         clauses.push(start..words.len());
     }
     clauses
+}
+
+/// Whether a clause is nothing but courtesy.
+pub(super) fn is_courtesy(words: &[Word], clause: &Range<usize>) -> bool {
+    words.get(clause.clone()).unwrap_or_default().iter().all(|word| COURTESIES.contains(&word.text.as_str()))
 }

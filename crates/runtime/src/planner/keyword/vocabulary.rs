@@ -2,7 +2,7 @@
 
 use super::words::Word;
 use astradesk_core::{Code, Error, Result, ToolSpec};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,7 +19,6 @@ type Phrase = (Vec<String>, Arc<ToolSpec>);
 /// Every phrase of every tool, by its first word.
 pub(super) struct Vocabulary {
     by_first_word: HashMap<String, Vec<Phrase>>,
-    fillers: HashSet<String>,
 }
 
 impl Vocabulary {
@@ -36,13 +35,7 @@ impl Vocabulary {
         for phrases in by_first_word.values_mut() {
             phrases.sort_by_key(|(words, _)| std::cmp::Reverse(words.len()));
         }
-        let fillers = tools.iter().flat_map(|tool| &tool.grammar.fillers).cloned().collect();
-        Self { by_first_word, fillers }
-    }
-
-    /// Whether a clause is nothing but words without meaning, such as `please`.
-    pub(super) fn is_filler(&self, words: &[Word], clause: &Range<usize>) -> bool {
-        words.get(clause.clone()).unwrap_or_default().iter().all(|word| self.fillers.contains(&word.text))
+        Self { by_first_word }
     }
 
     /// Every phrase, sorted: what could have been said.
