@@ -163,6 +163,14 @@ async fn the_evidence(place: &Place) {
         let error = verify(&text, more).await.expect(1).json();
         assert_eq!(error["error"]["code"], "evidence.broken", "{what}");
     }
+
+    // The present chain must hold what an export was signed for: its own does, any other was rewritten.
+    std::fs::write(&file, &export).unwrap();
+    cli::remote(place, &settings, server, &["audit", "verify", "--against", path]).await.expect(0);
+    let rewritten = ["-o", "json", "audit", "verify", "--against", path];
+    let elsewhere = Settings::of(place, &["webapp"]);
+    let error = cli::embedded(place, &elsewhere, &rewritten).await.expect(1).json();
+    assert_eq!(error["error"]["code"], "evidence.broken");
 }
 
 async fn the_doctor(place: &Place) {
