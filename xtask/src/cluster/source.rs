@@ -158,20 +158,20 @@ mod tests {
 
     #[test]
     fn deb822_lists_ask_for_sources_of_debian_only() {
-        let list = "Types: deb\n# a comment\nURIs: http://deb.debian.org/debian\nSuites: bookworm\n\n\
+        let list = "Types: deb\n# a comment\nURIs: http://mirror.example/debian\nSuites: bookworm\n\n\
                     Types: deb\nURIs: https://example.org/other\nSuites: x\n";
         assert_eq!(
             source_stanzas(list),
-            "Types: deb-src\n# a comment\nURIs: http://deb.debian.org/debian\nSuites: bookworm\n\n"
+            "Types: deb-src\n# a comment\nURIs: http://mirror.example/debian\nSuites: bookworm\n\n"
         );
     }
 
     #[test]
     fn one_line_lists_ask_for_sources_of_debian_only() {
-        let list = "# deb http://deb.debian.org/debian old main\n\
-                    deb [signed-by=/k] http://deb.debian.org/debian bookworm main\n\
-                    deb-src http://deb.debian.org/debian bookworm main\ndeb https://example.org/other x y\n";
-        assert_eq!(source_lines(list), "deb-src [signed-by=/k] http://deb.debian.org/debian bookworm main\n");
+        let list = "# deb http://mirror.example/debian old main\n\
+                    deb [signed-by=/k] http://mirror.example/debian bookworm main\n\
+                    deb-src http://mirror.example/debian bookworm main\ndeb https://example.org/other x y\n";
+        assert_eq!(source_lines(list), "deb-src [signed-by=/k] http://mirror.example/debian bookworm main\n");
     }
 
     #[test]
