@@ -95,17 +95,15 @@ fn mark(
 }
 
 fn orphan(storage: &Storage, owner: &str) {
-    for (key, object) in storage.all() {
-        if list(&object, "/metadata/ownerReferences").iter().any(|o| text(o, "/uid") == owner) {
-            storage.update(&key, |object| {
-                let mut owners = list(object, "/metadata/ownerReferences").to_vec();
-                owners.retain(|o| text(o, "/uid") != owner);
-                if owners.is_empty() {
-                    object::child(object, "metadata").remove("ownerReferences");
-                } else {
-                    set(object, &["metadata", "ownerReferences"], owners);
-                }
-            });
-        }
+    for (key, _) in storage.dependents(owner) {
+        storage.update(&key, |object| {
+            let mut owners = list(object, "/metadata/ownerReferences").to_vec();
+            owners.retain(|o| text(o, "/uid") != owner);
+            if owners.is_empty() {
+                object::child(object, "metadata").remove("ownerReferences");
+            } else {
+                set(object, &["metadata", "ownerReferences"], owners);
+            }
+        });
     }
 }

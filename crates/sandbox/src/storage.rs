@@ -2,6 +2,8 @@
 //! controllers and consistent paging all read. A reader keeps a version as its cursor and asks for what came
 //! after; whoever fell behind the history learns it ([`TooOld`]) instead of missing something.
 
+mod index;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +13,7 @@ use uuid::Uuid;
 
 use crate::object::{self, set, text};
 use crate::resource::{PODS, Resource};
+use index::Index;
 
 /// Changes remembered for watches, for all kinds together.
 const HISTORY: usize = 8_192;
@@ -68,6 +71,7 @@ pub(crate) struct Storage {
 struct Inner {
     version: u64,
     objects: BTreeMap<Key, Object>,
+    index: Index,
     history: VecDeque<Change>,
 }
 
@@ -137,12 +141,37 @@ impl Storage {
         let inner = self.lock();
         inner.reaches(version)?;
         let start = inner.history.partition_point(|change| change.version <= version);
-        Ok(inner.history.iter().skip(start).cloned().collect())
+        Ok(inner.history.range(start..).cloned().collect())
     }
 
-    /// Every object of every kind; for the collector of what lost its owner.
+    /// What happened after a version to objects of one kind, oldest first, and the version up to which that goes.
+    pub(crate) fn changes_of(
+        &self,
+        resource: &'static Resource,
+        version: u64,
+    ) -> Result<(Vec<Change>, u64), TooOld> {
+        let inner = self.lock();
+        inner.reaches(version)?;
+        let start = inner.history.partition_point(|change| change.version <= version);
+        let since = inner.history.range(start..).filter(|change| change.key.resource == resource);
+        Ok((since.cloned().collect(), inner.version.max(version)))
+    }
+
+    /// Every object of every kind.
     pub(crate) fn all(&self) -> Vec<(Key, Object)> {
         self.lock().objects.iter().map(|(key, object)| (key.clone(), object.clone())).collect()
+    }
+
+    /// What names the object with this identity among its owners, whatever its kind.
+    pub(crate) fn dependents(&self, owner: &str) -> Vec<(Key, Object)> {
+        let inner = self.lock();
+        let keys = inner.index.owned(owner);
+        keys.filter_map(|key| Some((key.clone(), inner.objects.get(key)?.clone()))).collect()
+    }
+
+    /// Whether there is an object with this identity.
+    pub(crate) fn is_present(&self, uid: &str) -> bool {
+        self.lock().index.is_present(uid)
     }
 
     /// Stores a new object, filling in what the server decides. `Err` gives the one that is there already.
@@ -228,12 +257,14 @@ impl Inner {
         set(&mut value, &["metadata", "resourceVersion"], self.version.to_string());
         let object = Arc::new(value);
         let before = self.objects.insert(key.clone(), object.clone());
+        self.index.note(&key, before.as_deref(), Some(&object));
         self.remember(Change { version: self.version, key, before, after: Some(object.clone()) });
         object
     }
 
     fn take(&mut self, key: &Key) -> Option<Object> {
         let mut last = (*self.objects.remove(key)?).clone();
+        self.index.note(key, Some(&last), None);
         self.version += 1;
         set(&mut last, &["metadata", "resourceVersion"], self.version.to_string());
         let last = Arc::new(last);
@@ -324,6 +355,32 @@ mod tests {
         assert_eq!(names(&past), ["a", "b"]);
         assert!(past.items.iter().all(|item| item.get("count").is_none()));
         assert_eq!(names(&storage.snapshot(&EVENTS, "default")), ["b", "c"]);
+    }
+
+    #[test]
+    fn dependents_are_known_as_long_as_they_name_their_owner() {
+        let storage = Storage::new();
+        let owners = |uids: &[&str]| -> Value { uids.iter().map(|uid| json!({ "uid": uid })).collect() };
+        let object = json!({ "metadata": { "name": "a", "ownerReferences": owners(&["x", "y"]) } });
+        let made = storage.create(&EVENTS, object).unwrap();
+        let key = Key::of(&EVENTS, &made);
+        let has = |owner: &str| storage.dependents(owner).iter().any(|(found, _)| *found == key);
+        assert!(has("x") && has("y") && storage.is_present(object::uid(&made)));
+        storage.update(&key, |object| set(object, &["metadata", "ownerReferences"], owners(&["y"])));
+        assert!(!has("x") && has("y"));
+        storage.remove(&key);
+        assert!(!has("y") && !storage.is_present(object::uid(&made)));
+    }
+
+    #[test]
+    fn changes_of_a_kind_leave_out_the_others() {
+        let storage = Storage::new();
+        let start = storage.version();
+        storage.create(&EVENTS, json!({ "metadata": { "name": "a" } })).unwrap();
+        storage.create(&PODS, json!({ "metadata": { "name": "b" } })).unwrap();
+        let (changes, until) = storage.changes_of(&EVENTS, start).unwrap();
+        assert_eq!((changes.len(), until), (1, storage.version()));
+        assert!(storage.changes_of(&EVENTS, until).unwrap().0.is_empty());
     }
 
     #[test]

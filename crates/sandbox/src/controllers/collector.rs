@@ -9,13 +9,11 @@ use crate::storage::{Key, Storage};
 
 /// Deletes what had the object with this identity as its last owner.
 pub(super) fn collect_dependents(storage: &Storage, owner: &str) {
-    let all = storage.all();
-    for (key, object) in &all {
-        let owners = list(object, "/metadata/ownerReferences");
-        let lives = |uid: &str| uid != owner && all.iter().any(|(_, o)| text(o, "/metadata/uid") == uid);
-        let concerned = owners.iter().any(|o| text(o, "/uid") == owner);
-        if concerned && !owners.iter().any(|o| lives(text(o, "/uid"))) && !is_deleting(object) {
-            deletion::delete(storage, key, None, Propagation::Background);
+    for (key, object) in storage.dependents(owner) {
+        let owners = list(&object, "/metadata/ownerReferences");
+        let lives = |uid: &str| uid != owner && storage.is_present(uid);
+        if !owners.iter().any(|o| lives(text(o, "/uid"))) && !is_deleting(&object) {
+            deletion::delete(storage, &key, None, Propagation::Background);
         }
     }
 }
@@ -31,17 +29,14 @@ pub(super) fn tend(storage: &Storage, key: &Key, object: &Value) -> bool {
     }
     let finalizers = list(object, "/metadata/finalizers");
     if finalizers.iter().any(|finalizer| finalizer == FOREGROUND) {
-        let uid = text(object, "/metadata/uid");
-        let all = storage.all();
-        let owned = |o: &Value| list(o, "/metadata/ownerReferences").iter().any(|o| text(o, "/uid") == uid);
-        let dependents: Vec<_> = all.iter().filter(|(_, o)| owned(o)).collect();
+        let dependents = storage.dependents(text(object, "/metadata/uid"));
         if dependents.is_empty() {
             let rest: Vec<Value> = finalizers.iter().filter(|f| *f != FOREGROUND).cloned().collect();
             storage.update(key, |object| set(object, &["metadata", "finalizers"], rest));
         }
         for (dependent, object) in dependents {
-            if !is_deleting(object) {
-                deletion::delete(storage, dependent, None, Propagation::Foreground);
+            if !is_deleting(&object) {
+                deletion::delete(storage, &dependent, None, Propagation::Foreground);
             }
         }
         return true;

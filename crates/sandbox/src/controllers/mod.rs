@@ -39,6 +39,7 @@ pub(crate) struct Controllers {
     timers: timers::Timers,
     lives: HashMap<String, pods::Life>,
     unscheduled: BTreeSet<Key>,
+    usage: scheduler::Usage,
     recorder: events::Recorder,
 }
 
@@ -53,6 +54,7 @@ impl Controllers {
             timers: timers::Timers::default(),
             lives: HashMap::new(),
             unscheduled: BTreeSet::new(),
+            usage: scheduler::Usage::default(),
             recorder: events::Recorder::default(),
         }
     }
@@ -85,7 +87,9 @@ impl Controllers {
     }
 
     fn enqueue_everything(&mut self) {
-        for (key, _) in self.storage.all() {
+        self.usage = scheduler::Usage::default();
+        for (key, object) in self.storage.all() {
+            self.usage.note(&key, Some(&object));
             self.enqueue(key);
         }
     }
@@ -119,6 +123,7 @@ impl Controllers {
     /// Puts on the queue what a change concerns: the object, what manages it, and what waits for it.
     fn note(&mut self, change: &Change) {
         let resource = change.key.resource;
+        self.usage.note(&change.key, change.after.as_deref());
         self.enqueue(change.key.clone());
         for side in [&change.before, &change.after].into_iter().flatten() {
             self.enqueue_owners(side);
@@ -142,8 +147,8 @@ impl Controllers {
         }
     }
 
-    fn enqueue_owners(&mut self, object: &Value) {
-        let mut object = Arc::new(object.clone());
+    fn enqueue_owners(&mut self, object: &Object) {
+        let mut object = object.clone();
         // A pod concerns its ReplicaSet and that one's Deployment: two steps are all there are.
         for _ in 0..2 {
             let Some(key) = controller(&object).and_then(|owner| {
@@ -196,9 +201,11 @@ impl Controllers {
 
     /// What an object manages, of one kind, by name.
     fn owned(&self, resource: &'static Resource, owner: &Value) -> Vec<Object> {
-        let mut objects = self.storage.list(resource, namespace(owner));
-        objects.retain(|object| controller(object).is_some_and(|c| text(c, "/uid") == uid(owner)));
-        objects
+        let managed =
+            |object: &Value| controller(object).is_some_and(|manager| text(manager, "/uid") == uid(owner));
+        let dependents = self.storage.dependents(uid(owner)).into_iter();
+        let dependents = dependents.filter(|(key, object)| key.resource == resource && managed(object));
+        dependents.map(|(_, object)| object).collect()
     }
 
     fn event(&mut self, regarding: &Value, kind: &str, reason: &str, message: &str, component: &str) {

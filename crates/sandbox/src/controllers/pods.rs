@@ -9,7 +9,7 @@ use super::{Controllers, scheduler, timers};
 use crate::behaviour::Behaviour;
 use crate::deletion;
 use crate::object::{self, is_deleting, list, name, namespace, set, text, uid};
-use crate::resource::{NODES, PODS};
+use crate::resource::NODES;
 use crate::storage::{Key, Object};
 
 /// What happens to a pod next.
@@ -104,8 +104,8 @@ impl Controllers {
         if !text(pod, "/spec/nodeName").is_empty() {
             return;
         }
-        let (nodes, pods) = (self.storage.list(&NODES, ""), self.storage.list(&PODS, ""));
-        match scheduler::choose(pod, &nodes, &pods) {
+        let nodes = self.storage.list(&NODES, "");
+        match scheduler::choose(pod, &nodes, &self.usage) {
             Ok(node) => {
                 self.storage.update(key, |pod| {
                     set(pod, &["spec", "nodeName"], node.clone());

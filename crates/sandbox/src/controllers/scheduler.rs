@@ -1,14 +1,65 @@
 //! Where a pod goes, or why it goes nowhere, in the words of the real scheduler.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
 use crate::object::{flag, list, name, quantity, strings, text};
-use crate::storage::Object;
+use crate::resource::PODS;
+use crate::storage::{Key, Object};
+
+/// What the pods on each node take of it.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    /// Where each placed pod is, and what it asks for.
+    pods: BTreeMap<Key, (String, Share)>,
+    nodes: HashMap<String, Share>,
+}
+
+/// A part of a node.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+struct Share {
+    pods: usize,
+    cpu: f64,
+    memory: f64,
+}
+
+impl Usage {
+    /// Takes in an object as it is now, if it is a pod.
+    pub(super) fn note(&mut self, key: &Key, object: Option<&Value>) {
+        if *key.resource != PODS {
+            return;
+        }
+        if let Some((node, share)) = self.pods.remove(key)
+            && let Some(used) = self.nodes.get_mut(&node)
+        {
+            used.pods -= share.pods;
+            used.cpu -= share.cpu;
+            used.memory -= share.memory;
+            if used.pods == 0 {
+                self.nodes.remove(&node);
+            }
+        }
+        let Some(pod) = object else { return };
+        let node = text(pod, "/spec/nodeName");
+        if node.is_empty() || matches!(text(pod, "/status/phase"), "Succeeded" | "Failed") {
+            return;
+        }
+        let share = Share { pods: 1, cpu: requests(pod, "cpu"), memory: requests(pod, "memory") };
+        let used = self.nodes.entry(node.to_owned()).or_default();
+        used.pods += share.pods;
+        used.cpu += share.cpu;
+        used.memory += share.memory;
+        self.pods.insert(key.clone(), (node.to_owned(), share));
+    }
+
+    fn of(&self, node: &Value) -> Share {
+        self.nodes.get(name(node)).copied().unwrap_or_default()
+    }
+}
 
 /// Chooses the fitting node with the fewest pods.
-pub(super) fn choose(pod: &Value, nodes: &[Object], pods: &[Object]) -> Result<String, String> {
+pub(super) fn choose(pod: &Value, nodes: &[Object], usage: &Usage) -> Result<String, String> {
     if nodes.is_empty() {
         return Err("no nodes available to schedule pods".into());
     }
@@ -16,14 +67,10 @@ pub(super) fn choose(pod: &Value, nodes: &[Object], pods: &[Object]) -> Result<S
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let (mut hopeless, mut full) = (0, 0);
     for node in nodes {
-        let here: Vec<&Object> = pods
-            .iter()
-            .filter(|other| text(other, "/spec/nodeName") == name(node))
-            .filter(|other| !matches!(text(other, "/status/phase"), "Succeeded" | "Failed"))
-            .collect();
-        let obstacles = obstacles(pod, node, &here);
+        let here = usage.of(node);
+        let obstacles = obstacles(pod, node, here);
         if obstacles.is_empty() {
-            fitting.push((here.len(), name(node)));
+            fitting.push((here.pods, name(node)));
         } else if obstacles.iter().any(|obstacle| obstacle.starts_with("node(s)")) {
             hopeless += 1;
         } else {
@@ -57,7 +104,7 @@ pub(super) fn selects(spec: &Value, node: &Value) -> bool {
     strings(spec, "/nodeSelector").iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
-fn obstacles(pod: &Value, node: &Value, here: &[&Object]) -> Vec<String> {
+fn obstacles(pod: &Value, node: &Value, here: Share) -> Vec<String> {
     let spec = pod.get("spec").unwrap_or(&Value::Null);
     // A DaemonSet's pod asks for its one node, and does not mind a cordon.
     let bound_to = list(
@@ -72,11 +119,10 @@ fn obstacles(pod: &Value, node: &Value, here: &[&Object]) -> Vec<String> {
     }
     let mut obstacles = Vec::new();
     let allocatable = |what: &str| quantity(node.pointer(&format!("/status/allocatable/{what}")));
-    if (here.len() + 1) as f64 * 1000.0 > allocatable("pods") {
+    if (here.pods + 1) as f64 * 1000.0 > allocatable("pods") {
         obstacles.push("Too many pods".into());
     }
-    for what in ["cpu", "memory"] {
-        let used: f64 = here.iter().map(|other| requests(other, what)).sum();
+    for (what, used) in [("cpu", here.cpu), ("memory", here.memory)] {
         let wanted = requests(pod, what);
         if wanted > 0.0 && used + wanted > allocatable(what) {
             obstacles.push(format!("Insufficient {what}"));
@@ -115,9 +161,33 @@ mod tests {
     #[test]
     fn the_emptiest_fitting_node() {
         let nodes = [node("a", "4", "hdd"), node("b", "4", "ssd"), node("c", "4", "ssd")];
-        let other = Arc::new(json!({ "spec": { "nodeName": "b" } }));
-        let chosen = choose(&pod(&json!({ "nodeSelector": { "disk": "ssd" } })), &nodes, &[other]);
-        assert_eq!(chosen, Ok("c".to_owned()));
+        let mut usage = Usage::default();
+        let chosen =
+            |usage: &Usage| choose(&pod(&json!({ "nodeSelector": { "disk": "ssd" } })), &nodes, usage);
+        let key = Key::new(&PODS, "default", "other");
+        usage.note(&key, Some(&json!({ "spec": { "nodeName": "b" } })));
+        assert_eq!(chosen(&usage), Ok("c".to_owned()));
+        usage.note(&key, None);
+        assert_eq!(chosen(&usage), Ok("b".to_owned()));
+    }
+
+    #[test]
+    fn a_pod_counts_once_and_until_it_has_ended() {
+        let (mut usage, key) = (Usage::default(), Key::new(&PODS, "default", "p"));
+        let running = json!({
+            "spec": { "nodeName": "a", "containers": [{ "resources": { "requests": { "cpu": "3" } } }] },
+        });
+        usage.note(&key, Some(&running));
+        usage.note(&key, Some(&running));
+        let node = node("a", "4", "hdd");
+        assert_eq!(usage.of(&node), Share { pods: 1, cpu: 3000.0, memory: 0.0 });
+        assert!(
+            choose(&running, std::slice::from_ref(&node), &usage).unwrap_err().contains("1 Insufficient cpu")
+        );
+        let mut ended = running;
+        crate::object::set(&mut ended, &["status", "phase"], "Succeeded");
+        usage.note(&key, Some(&ended));
+        assert_eq!(usage.of(&node), Share::default());
     }
 
     #[test]
@@ -143,8 +213,8 @@ mod tests {
             ),
         ];
         for (spec, expected) in table {
-            assert_eq!(choose(&pod(&spec), &nodes, &[]), Err(expected.to_owned()));
+            assert_eq!(choose(&pod(&spec), &nodes, &Usage::default()), Err(expected.to_owned()));
         }
-        assert!(choose(&pod(&json!({})), &[], &[]).is_err());
+        assert!(choose(&pod(&json!({})), &[], &Usage::default()).is_err());
     }
 }

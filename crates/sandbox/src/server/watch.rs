@@ -101,15 +101,18 @@ impl Watch {
         }
         while !self.ended {
             self.latest.borrow_and_update();
-            match self.shared.storage.changes_since(self.cursor) {
+            match self.shared.storage.changes_of(self.resource, self.cursor) {
                 Err(too_old) => {
                     self.ended = true;
                     let status = Status::expired(self.cursor, too_old.oldest);
                     return Some(line("ERROR", &status.to_value()).into());
                 }
-                Ok(changes) => {
-                    let lines: Vec<u8> = changes.iter().flat_map(|change| self.describe(change)).collect();
-                    self.cursor = changes.last().map_or(self.cursor, |change| change.version);
+                Ok((changes, until)) => {
+                    let mut lines = Vec::new();
+                    for change in &changes {
+                        lines.extend(self.describe(change));
+                    }
+                    self.cursor = until;
                     if !lines.is_empty() {
                         return Some(lines.into());
                     }
@@ -135,7 +138,7 @@ impl Watch {
     /// A change as this watch sees it: an object that begins or ceases to match comes or goes.
     fn describe(&self, change: &Change) -> Vec<u8> {
         let inside = self.namespace.is_empty() || change.key.namespace == self.namespace;
-        if change.key.resource != self.resource || !inside {
+        if !inside {
             return Vec::new();
         }
         let before = change.before.as_ref().filter(|object| self.selector.matches(object));
@@ -168,7 +171,6 @@ impl Watch {
 }
 
 fn line(kind: &str, object: &Value) -> Vec<u8> {
-    let mut line = json!({ "type": kind, "object": object }).to_string().into_bytes();
-    line.push(b'\n');
-    line
+    // Every change goes to every watch: it is not copied on its way.
+    format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n").into_bytes()
 }
