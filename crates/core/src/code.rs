@@ -183,6 +183,9 @@ codes! {
     /// A rolling update would leave some pods on the old revision.
     GuardPartitioned = "guard.partitioned", Conflict, "set the strategy's `partition` to 0 first";
 
+    /// More runs are waiting than the limit.
+    GuardQueueFull = "guard.queue_full", Overloaded, "wait for `Retry-After` and repeat";
+
     /// There is no such object in the cluster.
     KubernetesNotFound = "kubernetes.not_found", NotFound, "check the name, the namespace and the kind";
     /// Several kinds have an object of this name.
@@ -225,11 +228,15 @@ codes! {
     RunCancelled = "run.cancelled", Failed, "submit a new run if it is still needed";
     /// Whether the effect happened could not be established.
     RunOutcomeUnknown = "run.outcome_unknown", Unknown, "look at the target before you repeat anything";
-    /// More runs are waiting than the limit.
-    RunQueueFull = "run.queue_full", Overloaded, "wait for `Retry-After` and repeat";
+    /// The run's time limit passed before it was done.
+    RunTimedOut = "run.timed_out", Failed, "submit a new run if it is still needed";
+    /// Another process executes the run by now.
+    RunClaimLost = "run.claim_lost", Conflict, "look at the run: whoever claimed it goes on with it";
 
     /// The store cannot be reached or refuses to write, so nothing is done.
     StoreUnavailable = "store.unavailable", Unavailable, "check the disk and the database, then repeat";
+    /// The clock has just stepped, so times cannot be trusted, and nothing new is begun.
+    ClockStepped = "clock.stepped", Unavailable, "see to the time synchronization of the machine; it is trusted again once it has been steady for a while";
     /// The evidence does not verify.
     EvidenceBroken = "evidence.broken", Failed, "keep the files as they are and find out who changed them";
     /// The configuration is not valid.

@@ -39,6 +39,9 @@ pub enum Kind {
     /// A read was performed: decision and outcome in one record.
     #[serde(rename = "read.finished")]
     ReadFinished,
+    /// A run was taken over from a holder that is dead, or that handed it over.
+    #[serde(rename = "run.claimed")]
+    Claimed,
     /// Somebody asked for a run to be cancelled.
     #[serde(rename = "run.cancel_requested")]
     CancelRequested,

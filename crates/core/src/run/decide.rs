@@ -1,67 +1,8 @@
 //! The transitions.
 
-use super::{Run, State, Step, StepState};
+use super::{By, Event, OnFailure, Run, State, Step, StepState};
 use crate::{Code, Error, Result, Timestamp};
-use serde_json::Value;
-
-/// Something that happened to a run.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// Policy and guardrails let the plan in.
-    Admitted,
-    /// Policy wants somebody to agree first.
-    ApprovalNeeded,
-    /// Policy or a guardrail refused the plan.
-    Denied(Error),
-    /// Enough approvers agreed.
-    Approved,
-    /// An approver said no.
-    Rejected(Error),
-    /// Nobody agreed in time.
-    ApprovalExpired,
-    /// The step was authorized again and its intent is to be made durable.
-    StepIntended {
-        /// The step, from 0.
-        step: usize,
-    },
-    /// The step's effect happened.
-    StepPerformed {
-        /// The step, from 0.
-        step: usize,
-        /// What the tool needs to verify it.
-        receipt: Value,
-    },
-    /// The step's outcome was seen to be good.
-    StepVerified {
-        /// The step, from 0.
-        step: usize,
-        /// What the tool reports.
-        output: Value,
-    },
-    /// The step was refused, or its effect failed.
-    StepFailed {
-        /// The step, from 0.
-        step: usize,
-        /// Why.
-        error: Error,
-    },
-    /// Whether the step's effect happened cannot be established.
-    StepUnknown {
-        /// The step, from 0.
-        step: usize,
-        /// What was seen.
-        error: Error,
-    },
-    /// Somebody wants the run to stop.
-    CancelRequested,
-    /// The step stopped because the run is being cancelled.
-    StepCancelled {
-        /// The step, from 0.
-        step: usize,
-        /// What had been done by then.
-        error: Error,
-    },
-}
+use serde_json::{Value, json};
 
 /// What has to be done after a transition was committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,9 +32,10 @@ pub enum Action {
 ///
 /// # Errors
 /// [`Code::RunStateConflict`] when the event does not fit the run's state: it is a duplicate, or late.
-pub fn decide(run: &Run, event: Event, at: Timestamp) -> Result<(Run, Vec<Action>)> {
+/// [`Code::RunClaimLost`] when it is for the run's holder to say, and who brings it is not, or not any more.
+pub fn decide(run: &Run, by: By, event: Event, at: Timestamp) -> Result<(Run, Vec<Action>)> {
     let mut after = run.clone();
-    advance(&mut after, event, at)?;
+    advance(&mut after, by, event, at)?;
     let actions = next(&after);
     Ok((after, actions))
 }
@@ -102,7 +44,10 @@ pub fn decide(run: &Run, event: Event, at: Timestamp) -> Result<(Run, Vec<Action
 ///
 /// # Errors
 /// As [`decide`]; the run is not to be used then.
-pub fn advance(run: &mut Run, event: Event, at: Timestamp) -> Result<()> {
+pub fn advance(run: &mut Run, by: By, event: Event, at: Timestamp) -> Result<()> {
+    if event.is_holders() && (run.holder.is_none() || by != By::Holder(run.fence)) {
+        return Err(run.claim_lost());
+    }
     // The clock may step back; a run's history may not.
     run.updated_at = at.max(run.updated_at);
     run.version += 1;
@@ -154,12 +99,17 @@ impl Run {
             }
             (State::AwaitingApproval, Event::Rejected(error)) => self.end(State::Rejected { error }),
             (State::AwaitingApproval, Event::ApprovalExpired) => self.end(State::Expired),
-            (State::Submitted | State::AwaitingApproval | State::Queued, Event::CancelRequested) => {
-                self.cancel_requested = true;
+            (State::Queued | State::Running { .. }, Event::Claimed(holder)) => {
+                self.holder = Some(holder);
+                self.fence += 1;
+            }
+            (State::Queued | State::Running { .. }, Event::HandedOver) => self.holder = None,
+            (State::Submitted | State::AwaitingApproval | State::Queued, Event::CancelRequested { undo }) => {
+                (self.cancel_requested, self.undo_requested) = (true, undo);
                 self.end(State::Cancelled);
             }
-            (State::Running { .. }, Event::CancelRequested) if !self.cancel_requested => {
-                self.cancel_requested = true;
+            (State::Running { .. }, Event::CancelRequested { undo }) if !self.cancel_requested => {
+                (self.cancel_requested, self.undo_requested) = (true, undo);
             }
             (State::Queued | State::Running { .. }, event) => self.apply_to_step(event)?,
             (_, event) => return Err(self.conflict(&event)),
@@ -173,28 +123,33 @@ impl Run {
             _ => 0,
         };
         let at = self.updated_at;
-        let Some(state) = self.steps.get(current).map(|s| &s.state) else {
+        let Some(state) = self.steps.get(current).map(|s| s.state.clone()) else {
             return Err(Error::internal(format!("run {} has no step {current}", self.id)));
         };
         match (state, event) {
-            (StepState::Pending, Event::StepIntended { step }) if step == current => {
+            (StepState::Pending, Event::StepIntended { step, intent }) if step == current => {
                 self.state = State::Running { step };
-                self.set_step(step, StepState::Intended { at });
+                self.set_step(step, StepState::Intended { at, attempt: 1, intent });
+                if let Some(slot) = self.steps.get_mut(step) {
+                    slot.begun_at = Some(at);
+                }
+            }
+            (StepState::Intended { attempt, .. }, Event::StepIntended { step, intent })
+                if step == current =>
+            {
+                self.set_step(step, StepState::Intended { at, attempt: attempt + 1, intent });
             }
             (StepState::Intended { .. }, Event::StepPerformed { step, receipt }) if step == current => {
                 self.set_step(step, StepState::Performed { at, receipt });
             }
             (StepState::Performed { .. }, Event::StepVerified { step, output }) if step == current => {
                 self.set_step(step, StepState::Succeeded { at, output });
-                self.advance(step);
+                self.go_on(step);
             }
             (
-                StepState::Pending | StepState::Intended { .. } | StepState::Performed { .. },
+                before @ (StepState::Pending | StepState::Intended { .. } | StepState::Performed { .. }),
                 Event::StepFailed { step, error },
-            ) if step == current => {
-                self.set_step(step, StepState::Failed { at, error: error.clone() });
-                self.end(State::Failed { error });
-            }
+            ) if step == current => self.fail(step, before, error),
             (
                 StepState::Intended { .. } | StepState::Performed { .. },
                 Event::StepUnknown { step, error },
@@ -203,15 +158,44 @@ impl Run {
                 self.end(State::OutcomeUnknown { error });
             }
             (
-                StepState::Pending | StepState::Intended { .. } | StepState::Performed { .. },
+                before @ (StepState::Pending | StepState::Intended { .. } | StepState::Performed { .. }),
                 Event::StepCancelled { step, error },
             ) if step == current && self.cancel_requested => {
-                self.set_step(step, StepState::Failed { at, error });
-                self.end(State::Cancelled);
+                let receipt = receipt_of(before);
+                let undo = self.undo_requested && receipt.is_some() && self.undone_by(step).is_none();
+                self.set_step(step, StepState::Failed { at, error, receipt });
+                if undo { self.undo(step) } else { self.end(State::Cancelled) }
             }
             (_, event) => return Err(self.conflict(&event)),
         }
         Ok(())
+    }
+
+    /// A step failed: if its effect happened and is to be undone, that is the next step; else the run ends.
+    fn fail(&mut self, step: usize, before: StepState, error: Error) {
+        let receipt = receipt_of(before);
+        let undoes = self.undone_by(step);
+        let wanted = self.undo_requested
+            || self.steps.get(step).is_some_and(|step| step.on_failure == OnFailure::Undo);
+        let undo = wanted && receipt.is_some() && undoes.is_none();
+        self.set_step(step, StepState::Failed { at: self.updated_at, error: error.clone(), receipt });
+        match undoes {
+            _ if undo => self.undo(step),
+            Some(undone) => {
+                let undo = json!({"code": error.code, "message": error.message});
+                let error = self.error_of(undone).unwrap_or(error).with_detail("undo", undo);
+                self.end(State::Failed { error });
+            }
+            None => self.end(State::Failed { error }),
+        }
+    }
+
+    /// Skips what has not begun, and adds a step that undoes `step`.
+    fn undo(&mut self, step: usize) {
+        let Some(call) = self.steps.get(step).map(|step| step.call.clone()) else { return };
+        self.skip_pending();
+        self.state = State::Running { step: self.steps.len() };
+        self.steps.push(Step { undoes: Some(step), ..Step::new(call, OnFailure::Leave) });
     }
 
     fn set_step(&mut self, step: usize, state: StepState) {
@@ -220,10 +204,23 @@ impl Run {
         }
     }
 
-    fn advance(&mut self, step: usize) {
+    fn undone_by(&self, step: usize) -> Option<usize> {
+        self.steps.get(step).and_then(|step| step.undoes)
+    }
+
+    fn error_of(&self, step: usize) -> Option<Error> {
+        match self.steps.get(step).map(|step| &step.state) {
+            Some(StepState::Failed { error, .. }) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    fn go_on(&mut self, step: usize) {
         let following = step + 1;
-        if following == self.steps.len() {
-            self.state = State::Succeeded;
+        if let Some(undone) = self.undone_by(step) {
+            self.end_undone(undone);
+        } else if following == self.steps.len() {
+            self.end(State::Succeeded);
         } else if self.cancel_requested {
             self.end(State::Cancelled);
         } else {
@@ -231,24 +228,55 @@ impl Run {
         }
     }
 
-    fn end(&mut self, state: State) {
+    /// The effect is undone: the run ends as the step did that had it.
+    fn end_undone(&mut self, undone: usize) {
+        let ended = match self.error_of(undone) {
+            Some(error) if error.code != Code::RunCancelled => {
+                State::Failed { error: error.with_detail("undo", "succeeded") }
+            }
+            _ => State::Cancelled,
+        };
+        self.end(ended);
+    }
+
+    fn skip_pending(&mut self) {
         for Step { state, .. } in &mut self.steps {
             if matches!(state, StepState::Pending) {
                 *state = StepState::Skipped;
             }
         }
+    }
+
+    fn end(&mut self, state: State) {
+        self.skip_pending();
+        self.holder = None;
         self.state = state;
+    }
+
+    fn claim_lost(&self) -> Error {
+        Error::new(Code::RunClaimLost, format!("run {} is executed by another process by now", self.id))
+            .with_detail("fence", self.fence)
     }
 
     fn conflict(&self, event: &Event) -> Error {
         let what = match event {
-            Event::CancelRequested if self.cancel_requested && !self.state.is_final() => {
+            Event::CancelRequested { .. } if self.cancel_requested && !self.state.is_final() => {
                 "is being cancelled already".to_owned()
             }
-            Event::CancelRequested => format!("is {} and can no longer be cancelled", self.state.name()),
+            Event::CancelRequested { .. } => {
+                format!("is {} and can no longer be cancelled", self.state.name())
+            }
             _ => format!("is {}, in which this cannot happen", self.state.name()),
         };
         Error::new(Code::RunStateConflict, format!("run {} {what}", self.id))
             .with_detail("state", self.state.name())
+    }
+}
+
+/// The receipt of a step whose effect happened.
+fn receipt_of(state: StepState) -> Option<Value> {
+    match state {
+        StepState::Performed { receipt, .. } => Some(receipt),
+        _ => None,
     }
 }

@@ -9,10 +9,15 @@
 //! [`decide`] takes a run and an event and gives the run after it, with the actions that follow.
 //! Whoever calls it commits the new run first and performs the actions only then; [`next`] derives the
 //! same actions again from a stored run, so nothing is lost when the process dies in between.
+//!
+//! Only the holder of a run may bring what happened to its steps: the one that claimed it last. Each claim
+//! raises the run's fence, and what comes with an older one is refused.
 
 mod decide;
+mod event;
 
-pub use decide::{Action, Event, advance, decide, next};
+pub use decide::{Action, advance, decide, next};
+pub use event::{By, Event};
 
 use crate::{AgentName, Error, FrozenCall, Principal, Source, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -48,6 +53,29 @@ impl fmt::Debug for RunId {
     }
 }
 
+/// Who executes runs: one Engine, for as long as it lives.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Holder(String);
+
+impl Holder {
+    /// The holder with this name, which no other has.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// One admitted (or denied) plan and its life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -71,6 +99,15 @@ pub struct Run {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// Until when it must be done: no step begins later, also after a restart of AstraDesk.
+    #[serde(default)]
+    pub deadline: Timestamp,
+    /// Who executes it; nobody before it is claimed, after it was handed over, and when it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+    /// Counts the claims, from 0.
+    #[serde(default)]
+    pub fence: u64,
     /// Where it stands.
     #[serde(flatten)]
     pub state: State,
@@ -79,6 +116,9 @@ pub struct Run {
     /// Whether somebody asked for it to be cancelled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancel_requested: bool,
+    /// Whether they asked for an effect that is under way to be undone, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undo_requested: bool,
 }
 
 /// Where a run stands.
@@ -122,6 +162,13 @@ pub enum State {
         /// What was seen, and what an operator should check.
         error: Error,
     },
+}
+
+impl Step {
+    /// A step that has not begun.
+    pub const fn new(call: FrozenCall, on_failure: OnFailure) -> Self {
+        Self { call, on_failure, undoes: None, begun_at: None, state: StepState::Pending }
+    }
 }
 
 impl State {
@@ -174,11 +221,31 @@ impl State {
     }
 }
 
+/// What becomes of an effect that was performed and did not come out well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// It stays as it is, for somebody to look at.
+    #[default]
+    Leave,
+    /// It is undone, as a step of its own.
+    Undo,
+}
+
 /// One call of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// What is done, to what.
+    /// What is done, to what; in an undo, what is undone.
     pub call: FrozenCall,
+    /// What becomes of its effect if that fails.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+    /// The step, from 0, that this one undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<usize>,
+    /// When its first intent was made durable: its time limit counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_at: Option<Timestamp>,
     /// Where it stands.
     #[serde(flatten)]
     pub state: StepState,
@@ -194,6 +261,12 @@ pub enum StepState {
     Intended {
         /// When.
         at: Timestamp,
+        /// Counts the intents of this step, from 1: each one before it is known to have had no effect.
+        #[serde(default)]
+        attempt: u32,
+        /// What the effect is bound to, so that what became of it can be found out by reading.
+        #[serde(default)]
+        intent: Value,
     },
     /// The effect happened; the outcome is not known yet.
     Performed {
@@ -215,6 +288,9 @@ pub enum StepState {
         at: Timestamp,
         /// Why, as the tool gave it.
         error: Error,
+        /// The receipt of the effect, if it happened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        receipt: Option<Value>,
     },
     /// Whether it happened could not be established.
     Unknown {

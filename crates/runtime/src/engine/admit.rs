@@ -1,20 +1,23 @@
 //! From a submission to an admitted, denied or previewed run.
 
+use super::record::calls;
 use super::refuse::{not_found, uncommitted};
 use super::{Engine, MAX_INPUT, Preview, PreviewedStep, Request, Submission, Submitted};
-use crate::port::{Change, CommitError, EventDraft, IdempotencyKey, Names};
+use crate::port::{Change, CommitError, IdempotencyKey, Names};
 use crate::registry::Registered;
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Draft, Kind};
 use astradesk_core::plan::MAX_CALLS;
-use astradesk_core::run::{Event, State, Step, StepState, decide};
+use astradesk_core::run::{By, Event, State, Step, advance, decide};
 use astradesk_core::{
     AgentName, Code, Decision, Effect, Error, FrozenCall, Plan, Principal, Result, Run, RunId, Source,
     ToolName,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// A planned submission: the run that it would become, and the tools of its steps.
 pub(super) struct Candidate {
@@ -27,11 +30,17 @@ impl Engine {
     ///
     /// # Errors
     /// A plan that cannot be made (`plan.*`, `tool.*`, `agent.*`), a denial (`policy.*`), a guardrail
-    /// (`guard.*`), a used key (`request.idempotency_conflict`), or a limit (`run.queue_full`). Nothing was
-    /// done then, and the evidence says so; a denied run's id is in the details as `run`.
+    /// (`guard.*`, of which `guard.queue_full` is a limit), a used key (`request.idempotency_conflict`), or a
+    /// clock that has just stepped (`clock.stepped`). Nothing was done then, and the evidence says so; a denied
+    /// run's id is in the details as `run`.
     pub async fn submit(&self, submission: Submission) -> Result<Submitted> {
         self.refuse_when_stopping()?;
         let key = self.idempotency_key(&submission)?;
+        // A request that is repeated while the first one is still being admitted waits for that.
+        let _admitting = match &key {
+            Some(key) => Some(self.0.keys.enter((key.principal.clone(), key.key.clone())).await),
+            None => None,
+        };
         if let Some(key) = &key
             && let Some(first) = self.first_request(key).await?
         {
@@ -48,6 +57,7 @@ impl Engine {
         if !needs_approval && candidate.run.steps.iter().all(|step| step.call.effect == Effect::Read) {
             return self.read(candidate, key).await;
         }
+        self.0.steady.check(&*self.0.clock)?;
         self.guard(&candidate).await?;
         self.admit(candidate, needs_approval, key).await
     }
@@ -123,8 +133,9 @@ impl Engine {
             if targets.is_empty() {
                 return Err(Error::internal(format!("tool `{}` derived no target", call.tool)));
             }
+            let on_failure = tool.tool.on_failure(&call.arguments);
             let call = FrozenCall::new(call, tool.spec().version.clone(), tool.effect, targets);
-            steps.push(Step { call, state: StepState::Pending });
+            steps.push(Step::new(call, on_failure));
             tools.push(tool);
         }
         let now = self.0.clock.now();
@@ -138,9 +149,13 @@ impl Engine {
             planner: plan.planner,
             created_at: now,
             updated_at: now,
+            deadline: now.saturating_add(self.0.limits.run_timeout).unwrap_or(now),
+            holder: None,
+            fence: 0,
             state: State::Submitted,
             steps,
             cancel_requested: false,
+            undo_requested: false,
         };
         Ok(Candidate { run, tools })
     }
@@ -234,20 +249,20 @@ impl Engine {
         needs_approval: bool,
         key: Option<IdempotencyKey>,
     ) -> Result<Submitted> {
-        let room = self.0.limits.concurrent_runs + self.0.limits.queued_runs;
-        if self.active().len() >= room {
-            let error = Error::new(
-                Code::RunQueueFull,
-                format!("{room} runs are under way or waiting, which is the limit"),
-            );
-            return Err(self.deny(&candidate.run, error, json!({"limit": room})).await?);
-        }
-        let mut submitted = candidate.run;
+        let mut run = candidate.run;
         if let Some(key) = &key {
-            submitted.id = key.run;
+            run.id = key.run;
         }
+        let kept = self.queue().keep(&run);
+        if let Err(error) = kept {
+            return Err(self.deny(&run, error, json!({"guardrail": true})).await?);
+        }
+        let now = self.0.clock.now();
         let event = if needs_approval { Event::ApprovalNeeded } else { Event::Admitted };
-        let (mut run, _) = decide(&submitted, event, self.0.clock.now())?;
+        advance(&mut run, By::Anyone, event, now)?;
+        if !needs_approval {
+            advance(&mut run, By::Anyone, Event::Claimed(self.0.holder.clone()), now)?;
+        }
         run.version = 1;
         let change = Change {
             evidence: vec![self.draft(
@@ -265,8 +280,14 @@ impl Engine {
         let admitted = run.clone();
         let committed = self.0.tasks.spawn(async move {
             let committed = engine.0.store.commit(change).await;
-            if committed.is_ok() && !needs_approval {
-                engine.start(admitted);
+            match &committed {
+                Ok(_) if !needs_approval => engine.start(admitted, false),
+                refused => {
+                    engine.queue().leave(admitted.id);
+                    if let Err(CommitError::Unavailable(_)) = refused {
+                        engine.adopt(admitted.id);
+                    }
+                }
             }
             committed
         });
@@ -281,7 +302,7 @@ impl Engine {
 
     /// Puts a denied run on record and gives the error for who asked.
     pub(super) async fn deny(&self, submitted: &Run, error: Error, mut data: Value) -> Result<Error> {
-        let (mut run, _) = decide(submitted, Event::Denied(error.clone()), self.0.clock.now())?;
+        let (mut run, _) = decide(submitted, By::Anyone, Event::Denied(error.clone()), self.0.clock.now())?;
         run.version = 1;
         if let Value::Object(map) = &mut data {
             map.insert("code".to_owned(), json!(error.code));
@@ -318,25 +339,43 @@ impl Engine {
         self.0.store.commit(change).await.map_err(uncommitted)?;
         Ok(error)
     }
+}
 
-    pub(super) fn draft(&self, run: &Run, kind: Kind, data: Value) -> Draft {
-        Draft {
-            at: self.0.clock.now(),
-            kind,
-            run: Some(run.id),
-            principal: Some(run.principal.clone()),
-            data,
+/// The idempotency keys of requests that are being admitted.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    busy: Mutex<HashSet<(String, String)>>,
+    left: Notify,
+}
+
+/// A key that is taken for as long as its request is being admitted.
+struct Admitting<'a> {
+    keys: &'a Keys,
+    key: (String, String),
+}
+
+impl Keys {
+    /// Waits until no other request with this principal and key is being admitted.
+    async fn enter(&self, key: (String, String)) -> Admitting<'_> {
+        loop {
+            let left = self.left.notified();
+            if self.busy().insert(key.clone()) {
+                return Admitting { keys: self, key };
+            }
+            left.await;
         }
     }
 
-    pub(super) fn event(&self, run: &Run, kind: &str, data: Value) -> EventDraft {
-        EventDraft { run: run.id, at: self.0.clock.now(), kind: kind.to_owned(), data }
+    fn busy(&self) -> MutexGuard<'_, HashSet<(String, String)>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a run does, as the evidence shows it.
-pub(super) fn calls(run: &Run) -> Value {
-    run.steps.iter().map(|step| json!(step.call)).collect()
+impl Drop for Admitting<'_> {
+    fn drop(&mut self) {
+        self.keys.busy().remove(&self.key);
+        self.keys.left.notify_waiters();
+    }
 }
 
 /// The names that exist, and those among them that may be shown to the principal.

@@ -1,56 +1,132 @@
 //! From an admitted run to its outcome: one task a run, which commits first and acts then.
 
-use super::refuse::{locked, not_found, uncommitted};
-use super::{Active, Engine, Permit};
+use super::refuse::{locked, uncommitted};
+use super::{Engine, Permit};
 use crate::port::{Change, CommitError, Fault, LockChange, Progress, ProgressReport, StepContext, Tool};
-use crate::registry::Registered;
-use astradesk_core::evidence::{Draft, Kind};
-use astradesk_core::run::{Action, Event, StepState, decide, next};
-use astradesk_core::{Code, Decision, Error, FrozenCall, Principal, Result, Run, RunId, Timestamp};
+use astradesk_core::evidence::Kind;
+use astradesk_core::run::{Action, By, Event, Step, StepState, decide, next};
+use astradesk_core::{Code, Decision, Error, Result, Run, RunId};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// No step: none of a run's was intended by this process yet.
 const NONE: usize = usize::MAX;
+/// The most intents of one step: the system may move on under it so often.
+const INTENTS: u32 = 6;
+/// How often the clock is looked at while it is not trusted.
+const UNSTEADY: Duration = Duration::from_secs(1);
+
+/// A run that this process executes.
+pub(super) struct Active {
+    /// Rises whenever the run changes or reports progress.
+    pub(super) changed: watch::Sender<u64>,
+    /// Set when somebody asked for the run to be cancelled.
+    pub(super) cancel: CancellationToken,
+    /// Told when its turn has come.
+    turn: Notify,
+    /// The step whose intent this process made durable; any other may have been performed by another process.
+    intended: AtomicUsize,
+    /// When the store last confirmed that this process holds the run.
+    confirmed: Mutex<Instant>,
+    /// The step in progress, and when its time limit ends: by a clock that never steps.
+    limit: Mutex<Option<(usize, Instant)>>,
+}
+
+impl Active {
+    fn new() -> Self {
+        Self {
+            changed: watch::Sender::new(0),
+            cancel: CancellationToken::new(),
+            turn: Notify::new(),
+            intended: AtomicUsize::new(NONE),
+            confirmed: Mutex::new(Instant::now()),
+            limit: Mutex::new(None),
+        }
+    }
+
+    /// The store has just confirmed that this process holds the run.
+    pub(super) fn confirm(&self) {
+        *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn unconfirmed_for(&self) -> Duration {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// When the time limit of `step` ends; `left` is what is left of it if this process did not begin it.
+    fn limit(&self, step: usize, left: impl FnOnce() -> Duration) -> Instant {
+        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        match *limit {
+            Some((known, end)) if known == step => end,
+            _ => {
+                let end = Instant::now() + left();
+                *limit = Some((step, end));
+                end
+            }
+        }
+    }
+}
 
 /// Where a run is after one of its actions.
-enum Progressed {
+pub(super) enum Progressed {
     /// It moved on.
     To(Box<Run>),
-    /// It goes no further in this process: it has ended, or AstraDesk is stopping.
+    /// It goes no further in this process: it has ended, AstraDesk is stopping, or another process has it.
     Rest,
 }
 
 impl Engine {
-    /// Executes a committed run in a task of its own.
-    pub(super) fn start(&self, run: Run) {
-        let active = Arc::new(Active {
-            changed: watch::Sender::new(0),
-            cancel: CancellationToken::new(),
-            intended: AtomicUsize::new(NONE),
-        });
-        self.active().insert(run.id, active.clone());
+    /// Executes a run that this process holds, in a task of its own: when its turn comes, or `at_once`.
+    pub(super) fn start(&self, run: Run, at_once: bool) {
+        let active = Arc::new(Active::new());
+        {
+            let mut all = self.active();
+            if all.contains_key(&run.id) {
+                return;
+            }
+            all.insert(run.id, active.clone());
+        }
+        if at_once {
+            self.queue().jump(&run);
+            active.turn.notify_one();
+        } else {
+            self.queue().enter(&run);
+        }
         let engine = self.clone();
         self.0.tasks.spawn(async move {
             let id = run.id;
             engine.drive(run, &active).await;
             engine.active().remove(&id);
+            engine.queue().leave(id);
             active.changed.send_modify(|n| *n += 1);
+            engine.0.vacated.notify_one();
+            engine.give_turns();
         });
+        self.give_turns();
+    }
+
+    /// Tells the runs whose turn has come.
+    fn give_turns(&self) {
+        loop {
+            let Some(id) = self.queue().next() else { return };
+            if let Some(active) = self.active().get(&id) {
+                active.turn.notify_one();
+            }
+        }
     }
 
     async fn drive(&self, mut run: Run, active: &Active) {
-        let turn = tokio::select! {
+        tokio::select! {
             biased;
-            () = self.0.stopping.cancelled() => return,
-            () = active.cancel.cancelled() => None,
-            turn = self.0.turns.acquire() => turn.ok(),
-        };
+            () = self.0.stopping.cancelled() => {}
+            () = active.cancel.cancelled() => {}
+            () = active.turn.notified() => {}
+        }
         loop {
             match self.advance(&run, active).await {
                 Ok(Progressed::To(moved)) => run = *moved,
@@ -62,10 +138,15 @@ impl Engine {
                 }
             }
         }
-        drop(turn);
+        if self.0.stopping.is_cancelled() && !run.state.is_final() {
+            self.hand_over(&run).await;
+        }
     }
 
     async fn advance(&self, run: &Run, active: &Active) -> Result<Progressed> {
+        if active.cancel.is_cancelled() && !run.cancel_requested && !run.state.is_final() {
+            return self.reload(run, active).await;
+        }
         let Some(action) = next(run).into_iter().next() else { return Ok(Progressed::Rest) };
         match action {
             Action::Prepare { step } => self.prepare(run, step, active).await,
@@ -75,33 +156,38 @@ impl Engine {
         }
     }
 
-    /// Authorizes the step once more, checks its guardrails, and makes lock and intent durable.
+    /// Authorizes the step once more, checks its guardrails, and makes lock and intent durable: the first one,
+    /// or another after one that is known to have had no effect.
     async fn prepare(&self, run: &Run, step: usize, active: &Active) -> Result<Progressed> {
         if self.0.stopping.is_cancelled() {
             return Ok(Progressed::Rest);
         }
-        if active.cancel.is_cancelled() || run.cancel_requested {
+        if is_to_stop(run, step) {
             return self.cancelled(run, step, active, "cancelled before the step began").await;
         }
-        let call = call_of(run, step)?;
-        let tool = match self.authorize_again(run, call).await {
-            Ok(tool) => tool,
+        if let Err(error) = self.in_time(run, step) {
+            return self.conclude(run, Event::StepFailed { step, error }, active).await;
+        }
+        if !self.until_steady().await {
+            return Ok(Progressed::Rest);
+        }
+        let (context, _reports) = self.context(run, step, active)?;
+        let intent = match self.authorize_again(run, &context).await {
+            Ok(intent) => intent,
             Err(error) => return self.conclude(run, Event::StepFailed { step, error }, active).await,
         };
-        let now = self.0.clock.now();
-        // `perform` and `verify` may take the time limit and the grace each.
-        let held = (tool.tool.timeout(&call.arguments) + self.0.limits.grace) * 2;
-        let locks = call.targets.iter().map(|target| LockChange::Acquire {
-            target: target.clone(),
-            run: run.id,
-            now,
-            expires_at: now.saturating_add(held).unwrap_or(now),
+        let event = Event::StepIntended { step, intent: intent.clone() };
+        let intended = decide(run, By::Holder(run.fence), event, self.0.clock.now())?.0;
+        let (attempt, undoes) = (attempt(&intended, step), context.undoes.is_some());
+        let data = json!({
+            "step": step, "attempt": attempt, "call": context.call, "undoes": undoes, "intent": intent,
         });
-        let intended = decide(run, Event::StepIntended { step }, now)?.0;
-        let data = json!({"step": step, "call": call, "lock_seconds": held.as_secs()});
+        let targets = context.call.targets.iter();
         let change = Change {
             evidence: vec![self.draft(run, Kind::Intended, data)],
-            locks: locks.collect(),
+            locks: targets
+                .map(|target| LockChange::Acquire { target: target.clone(), run: run.id })
+                .collect(),
             ..self.change(run, &intended)
         };
         match self.persist(change, active).await {
@@ -111,16 +197,47 @@ impl Engine {
             }
             Ok(false) => Ok(Progressed::Rest),
             Err(CommitError::Locked { target, holder }) => {
+                if self.settle_first(holder, context.deadline).await? {
+                    return Ok(Progressed::To(Box::new(run.clone())));
+                }
+                if self.0.stopping.is_cancelled() {
+                    return Ok(Progressed::Rest);
+                }
                 let error = locked(&target, holder);
                 self.conclude(run, Event::StepFailed { step, error }, active).await
             }
-            Err(CommitError::Stale) => self.reload(run.id).await,
+            Err(CommitError::Stale) => self.reload(run, active).await,
             Err(error) => Err(uncommitted(error)),
         }
     }
 
+    /// What has begun may be undone at any time; anything else must begin in time.
+    fn in_time(&self, run: &Run, step: usize) -> Result<()> {
+        if self.0.clock.now() <= run.deadline || run.steps.get(step).is_some_and(|step| step.undoes.is_some())
+        {
+            return Ok(());
+        }
+        let minutes = run.deadline.duration_since(run.created_at).as_secs() / 60;
+        let message = format!("step {step} had not begun {minutes} min after the run was admitted");
+        Err(Error::new(Code::RunTimedOut, message))
+    }
+
+    /// Waits until the clock can be trusted; `false` when AstraDesk is stopping.
+    async fn until_steady(&self) -> bool {
+        while let Err(error) = self.0.steady.check(&*self.0.clock) {
+            tracing::warn!(%error, "nothing is begun");
+            tokio::select! {
+                () = self.0.stopping.cancelled() => return false,
+                () = tokio::time::sleep(UNSTEADY) => {}
+            }
+        }
+        true
+    }
+
     /// A freeze may have begun since the run was admitted, a role may be gone, a tool may have been replaced.
-    async fn authorize_again(&self, run: &Run, call: &FrozenCall) -> Result<Arc<Registered>> {
+    /// Gives the intent.
+    async fn authorize_again(&self, run: &Run, context: &StepContext) -> Result<Value> {
+        let call = &context.call;
         let tool = self.0.registry.tool(call.tool.as_str())?;
         if tool.spec().version != call.version {
             let message =
@@ -128,7 +245,7 @@ impl Engine {
             return Err(Error::new(Code::RunStateConflict, message));
         }
         match self.decide(run, call, false) {
-            Decision::Permit { .. } => tool.tool.guard(call).await.map(|()| tool),
+            Decision::Permit { .. } => tool.tool.intend(context).await,
             Decision::Deny { error, .. } => Err(error),
             Decision::NeedsApproval { .. } => {
                 Err(Error::new(Code::ApprovalRequired, format!("`{}` needs an approval by now", call.tool)))
@@ -138,7 +255,15 @@ impl Engine {
 
     /// Performs the effect. It is not interrupted: neither by a cancellation nor by a shutdown.
     async fn perform(&self, run: &Run, step: usize, active: &Active) -> Result<Progressed> {
-        let (tool, context, mut reports) = self.context(run, step, active)?;
+        if active.unconfirmed_for() > self.0.limits.lease {
+            // This process was held up: by now the run may be another's.
+            return self.reload(run, active).await;
+        }
+        let (context, mut reports) = self.context(run, step, active)?;
+        let tool = match self.tool_of(&context) {
+            Ok(tool) => tool,
+            Err(error) => return self.conclude(run, Event::StepUnknown { step, error }, active).await,
+        };
         let end = context.deadline + self.0.limits.grace;
         let performing = async {
             match tokio::time::timeout_at(end, tool.perform(&Permit(()), &context)).await {
@@ -152,31 +277,45 @@ impl Engine {
                 ))),
             }
         };
-        let performed = self.publishing(run.id, active, &mut reports, performing).await;
-        let event = match performed {
+        let event = match self.publishing(run.id, active, &mut reports, performing).await {
             Ok(receipt) => Event::StepPerformed { step, receipt },
-            Err(Fault::Failed(error)) => Event::StepFailed { step, error },
+            Err(Fault::Moved(_)) if attempt(run, step) < INTENTS => {
+                return self.prepare(run, step, active).await;
+            }
+            Err(Fault::Failed(error) | Fault::Moved(error)) => Event::StepFailed { step, error },
             Err(Fault::Unknown(error)) => Event::StepUnknown { step, error },
         };
         self.conclude(run, event, active).await
     }
 
-    /// Watches until the outcome is known. A cancellation stops the watching, not the rollout; a shutdown
-    /// leaves the run to the next process.
+    /// Watches until the outcome is known. A cancellation stops the watching; a shutdown leaves the run to
+    /// another process.
     async fn verify(&self, run: &Run, step: usize, active: &Active) -> Result<Progressed> {
+        if is_to_stop(run, step) {
+            let what = if run.undo_requested {
+                "cancelled while it was verified: the effect was performed and is undone"
+            } else {
+                "cancelled while it was verified: the effect was performed and goes on unwatched"
+            };
+            return self.cancelled(run, step, active, what).await;
+        }
         let Some(StepState::Performed { receipt, .. }) = run.steps.get(step).map(|s| &s.state) else {
             return Err(Error::internal(format!("run {} has nothing to verify", run.id)));
         };
-        let (tool, context, mut reports) = self.context(run, step, active)?;
+        let (context, mut reports) = self.context(run, step, active)?;
+        let tool = match self.tool_of(&context) {
+            Ok(tool) => tool,
+            Err(error) => return self.conclude(run, Event::StepUnknown { step, error }, active).await,
+        };
         let end = context.deadline + self.0.limits.grace;
         let verifying = async {
             tokio::select! {
                 biased;
                 () = self.0.stopping.cancelled() => None,
-                () = active.cancel.cancelled() => Some(Event::CancelRequested),
+                () = active.cancel.cancelled(), if !run.cancel_requested => None,
                 verified = tokio::time::timeout_at(end, tool.verify(&context, receipt)) => Some(match verified {
                     Ok(Ok(output)) => Event::StepVerified { step, output },
-                    Ok(Err(Fault::Failed(error))) => Event::StepFailed { step, error },
+                    Ok(Err(Fault::Failed(error) | Fault::Moved(error))) => Event::StepFailed { step, error },
                     Ok(Err(Fault::Unknown(error))) => Event::StepUnknown { step, error },
                     Err(_) => {
                         let message = format!("`{}` was performed, but its outcome could not be seen in time", context.call.tool);
@@ -186,13 +325,24 @@ impl Engine {
             }
         };
         match self.publishing(run.id, active, &mut reports, verifying).await {
-            None => Ok(Progressed::Rest),
-            Some(Event::CancelRequested) => {
-                let what = "cancelled while it was verified: the effect was performed and goes on unwatched";
-                self.cancelled(run, step, active, what).await
-            }
             Some(event) => self.conclude(run, event, active).await,
+            None if self.0.stopping.is_cancelled() => Ok(Progressed::Rest),
+            None => self.reload(run, active).await,
         }
+    }
+
+    async fn cancelled(&self, run: &Run, step: usize, active: &Active, what: &str) -> Result<Progressed> {
+        let error = Error::new(Code::RunCancelled, what);
+        self.conclude(run, Event::StepCancelled { step, error }, active).await
+    }
+
+    /// The tool of a step that has begun.
+    fn tool_of(&self, context: &StepContext) -> Result<Arc<dyn Tool>> {
+        let name = &context.call.tool;
+        self.0.registry.tool(name.as_str()).map(|tool| tool.tool.clone()).map_err(|_| {
+            let message = format!("`{name}` is not registered any more, so what came of it cannot be seen");
+            Error::new(Code::RunOutcomeUnknown, message)
+        })
     }
 
     fn context(
@@ -200,28 +350,35 @@ impl Engine {
         run: &Run,
         step: usize,
         active: &Active,
-    ) -> Result<(Arc<dyn Tool>, StepContext, mpsc::Receiver<ProgressReport>)> {
+    ) -> Result<(StepContext, mpsc::Receiver<ProgressReport>)> {
         /// Reports that may wait to be stored.
         const REPORTS: usize = 64;
-        let call = call_of(run, step)?.clone();
-        let tool = self.0.registry.tool(call.tool.as_str())?.tool.clone();
-        let begun = match run.steps.get(step).map(|s| &s.state) {
-            Some(StepState::Intended { at } | StepState::Performed { at, .. }) => *at,
-            _ => run.updated_at,
+        let Some(Step { call, undoes, begun_at, state, .. }) = run.steps.get(step) else {
+            return Err(Error::internal(format!("run {} has no step {step}", run.id)));
         };
-        let elapsed = Duration::try_from(self.0.clock.now().duration_since(begun)).unwrap_or_default();
-        let left = tool.timeout(&call.arguments).saturating_sub(elapsed);
         let (sender, reports) = mpsc::channel(REPORTS);
         let context = StepContext {
             run: run.id,
             step,
-            call,
             principal: run.principal.clone(),
+            intent: match state {
+                StepState::Intended { intent, .. } => intent.clone(),
+                _ => Value::Null,
+            },
+            undoes: undoes.and_then(|undone| receipt_of(run, undone)),
             repeated: active.intended.load(Ordering::Relaxed) != step,
-            deadline: Instant::now() + left,
+            deadline: active.limit(step, || {
+                let timeout = match self.0.registry.tool(call.tool.as_str()) {
+                    Ok(tool) => tool.tool.timeout(&call.arguments),
+                    Err(_) => Duration::ZERO,
+                };
+                let gone = begun_at.map(|begun| self.0.clock.now().duration_since(begun));
+                timeout.saturating_sub(gone.and_then(|gone| gone.try_into().ok()).unwrap_or_default())
+            }),
             progress: Progress::to(sender),
+            call: call.clone(),
         };
-        Ok((tool, context, reports))
+        Ok((context, reports))
     }
 
     /// Awaits `work`, and makes what is reported meanwhile an event of the run.
@@ -257,159 +414,26 @@ impl Engine {
         }
         active.changed.send_modify(|n| *n += 1);
     }
+}
 
-    /// Makes an event of the step in progress durable, with its evidence, and gives locks back when the step ended.
-    async fn conclude(&self, run: &Run, event: Event, active: &Active) -> Result<Progressed> {
-        let performed = match &event {
-            Event::StepPerformed { step, receipt } => Some(json!({"step": step, "receipt": receipt})),
-            _ => None,
-        };
-        let moved = decide(run, event, self.0.clock.now())?.0;
-        self.settle(run, moved, performed, active).await
-    }
+/// Whether the step is not to be begun, or not to be watched any longer. An undo that was asked for goes on.
+fn is_to_stop(run: &Run, step: usize) -> bool {
+    let wanted = run.undo_requested && run.steps.get(step).is_some_and(|step| step.undoes.is_some());
+    run.cancel_requested && !wanted
+}
 
-    async fn cancelled(&self, run: &Run, step: usize, active: &Active, what: &str) -> Result<Progressed> {
-        let now = self.0.clock.now();
-        let mut moved =
-            if run.cancel_requested { run.clone() } else { decide(run, Event::CancelRequested, now)?.0 };
-        if !moved.state.is_final() {
-            let error = Error::new(Code::RunCancelled, what);
-            moved = decide(&moved, Event::StepCancelled { step, error }, now)?.0;
-        }
-        moved.version = run.version + 1;
-        self.settle(run, moved, None, active).await
-    }
-
-    async fn settle(
-        &self,
-        run: &Run,
-        moved: Run,
-        performed: Option<Value>,
-        active: &Active,
-    ) -> Result<Progressed> {
-        let mut evidence: Vec<Draft> = Vec::new();
-        let step_goes_on = performed.is_some();
-        if let Some(data) = performed {
-            evidence.push(self.draft(&moved, Kind::Performed, data));
-        }
-        if moved.state.is_final() {
-            evidence.push(self.draft(&moved, Kind::Finished, outcome(&moved)));
-        }
-        let locks = if step_goes_on { Vec::new() } else { vec![LockChange::Release { run: run.id }] };
-        let change = Change { evidence, locks, ..self.change(run, &moved) };
-        match self.persist(change, active).await {
-            Ok(true) => Ok(Progressed::To(Box::new(moved))),
-            Ok(false) => Ok(Progressed::Rest),
-            Err(CommitError::Stale) => self.reload(run.id).await,
-            Err(error) => Err(uncommitted(error)),
-        }
-    }
-
-    /// The run as it is now, with an event for those who watch it.
-    fn change(&self, before: &Run, after: &Run) -> Change {
-        let kind = if before.state.name() == after.state.name() { "step" } else { "state" };
-        let steps: Value = after.steps.iter().map(|step| json!(step_name(&step.state))).collect();
-        let data = json!({"state": after.state.name(), "steps": steps, "error": after.state.error()});
-        Change { run: Some(after.clone()), events: vec![self.event(after, kind, data)], ..Change::default() }
-    }
-
-    /// Commits, again and again while the store is unavailable: an effect may have happened, and its
-    /// outcome must not be lost while there is hope. `false` when AstraDesk is stopping: the run stays as it
-    /// was last committed, and the next process finds the effect.
-    async fn persist(&self, change: Change, active: &Active) -> Result<bool, CommitError> {
-        let mut pause = Duration::from_millis(50);
-        loop {
-            match self.0.store.commit(change.clone()).await {
-                Ok(_) => {
-                    active.changed.send_modify(|n| *n += 1);
-                    return Ok(true);
-                }
-                Err(CommitError::Unavailable(error)) => {
-                    tracing::error!(error = %error, "the store is unavailable, trying again");
-                    tokio::select! {
-                        () = self.0.stopping.cancelled() => return Ok(false),
-                        () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Somebody else changed the run: go on from what is stored.
-    async fn reload(&self, id: RunId) -> Result<Progressed> {
-        let run = self.0.store.run(id).await?;
-        run.map_or_else(|| Err(not_found(id)), |run| Ok(Progressed::To(Box::new(run))))
-    }
-
-    /// Asks for a run to be cancelled: before a step begins it is not performed; a rollout that has begun
-    /// goes on unwatched. Gives the run as it stands, which may take a moment to end.
-    ///
-    /// # Errors
-    /// [`Code::RunStateConflict`] when the run has ended, [`Code::RunNotFound`], or a denial when the run is
-    /// not the principal's own.
-    pub async fn cancel(&self, principal: &Principal, id: RunId) -> Result<Run> {
-        /// How long the reply waits for the run to end.
-        const PATIENCE: Duration = Duration::from_secs(2);
-        let run = self.run(principal, id).await?;
-        if run.principal.id() != principal.id() {
-            let message =
-                format!("`{}` may see run {id}, but only who submitted it may cancel it", principal.subject);
-            return Err(Error::new(Code::PolicyDenied, message));
-        }
-        let now = self.0.clock.now();
-        let (cancelled, _) = decide(&run, Event::CancelRequested, now)?;
-        let draft =
-            self.draft(&run, Kind::CancelRequested, json!({"by": principal.id(), "state": run.state.name()}));
-        let active = self.active().get(&id).cloned();
-        if let Some(active) = active {
-            let change = Change { evidence: vec![draft], ..Change::default() };
-            self.0.store.commit(change).await.map_err(uncommitted)?;
-            active.cancel.cancel();
-            return self.wait(principal, id, Instant::now() + PATIENCE).await;
-        }
-        let change =
-            Change { evidence: self.closing(vec![draft], &cancelled), ..self.change(&run, &cancelled) };
-        self.0.store.commit(change).await.map_err(uncommitted)?;
-        Ok(cancelled)
-    }
-
-    fn closing(&self, mut evidence: Vec<Draft>, run: &Run) -> Vec<Draft> {
-        if run.state.is_final() {
-            evidence.push(self.draft(run, Kind::Finished, outcome(run)));
-        }
-        evidence
+/// Counts the intents of a step.
+fn attempt(run: &Run, step: usize) -> u32 {
+    match run.steps.get(step).map(|step| &step.state) {
+        Some(StepState::Intended { attempt, .. }) => *attempt,
+        _ => 0,
     }
 }
 
-fn call_of(run: &Run, step: usize) -> Result<&FrozenCall> {
-    let found = run.steps.get(step).map(|s| &s.call);
-    found.ok_or_else(|| Error::internal(format!("run {} has no step {step}", run.id)))
-}
-
-/// A step's state in one word.
-fn step_name(state: &StepState) -> &'static str {
-    match state {
-        StepState::Pending => "pending",
-        StepState::Intended { .. } => "intended",
-        StepState::Performed { .. } => "performed",
-        StepState::Succeeded { .. } => "succeeded",
-        StepState::Failed { .. } => "failed",
-        StepState::Unknown { .. } => "unknown",
-        StepState::Skipped => "skipped",
+/// The receipt of a step whose effect happened.
+fn receipt_of(run: &Run, step: usize) -> Option<Value> {
+    match run.steps.get(step).map(|step| &step.state) {
+        Some(StepState::Failed { receipt, .. }) => receipt.clone(),
+        _ => None,
     }
-}
-
-/// What came of a run, as the evidence shows it.
-fn outcome(run: &Run) -> Value {
-    let took: Timestamp = run.updated_at;
-    json!({
-        "state": run.state.name(),
-        "error": run.state.error(),
-        "steps": run.steps.iter().map(|step| json!({
-            "digest": step.call.digest,
-            "state": step.state,
-        })).collect::<Value>(),
-        "milliseconds": took.duration_since(run.created_at).as_millis() as i64,
-    })
 }

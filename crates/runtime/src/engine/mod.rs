@@ -7,15 +7,25 @@
 //! | module | part of that order |
 //! |---|---|
 //! | `admit` | up to approval, and the idempotency key |
+//! | `queue` | whose turn it is |
 //! | `execute` | from the lock to the outcome, one task a run |
-//! | `read` | the same for plans that change nothing: answered at once, one record of evidence |
+//! | `record` | what a transition makes durable, and what becomes of it when the store or another process objects |
+//! | `cancel` | a run stopped, and its effect left or undone |
+//! | `claim` | runs of dead Engines taken over, heartbeats, runs handed over |
+//! | `steady` | whether the clock can be trusted |
+//! | `read` | plans that change nothing: answered at once, one record of evidence |
 //! | `refuse` | the Engine's own refusals |
 //! | `view` | runs, events, tools and evidence, for who may see them |
 
 mod admit;
+mod cancel;
+mod claim;
 mod execute;
+mod queue;
 mod read;
+mod record;
 mod refuse;
+mod steady;
 mod view;
 
 pub use view::EventPage;
@@ -23,14 +33,17 @@ pub use view::EventPage;
 use crate::evidence::Signer;
 use crate::port::{Clock, Policy, Store};
 use crate::registry::ToolRegistry;
+use astradesk_core::run::Holder;
 use astradesk_core::{Call, Code, Decision, Error, Plan, Principal, Result, Run, RunId, Source};
+use execute::Active;
+use queue::{Queue, Room};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use steady::Steady;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -59,21 +72,35 @@ pub struct Parts {
 pub struct Limits {
     /// Runs that are executed at the same time.
     pub concurrent_runs: usize,
-    /// Runs that may wait for their turn; one more is refused with `run.queue_full`.
+    /// Runs with a step of the same tool that are executed at the same time.
+    pub concurrent_per_tool: usize,
+    /// Runs that may wait for their turn; one more is refused with `guard.queue_full`.
     pub queued_runs: usize,
+    /// Runs that may wait for a target on which another run works; one more is refused with
+    /// `guard.target_locked`.
+    pub queued_per_target: usize,
+    /// How long a run may take from its admission to its last step's beginning, waiting included, also across
+    /// restarts of AstraDesk.
+    pub run_timeout: Duration,
     /// How long an idempotency key is remembered.
     pub idempotency_ttl: Duration,
-    /// Added to a step's own time limit before the Engine ends it, and to its locks.
+    /// Added to a step's own time limit before the Engine ends it.
     pub grace: Duration,
+    /// How long a silent Engine is taken to be alive; it says so five times as often.
+    pub lease: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             concurrent_runs: 64,
+            concurrent_per_tool: 64,
             queued_runs: 1024,
+            queued_per_target: 0,
+            run_timeout: Duration::from_hours(2),
             idempotency_ttl: Duration::from_hours(24),
             grace: Duration::from_secs(15),
+            lease: Duration::from_secs(10),
         }
     }
 }
@@ -160,28 +187,32 @@ struct Inner {
     clock: Arc<dyn Clock>,
     signer: Arc<Signer>,
     limits: Limits,
-    turns: Semaphore,
+    /// As whom runs are held.
+    holder: Holder,
+    queue: Mutex<Queue>,
     active: Mutex<HashMap<RunId, Arc<Active>>>,
+    keys: admit::Keys,
+    steady: Steady,
+    /// Told when there is room for another run.
+    vacated: Notify,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
-/// A run that this process executes.
-struct Active {
-    /// Rises whenever the run changes or reports progress.
-    changed: watch::Sender<u64>,
-    /// Set when somebody asked for the run to be cancelled.
-    cancel: CancellationToken,
-    /// The step whose intent this process made durable; any other may have been performed by another process.
-    intended: AtomicUsize,
-}
-
 impl Engine {
-    /// Puts an Engine together. It does nothing until asked; see [`Engine::resume`].
+    /// Puts an Engine together. It does nothing until asked; see [`Engine::begin`].
     pub fn new(parts: Parts) -> Self {
         let Parts { store, policy, registry, clock, signer, limits } = parts;
+        let room = Room {
+            at_work: limits.concurrent_runs,
+            per_tool: limits.concurrent_per_tool,
+            waiting: limits.queued_runs,
+            per_target: limits.queued_per_target,
+        };
         Self(Arc::new(Inner {
-            turns: Semaphore::new(limits.concurrent_runs),
+            holder: store.holder(),
+            queue: Mutex::new(Queue::new(room)),
+            steady: Steady::new(&*clock),
             store,
             policy,
             registry,
@@ -189,35 +220,15 @@ impl Engine {
             signer,
             limits,
             active: Mutex::default(),
+            keys: admit::Keys::default(),
+            vacated: Notify::new(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
     }
 
-    /// Takes up every run that an earlier process left unfinished. Returns how many there are.
-    pub async fn resume(&self) -> Result<usize> {
-        let most = self.0.limits.concurrent_runs + self.0.limits.queued_runs;
-        let runs = self.0.store.unfinished(most as u32).await?;
-        let count = runs.len();
-        for run in runs {
-            tracing::info!(run = %run.id, state = run.state.name(), "resuming");
-            self.start(run);
-        }
-        Ok(count)
-    }
-
-    /// Takes up one run, if it is unfinished and this process does not execute it yet. Another process that
-    /// executes it too does no harm: whichever commits a step first goes on, and nothing is performed twice.
-    pub async fn take_up(&self, principal: &Principal, id: RunId) -> Result<()> {
-        let run = self.run(principal, id).await?;
-        if !run.state.is_final() && !self.active().contains_key(&id) {
-            self.start(run);
-        }
-        Ok(())
-    }
-
-    /// Stops taking new runs, and waits until each run under way has reached a point from which the next
-    /// process can take it up: an effect in flight is awaited, a rollout that is watched is not.
+    /// Stops taking new runs, and waits until each run under way has reached a point from which another process
+    /// can take it up, and is handed over: an effect in flight is awaited, a rollout that is watched is not.
     /// Gives up after `patience`; returns whether every run got there.
     pub async fn stop(&self, patience: Duration) -> bool {
         self.0.stopping.cancel();
@@ -225,10 +236,9 @@ impl Engine {
         tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok()
     }
 
-    /// Whether new runs can be taken.
-    pub async fn ready(&self) -> Result<()> {
-        self.refuse_when_stopping()?;
-        self.0.store.ready().await
+    /// Whether new runs can be taken, by what that takes: each with its name, and what is wrong with it.
+    pub async fn health(&self) -> Vec<(&'static str, Result<()>)> {
+        vec![("store", self.0.store.ready().await), ("clock", self.0.steady.check(&*self.0.clock))]
     }
 
     /// The registry.
@@ -244,7 +254,11 @@ impl Engine {
         Ok(())
     }
 
-    fn active(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Arc<Active>>> {
+    fn active(&self) -> MutexGuard<'_, HashMap<RunId, Arc<Active>>> {
         self.0.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

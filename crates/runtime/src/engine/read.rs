@@ -6,7 +6,7 @@ use super::{Engine, Permit, Submitted};
 use crate::port::{Change, CommitError, Fault, IdempotencyKey, Progress, StepContext};
 use astradesk_core::canonical::{self, Digest};
 use astradesk_core::evidence::Kind;
-use astradesk_core::run::{Event, Step, StepState, advance};
+use astradesk_core::run::{By, Event, Step, StepState, advance};
 use astradesk_core::{Code, Error, Result, Run};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -19,9 +19,11 @@ impl Engine {
         if let Some(key) = &key {
             run.id = key.run;
         }
-        advance(&mut run, Event::Admitted, self.0.clock.now())?;
+        advance(&mut run, By::Anyone, Event::Admitted, self.0.clock.now())?;
+        advance(&mut run, By::Anyone, Event::Claimed(self.0.holder.clone()), self.0.clock.now())?;
+        let by = By::Holder(run.fence);
         for (step, tool) in tools.iter().enumerate() {
-            advance(&mut run, Event::StepIntended { step }, self.0.clock.now())?;
+            advance(&mut run, by, Event::StepIntended { step, intent: Value::Null }, self.0.clock.now())?;
             let Some(call) = run.steps.get(step).map(|s| s.call.clone()) else { break };
             let timeout = tool.tool.timeout(&call.arguments);
             let context = StepContext {
@@ -29,6 +31,8 @@ impl Engine {
                 step,
                 call,
                 principal: run.principal.clone(),
+                intent: Value::Null,
+                undoes: None,
                 repeated: false,
                 deadline: Instant::now() + timeout,
                 progress: Progress::default(),
@@ -37,18 +41,18 @@ impl Engine {
             let now = self.0.clock.now();
             match performed {
                 Ok(Ok(output)) => {
-                    advance(&mut run, Event::StepPerformed { step, receipt: Value::Null }, now)?;
-                    advance(&mut run, Event::StepVerified { step, output }, now)?;
+                    advance(&mut run, by, Event::StepPerformed { step, receipt: Value::Null }, now)?;
+                    advance(&mut run, by, Event::StepVerified { step, output }, now)?;
                 }
-                Ok(Err(Fault::Failed(error) | Fault::Unknown(error))) => {
-                    advance(&mut run, Event::StepFailed { step, error }, now)?;
+                Ok(Err(Fault::Failed(error) | Fault::Moved(error) | Fault::Unknown(error))) => {
+                    advance(&mut run, by, Event::StepFailed { step, error }, now)?;
                     break;
                 }
                 Err(_) => {
                     let message =
                         format!("`{}` did not answer within {} s", tool.spec().name, timeout.as_secs());
                     let error = Error::new(Code::ToolTimedOut, message);
-                    advance(&mut run, Event::StepFailed { step, error }, now)?;
+                    advance(&mut run, by, Event::StepFailed { step, error }, now)?;
                     break;
                 }
             }

@@ -1,6 +1,7 @@
 //! Runs, events, tools and evidence, for who may see them.
 
 use super::Engine;
+use super::claim::LOOK;
 use super::refuse::{not_found, uncommitted};
 use crate::evidence::Checkpoint;
 use crate::port::{Agent, Change, RunEvent, RunFilter, RunPage};
@@ -9,7 +10,8 @@ use astradesk_core::evidence::{Draft, Kind, Record};
 use astradesk_core::{Code, Decision, Error, Principal, Result, Run, RunId};
 use serde_json::json;
 use std::sync::Arc;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Events of a run, and whether more can come.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,8 +48,7 @@ impl Engine {
             if run.state.is_final() {
                 return Ok(run);
             }
-            let Some(mut changed) = changed else { return Ok(run) };
-            if tokio::time::timeout_at(until, changed.changed()).await.is_err() {
+            if !awaited(changed, until).await {
                 return self.run(principal, id).await;
             }
         }
@@ -72,14 +73,8 @@ impl Engine {
             if last || !events.is_empty() {
                 return Ok(EventPage { events, finished: last });
             }
-            match changed {
-                Some(mut changed) => {
-                    if tokio::time::timeout_at(until, changed.changed()).await.is_err() {
-                        return Ok(EventPage { events: Vec::new(), finished: false });
-                    }
-                }
-                // Another process executes the run, or none does: the store is all there is to ask.
-                None => return Ok(EventPage { events: Vec::new(), finished: false }),
+            if !awaited(changed, until).await {
+                return Ok(EventPage { events: Vec::new(), finished: false });
             }
         }
     }
@@ -162,5 +157,17 @@ impl Engine {
 
     fn may_see(&self, principal: &Principal, run: &Run) -> bool {
         run.principal.id() == principal.id() || self.0.policy.may_see_runs_of_others(principal)
+    }
+}
+
+/// Waits until a run may have changed; `false` when `until` came first. Of a run that another process executes,
+/// the store is all there is to ask.
+async fn awaited(changed: Option<watch::Receiver<u64>>, until: Instant) -> bool {
+    match changed {
+        Some(mut changed) => timeout_at(until, changed.changed()).await.is_ok(),
+        None => {
+            sleep_until(until.min(Instant::now() + LOOK)).await;
+            Instant::now() < until
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Draft, Head, Record};
+use astradesk_core::run::Holder;
 use astradesk_core::{Error, Result, Run, RunId, Target, Timestamp, ToolName};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -22,19 +23,15 @@ pub struct Change {
     pub idempotency: Option<IdempotencyKey>,
 }
 
-/// A change of the target locks.
+/// A change of the target locks. A lock does not fall by itself: it is held until its run is settled.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LockChange {
-    /// Take the lock of `target` for `run`, unless another run holds it and it has not expired at `now`.
+    /// Take the lock of `target` for `run`, unless another run holds it.
     Acquire {
         /// What is locked.
         target: Target,
         /// For which run.
         run: RunId,
-        /// The time now.
-        now: Timestamp,
-        /// When the lock falls by itself.
-        expires_at: Timestamp,
     },
     /// Give back every lock that `run` holds.
     Release {
@@ -155,8 +152,19 @@ pub trait Store: Send + Sync + 'static {
     /// Runs, newest first.
     async fn runs(&self, filter: &RunFilter) -> Result<RunPage>;
 
-    /// The runs that are not finished, oldest first, at most `limit`.
-    async fn unfinished(&self, limit: u32) -> Result<Vec<Run>>;
+    /// Who commits here: a name that no other Engine has, for as long as this store is open. Others tell
+    /// that it is alive by [`beat`](Store::beat), and, where the store can, by what ends with its process.
+    fn holder(&self) -> Holder;
+
+    /// Says that the holder of this store is alive, at least until `until`.
+    async fn beat(&self, now: Timestamp, until: Timestamp) -> Result<()>;
+
+    /// The runs that can be claimed, oldest first, at most `limit`: queued or running, and held by nobody, or
+    /// by a holder that is dead at `now`.
+    async fn orphans(&self, now: Timestamp, limit: u32) -> Result<Vec<Run>>;
+
+    /// The unfinished runs of this store's holder that are to be cancelled.
+    async fn cancelled(&self) -> Result<Vec<RunId>>;
 
     /// The events of a run after number `after`, at most `limit`.
     async fn events(&self, run: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>>;

@@ -1,6 +1,7 @@
 //! Tools: what can be done.
 
 use crate::engine::Permit;
+use astradesk_core::run::OnFailure;
 use astradesk_core::{Arguments, Code, Error, FrozenCall, Principal, Result, RunId, Target, ToolSpec};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -11,9 +12,11 @@ use tokio::time::Instant;
 
 /// Something that can be done.
 ///
-/// The Engine calls, in this order: [`targets`](Tool::targets), then policy, [`guard`](Tool::guard),
-/// then, with the intent on disk, [`perform`](Tool::perform), and [`verify`](Tool::verify). After a
-/// crash it calls `perform` again with the same run and step: see there.
+/// The Engine calls, in this order: [`targets`](Tool::targets), then policy, [`guard`](Tool::guard), and, when the
+/// step's turn has come, [`intend`](Tool::intend); then, with the intent on disk, [`perform`](Tool::perform), and
+/// [`verify`](Tool::verify). After a crash it calls `perform` again with the same intent: see there.
+///
+/// A step that undoes another one goes the same way, with [`StepContext::undoes`] set.
 #[async_trait]
 pub trait Tool: Send + Sync + 'static {
     /// The tool's description.
@@ -42,13 +45,34 @@ pub trait Tool: Send + Sync + 'static {
         Ok(())
     }
 
+    /// What becomes of the effect of such a call if it does not come out well. A tool that gives
+    /// [`OnFailure::Undo`] can undo; so does one whose [`can_undo`](Tool::can_undo) says so.
+    fn on_failure(&self, arguments: &Arguments) -> OnFailure {
+        let _ = arguments;
+        OnFailure::Leave
+    }
+
+    /// Whether an effect that was performed can be undone.
+    fn can_undo(&self) -> bool {
+        false
+    }
+
+    /// Checks the guardrails as [`guard`](Tool::guard) does, and binds the effect to the system as it is now, so
+    /// that what becomes of it can be found out by reading, whatever happens in between. It changes nothing.
+    ///
+    /// What it gives becomes durable before [`perform`](Tool::perform) is called, as [`StepContext::intent`].
+    async fn intend(&self, step: &StepContext) -> Result<Value> {
+        self.guard(&step.call).await.map(|()| Value::Null)
+    }
+
     /// What the call would do. It must change nothing.
     async fn preview(&self, call: &FrozenCall) -> Result<Value>;
 
     /// Performs the effect and gives a receipt with which it can be verified; for a read, the output.
     ///
-    /// Called again with the same run and step after a crash ([`StepContext::repeated`]), it must find out
-    /// whether the effect is there, and not perform it twice; what cannot be found out is [`Fault::Unknown`].
+    /// It performs what [`StepContext::intent`] is bound to and nothing else. Called again with the same intent
+    /// after a crash ([`StepContext::repeated`]), it must find out whether the effect is there, and not perform it
+    /// twice; what cannot be found out is [`Fault::Unknown`]. [`Fault::Moved`] asks for a fresh intent.
     ///
     /// The [`Permit`] can be made by the Engine only: it stands for the whole order of checks.
     async fn perform(&self, permit: &Permit, step: &StepContext) -> Result<Value, Fault>;
@@ -66,6 +90,9 @@ pub trait Tool: Send + Sync + 'static {
 pub enum Fault {
     /// In `perform`: the effect did certainly not happen. In `verify`: it did, and did not come out well.
     Failed(Error),
+    /// In `perform` only: the effect did certainly not happen, and as the system has moved on, this intent can
+    /// have none any more. The Engine intends anew, a few times; the error is for when it does not.
+    Moved(Error),
     /// Whether the effect happened, or what came of it, could not be established.
     Unknown(Error),
 }
@@ -87,6 +114,10 @@ pub struct StepContext {
     pub call: FrozenCall,
     /// Who asked.
     pub principal: Principal,
+    /// What the effect is bound to, as [`intend`](Tool::intend) gave it; null before.
+    pub intent: Value,
+    /// The receipt of the effect that is to be undone, in a step that undoes another one.
+    pub undoes: Option<Value>,
     /// Whether an earlier process, or another one, may have performed this step already.
     pub repeated: bool,
     /// When the step must be done. The tool ends by itself then, with the best diagnosis it has; a
