@@ -1,29 +1,15 @@
-//! From a submission to an admitted, denied or previewed run.
+//! From a planned submission to an admitted, denied or previewed run.
 
+use super::plan::Candidate;
 use super::record::calls;
-use super::refuse::{not_found, uncommitted};
-use super::{Engine, MAX_INPUT, Preview, PreviewedStep, Request, Submission, Submitted};
-use crate::port::{Change, CommitError, IdempotencyKey, Names};
-use crate::registry::Registered;
+use super::refuse::uncommitted;
+use super::{Engine, Preview, PreviewedStep, Submission, Submitted};
+use crate::port::{Change, CommitError, IdempotencyKey};
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Draft, Kind};
-use astradesk_core::plan::MAX_CALLS;
-use astradesk_core::run::{By, Event, State, Step, advance, decide};
-use astradesk_core::{
-    AgentName, Code, Decision, Effect, Error, FrozenCall, Plan, Principal, Result, Run, RunId, Source,
-    ToolName,
-};
-use async_trait::async_trait;
+use astradesk_core::run::{By, Event, advance, decide};
+use astradesk_core::{Code, Decision, Effect, Error, Plan, Result, Run};
 use serde_json::{Value, json};
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
-
-/// A planned submission: the run that it would become, and the tools of its steps.
-pub(super) struct Candidate {
-    pub(super) run: Run,
-    pub(super) tools: Vec<Arc<Registered>>,
-}
 
 impl Engine {
     /// The one door. A read is answered with its output; a write is admitted and goes on by itself.
@@ -60,133 +46,6 @@ impl Engine {
         self.0.steady.check(&*self.0.clock)?;
         self.guard(&candidate).await?;
         self.admit(candidate, needs_approval, key).await
-    }
-
-    fn idempotency_key(&self, submission: &Submission) -> Result<Option<IdempotencyKey>> {
-        let Some(key) = &submission.idempotency_key else { return Ok(None) };
-        if submission.dry_run {
-            return Ok(None);
-        }
-        if !(1..=255).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Error::new(
-                Code::RequestMalformed,
-                "the idempotency key is not 1 to 255 visible ASCII characters",
-            ));
-        }
-        let now = self.0.clock.now();
-        Ok(Some(IdempotencyKey {
-            principal: submission.principal.id(),
-            key: key.clone(),
-            request: Digest::of_value(&json!(submission.request)),
-            run: self.0.clock.run_id(),
-            now,
-            expires_at: now.saturating_add(self.0.limits.idempotency_ttl).unwrap_or(now),
-        }))
-    }
-
-    /// The run of the first request with this key, if there was one.
-    async fn first_request(&self, key: &IdempotencyKey) -> Result<Option<Submitted>> {
-        match self.0.store.idempotency(&key.principal, &key.key, key.now).await? {
-            Some((run, request)) => self.replay(key, run, request).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    pub(super) async fn replay(
-        &self,
-        key: &IdempotencyKey,
-        run: RunId,
-        request: Digest,
-    ) -> Result<Submitted> {
-        if request != key.request {
-            return Err(Error::new(
-                Code::RequestIdempotencyConflict,
-                format!("the idempotency key `{}` was used for another request", key.key),
-            )
-            .with_detail("run", run.to_string()));
-        }
-        let run = self.0.store.run(run).await?.ok_or_else(|| not_found(run))?;
-        Ok(Submitted::Run { run: Box::new(run), replayed: true })
-    }
-
-    async fn candidate(&self, submission: &Submission) -> Result<Candidate> {
-        let (agent, input, plan) = match &submission.request {
-            Request::Say { agent, input } => {
-                let (agent, plan) = self.plan(&submission.principal, submission.source, agent, input).await?;
-                (Some(agent), Some(input.clone()), plan)
-            }
-            Request::Call(call) => (None, None, Plan::direct(call.clone())),
-        };
-        if plan.calls.is_empty() {
-            return Err(Error::new(Code::PlanNoAction, "the plan has no step"));
-        }
-        if plan.calls.len() > MAX_CALLS {
-            let message = format!("the plan has {} steps, and {MAX_CALLS} is the limit", plan.calls.len());
-            return Err(Error::new(Code::PlanTooLong, message));
-        }
-        let mut steps = Vec::with_capacity(plan.calls.len());
-        let mut tools = Vec::with_capacity(plan.calls.len());
-        for call in plan.calls {
-            let tool = self.0.registry.tool(call.tool.as_str())?;
-            tool.check(&call.arguments)?;
-            let targets = tool.tool.targets(&call.arguments).await?;
-            if targets.is_empty() {
-                return Err(Error::internal(format!("tool `{}` derived no target", call.tool)));
-            }
-            let on_failure = tool.tool.on_failure(&call.arguments);
-            let call = FrozenCall::new(call, tool.spec().version.clone(), tool.effect, targets);
-            steps.push(Step::new(call, on_failure));
-            tools.push(tool);
-        }
-        let now = self.0.clock.now();
-        let run = Run {
-            id: self.0.clock.run_id(),
-            version: 1,
-            principal: submission.principal.clone(),
-            source: submission.source,
-            agent,
-            input,
-            planner: plan.planner,
-            created_at: now,
-            updated_at: now,
-            deadline: now.saturating_add(self.0.limits.run_timeout).unwrap_or(now),
-            holder: None,
-            fence: 0,
-            state: State::Submitted,
-            steps,
-            cancel_requested: false,
-            undo_requested: false,
-        };
-        Ok(Candidate { run, tools })
-    }
-
-    async fn plan(
-        &self,
-        principal: &Principal,
-        source: Source,
-        agent: &str,
-        input: &str,
-    ) -> Result<(AgentName, Plan)> {
-        let length = input.chars().count();
-        if input.trim().is_empty() || length > MAX_INPUT {
-            return Err(Error::new(
-                Code::PlanInputInvalid,
-                format!(
-                    "the input has {length} characters, and must have 1 to {MAX_INPUT} that are not white space"
-                ),
-            ));
-        }
-        if let Some(control) = input.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) {
-            return Err(Error::new(
-                Code::PlanInputInvalid,
-                format!("the input has the control character `{}`", control.escape_default()),
-            ));
-        }
-        let agent = self.0.registry.agent(agent)?;
-        let tools: Vec<_> = self.0.registry.tools().iter().map(|tool| tool.spec().clone()).collect();
-        let names = PrincipalNames { engine: self, principal, source };
-        let plan = agent.plan(input, &tools, &names).await?;
-        Ok((agent.name().clone(), plan))
     }
 
     /// Asks policy about every step. `Ok` says whether somebody must approve first.
@@ -338,86 +197,5 @@ impl Engine {
         let change = Change { evidence: vec![draft], ..Change::default() };
         self.0.store.commit(change).await.map_err(uncommitted)?;
         Ok(error)
-    }
-}
-
-/// The idempotency keys of requests that are being admitted.
-#[derive(Debug, Default)]
-pub(super) struct Keys {
-    busy: Mutex<HashSet<(String, String)>>,
-    left: Notify,
-}
-
-/// A key that is taken for as long as its request is being admitted.
-struct Admitting<'a> {
-    keys: &'a Keys,
-    key: (String, String),
-}
-
-impl Keys {
-    /// Waits until no other request with this principal and key is being admitted.
-    async fn enter(&self, key: (String, String)) -> Admitting<'_> {
-        loop {
-            let left = self.left.notified();
-            if self.busy().insert(key.clone()) {
-                return Admitting { keys: self, key };
-            }
-            left.await;
-        }
-    }
-
-    fn busy(&self) -> MutexGuard<'_, HashSet<(String, String)>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Admitting<'_> {
-    fn drop(&mut self) {
-        self.keys.busy().remove(&self.key);
-        self.keys.left.notify_waiters();
-    }
-}
-
-/// The names that exist, and those among them that may be shown to the principal.
-struct PrincipalNames<'a> {
-    engine: &'a Engine,
-    principal: &'a Principal,
-    source: Source,
-}
-
-#[async_trait]
-impl Names for PrincipalNames<'_> {
-    async fn candidates(&self, tool: &ToolName, argument: &str) -> Result<Option<Vec<String>>> {
-        let tool = self.engine.0.registry.tool(tool.as_str())?;
-        if !self.engine.0.policy.may_use(self.principal, tool.spec()) {
-            return Ok(None);
-        }
-        tool.tool.candidates(argument).await.map(Some)
-    }
-
-    async fn permitted(&self, tool: &ToolName, argument: &str, candidates: &[String]) -> Vec<String> {
-        let Ok(registered) = self.engine.0.registry.tool(tool.as_str()) else { return Vec::new() };
-        let mut permitted = Vec::new();
-        for candidate in candidates {
-            let arguments = [(argument.to_owned(), Value::from(candidate.as_str()))].into_iter().collect();
-            let Ok(targets) = registered.tool.targets(&arguments).await else { continue };
-            let call = astradesk_core::Call { tool: tool.clone(), arguments };
-            let call = FrozenCall::new(call, registered.spec().version.clone(), registered.effect, targets);
-            let request = crate::port::PolicyRequest {
-                principal: self.principal,
-                source: self.source,
-                planner: "candidates",
-                call: &call,
-                dry_run: true,
-                now: self.engine.0.clock.now(),
-            };
-            if matches!(
-                self.engine.0.policy.decide(&request),
-                Decision::Permit { .. } | Decision::NeedsApproval { .. }
-            ) {
-                permitted.push(candidate.clone());
-            }
-        }
-        permitted
     }
 }

@@ -6,8 +6,11 @@
 //!
 //! | module | part of that order |
 //! |---|---|
-//! | `admit` | up to approval, and the idempotency key |
+//! | `idempotency` | requests that are repeated find the run of the first one |
+//! | `plan` | the plan, its arguments checked, its targets derived |
+//! | `admit` | policy, guardrails, up to approval |
 //! | `queue` | whose turn it is |
+//! | `active` | a run that this process executes, a step as its tool sees it |
 //! | `execute` | from the lock to the outcome, one task a run |
 //! | `record` | what a transition makes durable, and what becomes of it when the store or another process objects |
 //! | `cancel` | a run stopped, and its effect left or undone |
@@ -17,10 +20,13 @@
 //! | `refuse` | the Engine's own refusals |
 //! | `view` | runs, events, tools and evidence, for who may see them |
 
+mod active;
 mod admit;
 mod cancel;
 mod claim;
 mod execute;
+mod idempotency;
+mod plan;
 mod queue;
 mod read;
 mod record;
@@ -28,14 +34,14 @@ mod refuse;
 mod steady;
 mod view;
 
-pub use view::EventPage;
+pub use view::{EventPage, Stats};
 
 use crate::evidence::Signer;
 use crate::port::{Clock, Policy, Store};
 use crate::registry::ToolRegistry;
+use active::Active;
 use astradesk_core::run::Holder;
 use astradesk_core::{Call, Code, Decision, Error, Plan, Principal, Result, Run, RunId, Source};
-use execute::Active;
 use queue::{Queue, Room};
 use serde::Serialize;
 use serde_json::Value;
@@ -191,7 +197,7 @@ struct Inner {
     holder: Holder,
     queue: Mutex<Queue>,
     active: Mutex<HashMap<RunId, Arc<Active>>>,
-    keys: admit::Keys,
+    keys: idempotency::Keys,
     steady: Steady,
     /// Told when there is room for another run.
     vacated: Notify,
@@ -220,7 +226,7 @@ impl Engine {
             signer,
             limits,
             active: Mutex::default(),
-            keys: admit::Keys::default(),
+            keys: idempotency::Keys::default(),
             vacated: Notify::new(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -6,7 +6,8 @@
 //! runs delays nobody else by more than one.
 
 use astradesk_core::{Code, Effect, Error, Result, Run, RunId, ToolName};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::Hash;
 
 /// The queue's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,22 +31,42 @@ struct Place {
     targets: BTreeSet<String>,
     /// Whether it is durable; until then its place is only kept.
     ready: bool,
+    /// Its place in the order of arrival.
+    arrival: u64,
+}
+
+/// The runs of one principal that wait, oldest first.
+#[derive(Debug, Default)]
+struct Line {
+    places: VecDeque<Place>,
+    /// The number of the principal's last turn.
+    last_turn: u64,
 }
 
 /// Runs at work, and runs that wait.
 #[derive(Debug)]
 pub(super) struct Queue {
     room: Room,
-    waiting: VecDeque<Place>,
+    lines: BTreeMap<String, Line>,
     at_work: HashMap<RunId, Place>,
-    /// The number of each principal's last turn, for those who have a run here.
-    served: HashMap<String, u64>,
+    /// How many runs at work write to a target, and have a step of a tool.
+    busy: HashMap<String, usize>,
+    used: HashMap<ToolName, usize>,
     turns: u64,
+    arrivals: u64,
 }
 
 impl Queue {
     pub(super) fn new(room: Room) -> Self {
-        Self { room, waiting: VecDeque::new(), at_work: HashMap::new(), served: HashMap::new(), turns: 0 }
+        Self {
+            room,
+            lines: BTreeMap::new(),
+            at_work: HashMap::new(),
+            busy: HashMap::new(),
+            used: HashMap::new(),
+            turns: 0,
+            arrivals: 0,
+        }
     }
 
     /// Keeps a place for a run that is about to be admitted.
@@ -54,7 +75,7 @@ impl Queue {
     /// [`Code::GuardTargetLocked`] when too many runs are ahead of it on one of its targets,
     /// [`Code::GuardQueueFull`] when too many wait at all.
     pub(super) fn keep(&mut self, run: &Run) -> Result<()> {
-        let place = Place::of(run, false);
+        let place = self.place(run, false);
         for target in &place.targets {
             let mut ahead = self.places().filter(|other| other.targets.contains(target));
             if let Some(other) = ahead.nth(self.room.per_target) {
@@ -65,35 +86,44 @@ impl Queue {
             }
         }
         let all = self.room.at_work + self.room.waiting;
-        if self.len() >= all {
+        if self.vacant() == 0 {
             let message = format!("{all} runs are under way or waiting, which is the limit");
             return Err(Error::new(Code::GuardQueueFull, message).with_detail("limit", all));
         }
-        self.waiting.push_back(place);
+        self.line_up(place);
         Ok(())
     }
 
     /// The run is durable: from here on its turn may come.
     pub(super) fn enter(&mut self, run: &Run) {
-        match self.waiting.iter_mut().find(|place| place.run == run.id) {
+        let mut waiting = self.lines.values_mut().flat_map(|line| &mut line.places);
+        match waiting.find(|place| place.run == run.id) {
             Some(place) => place.ready = true,
             None if self.at_work.contains_key(&run.id) => {}
-            None => self.waiting.push_back(Place::of(run, true)),
+            None => {
+                let place = self.place(run, true);
+                self.line_up(place);
+            }
         }
     }
 
     /// Puts a run to work at once, because others wait for it.
     pub(super) fn jump(&mut self, run: &Run) {
-        self.waiting.retain(|place| place.run != run.id);
-        self.at_work.insert(run.id, Place::of(run, true));
+        self.leave(run.id);
+        let place = self.place(run, true);
+        self.set_to_work(place);
     }
 
     /// The run does not work or wait any more.
     pub(super) fn leave(&mut self, run: RunId) {
-        self.at_work.remove(&run);
-        self.waiting.retain(|place| place.run != run);
-        if self.len() == 0 {
-            self.served.clear();
+        if let Some(place) = self.at_work.remove(&run) {
+            place.targets.iter().for_each(|target| lower(&mut self.busy, target));
+            place.tools.iter().for_each(|tool| lower(&mut self.used, tool));
+        } else {
+            self.lines.values_mut().for_each(|line| line.places.retain(|place| place.run != run));
+        }
+        if self.at_work.is_empty() {
+            self.lines.retain(|_, line| !line.places.is_empty());
         }
     }
 
@@ -102,51 +132,77 @@ impl Queue {
         if self.at_work.len() >= self.room.at_work {
             return None;
         }
-        let busy: BTreeSet<&String> = self.at_work.values().flat_map(|place| &place.targets).collect();
-        let mut used: HashMap<&ToolName, usize> = HashMap::new();
-        for tool in self.at_work.values().flat_map(|place| &place.tools) {
-            *used.entry(tool).or_default() += 1;
-        }
-        let can_begin = |place: &Place| {
-            place.ready
-                && !place.targets.iter().any(|target| busy.contains(target))
-                && place.tools.iter().all(|tool| used.get(tool).is_none_or(|n| *n < self.room.per_tool))
-        };
-        let last_turn = |place: &Place| self.served.get(&place.principal).copied().unwrap_or_default();
-        // The first of the least: within a principal, the oldest.
-        let found = self.waiting.iter().enumerate().filter(|(_, place)| can_begin(place));
-        let (index, _) = found.min_by_key(|(_, place)| last_turn(place))?;
-        let place = self.waiting.remove(index)?;
+        // Of each principal the oldest that can begin; of those the one whose principal has waited longest.
+        let firsts = self.lines.iter().filter_map(|(principal, line)| {
+            let index = line.places.iter().position(|place| self.can_begin(place))?;
+            let arrival = line.places.get(index)?.arrival;
+            Some(((line.last_turn, arrival), principal.clone(), index))
+        });
+        let (_, principal, index) = firsts.min()?;
         self.turns += 1;
-        self.served.insert(place.principal.clone(), self.turns);
+        let line = self.lines.get_mut(&principal)?;
+        line.last_turn = self.turns;
+        let place = line.places.remove(index)?;
         let run = place.run;
-        self.at_work.insert(run, place);
+        self.set_to_work(place);
         Some(run)
     }
 
     /// How many more runs may be taken up.
     pub(super) fn vacant(&self) -> usize {
-        (self.room.at_work + self.room.waiting).saturating_sub(self.len())
+        (self.room.at_work + self.room.waiting).saturating_sub(self.at_work.len() + self.waiting())
     }
 
-    fn len(&self) -> usize {
-        self.at_work.len() + self.waiting.len()
+    /// How many runs are at work.
+    pub(super) fn at_work(&self) -> usize {
+        self.at_work.len()
+    }
+
+    /// How many runs wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.lines.values().map(|line| line.places.len()).sum()
+    }
+
+    fn can_begin(&self, place: &Place) -> bool {
+        let used = |tool| self.used.get(tool).copied().unwrap_or_default();
+        place.ready
+            && !place.targets.iter().any(|target| self.busy.contains_key(target))
+            && place.tools.iter().all(|tool| used(tool) < self.room.per_tool)
+    }
+
+    fn set_to_work(&mut self, place: Place) {
+        place.targets.iter().for_each(|target| *self.busy.entry(target.clone()).or_default() += 1);
+        place.tools.iter().for_each(|tool| *self.used.entry(tool.clone()).or_default() += 1);
+        self.at_work.insert(place.run, place);
+    }
+
+    fn line_up(&mut self, place: Place) {
+        self.lines.entry(place.principal.clone()).or_default().places.push_back(place);
     }
 
     fn places(&self) -> impl Iterator<Item = &Place> {
-        self.at_work.values().chain(&self.waiting)
+        self.at_work.values().chain(self.lines.values().flat_map(|line| &line.places))
     }
-}
 
-impl Place {
-    fn of(run: &Run, ready: bool) -> Self {
+    fn place(&mut self, run: &Run, ready: bool) -> Place {
         let writes = || run.steps.iter().filter(|step| step.call.effect != Effect::Read);
-        Self {
+        self.arrivals += 1;
+        Place {
             run: run.id,
             principal: run.principal.id(),
             tools: run.steps.iter().map(|step| step.call.tool.clone()).collect(),
             targets: writes().flat_map(|step| &step.call.targets).map(ToString::to_string).collect(),
             ready,
+            arrival: self.arrivals,
+        }
+    }
+}
+
+fn lower<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }

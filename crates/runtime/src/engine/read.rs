@@ -1,6 +1,6 @@
 //! Plans that change nothing: performed at once, answered with their output, one record of evidence.
 
-use super::admit::Candidate;
+use super::plan::Candidate;
 use super::refuse::uncommitted;
 use super::{Engine, Permit, Submitted};
 use crate::port::{Change, CommitError, Fault, IdempotencyKey, Progress, StepContext};

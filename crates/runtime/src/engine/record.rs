@@ -1,7 +1,8 @@
 //! What a transition makes durable, and what becomes of it when the store or another process objects.
 
 use super::Engine;
-use super::execute::{Active, Progressed};
+use super::active::Active;
+use super::execute::Progressed;
 use super::refuse::{not_found, uncommitted};
 use crate::port::{Change, CommitError, EventDraft, LockChange};
 use astradesk_core::evidence::{Draft, Kind};

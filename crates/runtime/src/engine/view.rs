@@ -22,7 +22,22 @@ pub struct EventPage {
     pub finished: bool,
 }
 
+/// How much is going on in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Runs that are executed.
+    pub at_work: usize,
+    /// Runs that wait for their turn.
+    pub waiting: usize,
+}
+
 impl Engine {
+    /// How much is going on in this process.
+    pub fn stats(&self) -> Stats {
+        let queue = self.queue();
+        Stats { at_work: queue.at_work(), waiting: queue.waiting() }
+    }
+
     /// The run, if the principal may see it.
     ///
     /// # Errors
@@ -163,11 +178,9 @@ impl Engine {
 /// Waits until a run may have changed; `false` when `until` came first. Of a run that another process executes,
 /// the store is all there is to ask.
 async fn awaited(changed: Option<watch::Receiver<u64>>, until: Instant) -> bool {
-    match changed {
-        Some(mut changed) => timeout_at(until, changed.changed()).await.is_ok(),
-        None => {
-            sleep_until(until.min(Instant::now() + LOOK)).await;
-            Instant::now() < until
-        }
+    if let Some(mut changed) = changed {
+        return timeout_at(until, changed.changed()).await.is_ok();
     }
+    sleep_until(until.min(Instant::now() + LOOK)).await;
+    Instant::now() < until
 }

@@ -1,0 +1,161 @@
+//! A run that this process executes, and a step of it as its tool sees it.
+
+use super::Engine;
+use crate::port::{Change, EventDraft, Progress, ProgressReport, StepContext, Tool};
+use astradesk_core::run::{Step, StepState};
+use astradesk_core::{Code, Error, Result, Run, RunId};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// No step: none of a run's was intended by this process yet.
+const NONE: usize = usize::MAX;
+/// Reports of a step's progress that may wait to be stored.
+const REPORTS: usize = 64;
+
+/// A run that this process executes.
+pub(super) struct Active {
+    /// Rises whenever the run changes or reports progress.
+    pub(super) changed: watch::Sender<u64>,
+    /// Set when somebody asked for the run to be cancelled.
+    pub(super) cancel: CancellationToken,
+    /// Told when its turn has come.
+    pub(super) turn: Notify,
+    /// The step whose intent this process made durable; any other may have been performed by another process.
+    intended: AtomicUsize,
+    /// When the store last confirmed that this process holds the run.
+    confirmed: Mutex<Instant>,
+    /// The step in progress, and when its time limit ends: by a clock that never steps.
+    limit: Mutex<Option<(usize, Instant)>>,
+}
+
+impl Active {
+    pub(super) fn new() -> Self {
+        Self {
+            changed: watch::Sender::new(0),
+            cancel: CancellationToken::new(),
+            turn: Notify::new(),
+            intended: AtomicUsize::new(NONE),
+            confirmed: Mutex::new(Instant::now()),
+            limit: Mutex::new(None),
+        }
+    }
+
+    /// The store has just confirmed that this process holds the run.
+    pub(super) fn confirm(&self) {
+        *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long ago that was.
+    pub(super) fn unconfirmed_for(&self) -> Duration {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// This process has made an intent of `step` durable.
+    pub(super) fn intend(&self, step: usize) {
+        self.intended.store(step, Ordering::Relaxed);
+    }
+
+    /// When the time limit of `step` ends; `left` is what is left of it if this process did not begin it.
+    fn limit(&self, step: usize, left: impl FnOnce() -> Duration) -> Instant {
+        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        match *limit {
+            Some((known, end)) if known == step => end,
+            _ => {
+                let end = Instant::now() + left();
+                *limit = Some((step, end));
+                end
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// The tool of a step that has begun.
+    pub(super) fn tool_of(&self, context: &StepContext) -> Result<Arc<dyn Tool>> {
+        let name = &context.call.tool;
+        self.0.registry.tool(name.as_str()).map(|tool| tool.tool.clone()).map_err(|_| {
+            let message = format!("`{name}` is not registered any more, so what came of it cannot be seen");
+            Error::new(Code::RunOutcomeUnknown, message)
+        })
+    }
+
+    pub(super) fn context(
+        &self,
+        run: &Run,
+        step: usize,
+        active: &Active,
+    ) -> Result<(StepContext, mpsc::Receiver<ProgressReport>)> {
+        let Some(Step { call, undoes, begun_at, state, .. }) = run.steps.get(step) else {
+            return Err(Error::internal(format!("run {} has no step {step}", run.id)));
+        };
+        let (sender, reports) = mpsc::channel(REPORTS);
+        let context = StepContext {
+            run: run.id,
+            step,
+            principal: run.principal.clone(),
+            intent: match state {
+                StepState::Intended { intent, .. } => intent.clone(),
+                _ => Value::Null,
+            },
+            undoes: undoes.and_then(|undone| receipt_of(run, undone)),
+            repeated: active.intended.load(Ordering::Relaxed) != step,
+            deadline: active.limit(step, || {
+                let timeout = match self.0.registry.tool(call.tool.as_str()) {
+                    Ok(tool) => tool.tool.timeout(&call.arguments),
+                    Err(_) => Duration::ZERO,
+                };
+                let gone = begun_at.map(|begun| self.0.clock.now().duration_since(begun));
+                timeout.saturating_sub(gone.and_then(|gone| gone.try_into().ok()).unwrap_or_default())
+            }),
+            progress: Progress::to(sender),
+            call: call.clone(),
+        };
+        Ok((context, reports))
+    }
+
+    /// Awaits `work`, and makes what is reported meanwhile an event of the run.
+    pub(super) async fn publishing<T>(
+        &self,
+        run: RunId,
+        active: &Active,
+        reports: &mut mpsc::Receiver<ProgressReport>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                Some(report) = reports.recv() => self.publish(run, active, report).await,
+                done = &mut work => {
+                    while let Ok(report) = reports.try_recv() {
+                        self.publish(run, active, report).await;
+                    }
+                    return done;
+                }
+            }
+        }
+    }
+
+    async fn publish(&self, run: RunId, active: &Active, report: ProgressReport) {
+        let data = json!({"message": report.message, "data": report.data});
+        let event = EventDraft { run, at: self.0.clock.now(), kind: "progress".to_owned(), data };
+        if let Err(error) = self.0.store.commit(Change { events: vec![event], ..Change::default() }).await {
+            // Progress is a courtesy: what matters is committed with the state, and that is not lost.
+            tracing::warn!(run = %run, error = ?error, "progress was not stored");
+        }
+        active.changed.send_modify(|n| *n += 1);
+    }
+}
+
+/// The receipt of a step whose effect happened.
+fn receipt_of(run: &Run, step: usize) -> Option<Value> {
+    match run.steps.get(step).map(|step| &step.state) {
+        Some(StepState::Failed { receipt, .. }) => receipt.clone(),
+        _ => None,
+    }
+}

@@ -1,0 +1,145 @@
+//! From a submission to a planned, checked and frozen run.
+
+use super::{Engine, MAX_INPUT, Request, Submission};
+use crate::port::Names;
+use crate::registry::Registered;
+use astradesk_core::plan::MAX_CALLS;
+use astradesk_core::run::{State, Step};
+use astradesk_core::{
+    AgentName, Code, Decision, Error, FrozenCall, Plan, Principal, Result, Run, Source, ToolName,
+};
+use async_trait::async_trait;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// A planned submission: the run that it would become, and the tools of its steps.
+pub(super) struct Candidate {
+    pub(super) run: Run,
+    pub(super) tools: Vec<Arc<Registered>>,
+}
+
+impl Engine {
+    pub(super) async fn candidate(&self, submission: &Submission) -> Result<Candidate> {
+        let (agent, input, plan) = match &submission.request {
+            Request::Say { agent, input } => {
+                let (agent, plan) = self.plan(&submission.principal, submission.source, agent, input).await?;
+                (Some(agent), Some(input.clone()), plan)
+            }
+            Request::Call(call) => (None, None, Plan::direct(call.clone())),
+        };
+        if plan.calls.is_empty() {
+            return Err(Error::new(Code::PlanNoAction, "the plan has no step"));
+        }
+        if plan.calls.len() > MAX_CALLS {
+            let message = format!("the plan has {} steps, and {MAX_CALLS} is the limit", plan.calls.len());
+            return Err(Error::new(Code::PlanTooLong, message));
+        }
+        let mut steps = Vec::with_capacity(plan.calls.len());
+        let mut tools = Vec::with_capacity(plan.calls.len());
+        for call in plan.calls {
+            let tool = self.0.registry.tool(call.tool.as_str())?;
+            tool.check(&call.arguments)?;
+            let targets = tool.tool.targets(&call.arguments).await?;
+            if targets.is_empty() {
+                return Err(Error::internal(format!("tool `{}` derived no target", call.tool)));
+            }
+            let on_failure = tool.tool.on_failure(&call.arguments);
+            let call = FrozenCall::new(call, tool.spec().version.clone(), tool.effect, targets);
+            steps.push(Step::new(call, on_failure));
+            tools.push(tool);
+        }
+        let now = self.0.clock.now();
+        let run = Run {
+            id: self.0.clock.run_id(),
+            version: 1,
+            principal: submission.principal.clone(),
+            source: submission.source,
+            agent,
+            input,
+            planner: plan.planner,
+            created_at: now,
+            updated_at: now,
+            deadline: now.saturating_add(self.0.limits.run_timeout).unwrap_or(now),
+            holder: None,
+            fence: 0,
+            state: State::Submitted,
+            steps,
+            cancel_requested: false,
+            undo_requested: false,
+        };
+        Ok(Candidate { run, tools })
+    }
+
+    async fn plan(
+        &self,
+        principal: &Principal,
+        source: Source,
+        agent: &str,
+        input: &str,
+    ) -> Result<(AgentName, Plan)> {
+        let length = input.chars().count();
+        if input.trim().is_empty() || length > MAX_INPUT {
+            return Err(Error::new(
+                Code::PlanInputInvalid,
+                format!(
+                    "the input has {length} characters, and must have 1 to {MAX_INPUT} that are not white space"
+                ),
+            ));
+        }
+        if let Some(control) = input.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) {
+            return Err(Error::new(
+                Code::PlanInputInvalid,
+                format!("the input has the control character `{}`", control.escape_default()),
+            ));
+        }
+        let agent = self.0.registry.agent(agent)?;
+        let tools: Vec<_> = self.0.registry.tools().iter().map(|tool| tool.spec().clone()).collect();
+        let names = PrincipalNames { engine: self, principal, source };
+        let plan = agent.plan(input, &tools, &names).await?;
+        Ok((agent.name().clone(), plan))
+    }
+}
+
+/// The names that exist, and those among them that may be shown to the principal.
+struct PrincipalNames<'a> {
+    engine: &'a Engine,
+    principal: &'a Principal,
+    source: Source,
+}
+
+#[async_trait]
+impl Names for PrincipalNames<'_> {
+    async fn candidates(&self, tool: &ToolName, argument: &str) -> Result<Option<Vec<String>>> {
+        let tool = self.engine.0.registry.tool(tool.as_str())?;
+        if !self.engine.0.policy.may_use(self.principal, tool.spec()) {
+            return Ok(None);
+        }
+        tool.tool.candidates(argument).await.map(Some)
+    }
+
+    async fn permitted(&self, tool: &ToolName, argument: &str, candidates: &[String]) -> Vec<String> {
+        let Ok(registered) = self.engine.0.registry.tool(tool.as_str()) else { return Vec::new() };
+        let mut permitted = Vec::new();
+        for candidate in candidates {
+            let arguments = [(argument.to_owned(), Value::from(candidate.as_str()))].into_iter().collect();
+            let Ok(targets) = registered.tool.targets(&arguments).await else { continue };
+            let call = astradesk_core::Call { tool: tool.clone(), arguments };
+            let call = FrozenCall::new(call, registered.spec().version.clone(), registered.effect, targets);
+            let request = crate::port::PolicyRequest {
+                principal: self.principal,
+                source: self.source,
+                planner: "candidates",
+                call: &call,
+                dry_run: true,
+                now: self.engine.0.clock.now(),
+            };
+            if matches!(
+                self.engine.0.policy.decide(&request),
+                Decision::Permit { .. } | Decision::NeedsApproval { .. }
+            ) {
+                permitted.push(candidate.clone());
+            }
+        }
+        permitted
+    }
+}
