@@ -157,10 +157,10 @@ impl Engine {
         }
     }
 
-    /// Settles the run that holds a lock, if its holder is dead, and waits for that until `until`. Whether
-    /// the lock may be free by now.
+    /// Settles the run that holds a lock, if its holder is dead or it waits for its turn here, and waits for that
+    /// until `until`. Whether the lock may be free by now.
     pub(super) async fn settle_first(&self, id: RunId, until: Instant) -> Result<bool> {
-        let ours = self.claim_orphan(id).await?;
+        let ours = self.hasten(id) || self.claim_orphan(id).await?;
         loop {
             let changed = self.active().get(&id).map(|active| active.changed.subscribe());
             let ended = self.0.store.run(id).await?.is_none_or(|run| run.state.is_final());

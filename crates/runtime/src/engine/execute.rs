@@ -6,7 +6,7 @@ use super::{Engine, Permit};
 use crate::port::{Change, CommitError, Fault, LockChange, StepContext};
 use astradesk_core::evidence::Kind;
 use astradesk_core::run::{Action, By, Event, StepState, decide, next};
-use astradesk_core::{Code, Decision, Error, Result, Run};
+use astradesk_core::{Code, Decision, Error, Result, Run, RunId};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,11 +35,9 @@ impl Engine {
             }
             all.insert(run.id, active.clone());
         }
+        self.queue().enter(&run);
         if at_once {
-            self.queue().jump(&run);
-            active.turn.notify_one();
-        } else {
-            self.queue().enter(&run);
+            self.hasten(run.id);
         }
         let engine = self.clone();
         self.0.tasks.spawn(async move {
@@ -52,6 +50,14 @@ impl Engine {
             engine.give_turns();
         });
         self.give_turns();
+    }
+
+    /// Gives a run of this process its turn at once; `false` when it has none.
+    pub(super) fn hasten(&self, id: RunId) -> bool {
+        let Some(active) = self.active().get(&id).cloned() else { return false };
+        self.queue().hasten(id);
+        active.turn.notify_one();
+        true
     }
 
     /// Tells the runs whose turn has come.

@@ -9,6 +9,9 @@ use astradesk_core::{Code, Effect, Error, Result, Run, RunId, ToolName};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 
+/// For how many turns a principal's last one is remembered when they have no run here.
+const REMEMBERED: u64 = 1024;
+
 /// The queue's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
@@ -49,6 +52,8 @@ pub(super) struct Queue {
     room: Room,
     lines: BTreeMap<String, Line>,
     at_work: HashMap<RunId, Place>,
+    /// The runs, waiting or at work, that write to a target.
+    wanted: HashMap<String, Vec<RunId>>,
     /// How many runs at work write to a target, and have a step of a tool.
     busy: HashMap<String, usize>,
     used: HashMap<ToolName, usize>,
@@ -62,6 +67,7 @@ impl Queue {
             room,
             lines: BTreeMap::new(),
             at_work: HashMap::new(),
+            wanted: HashMap::new(),
             busy: HashMap::new(),
             used: HashMap::new(),
             turns: 0,
@@ -77,11 +83,13 @@ impl Queue {
     pub(super) fn keep(&mut self, run: &Run) -> Result<()> {
         let place = self.place(run, false);
         for target in &place.targets {
-            let mut ahead = self.places().filter(|other| other.targets.contains(target));
-            if let Some(other) = ahead.nth(self.room.per_target) {
-                let message = format!("run {} is writing to `{target}`", other.run);
+            let ahead = self.wanted.get(target).map(Vec::as_slice).unwrap_or_default();
+            if let [first, ..] = ahead
+                && ahead.len() > self.room.per_target
+            {
+                let message = format!("run {first} is writing to `{target}`");
                 return Err(
-                    Error::new(Code::GuardTargetLocked, message).with_detail("holder", other.run.to_string())
+                    Error::new(Code::GuardTargetLocked, message).with_detail("holder", first.to_string())
                 );
             }
         }
@@ -96,8 +104,9 @@ impl Queue {
 
     /// The run is durable: from here on its turn may come.
     pub(super) fn enter(&mut self, run: &Run) {
-        let mut waiting = self.lines.values_mut().flat_map(|line| &mut line.places);
-        match waiting.find(|place| place.run == run.id) {
+        let line = self.lines.get_mut(&run.principal.id());
+        let waiting = line.and_then(|line| line.places.iter_mut().rev().find(|place| place.run == run.id));
+        match waiting {
             Some(place) => place.ready = true,
             None if self.at_work.contains_key(&run.id) => {}
             None => {
@@ -108,23 +117,32 @@ impl Queue {
     }
 
     /// Puts a run to work at once, because others wait for it.
-    pub(super) fn jump(&mut self, run: &Run) {
-        self.leave(run.id);
-        let place = self.place(run, true);
-        self.set_to_work(place);
+    pub(super) fn hasten(&mut self, run: RunId) {
+        if let Some(place) = self.take(run) {
+            self.set_to_work(place);
+        }
     }
 
     /// The run does not work or wait any more.
     pub(super) fn leave(&mut self, run: RunId) {
-        if let Some(place) = self.at_work.remove(&run) {
-            place.targets.iter().for_each(|target| lower(&mut self.busy, target));
-            place.tools.iter().for_each(|tool| lower(&mut self.used, tool));
-        } else {
-            self.lines.values_mut().for_each(|line| line.places.retain(|place| place.run != run));
+        let left = match self.at_work.remove(&run) {
+            Some(place) => {
+                place.targets.iter().for_each(|target| lower(&mut self.busy, target));
+                place.tools.iter().for_each(|tool| lower(&mut self.used, tool));
+                Some(place)
+            }
+            None => self.take(run),
+        };
+        for target in left.into_iter().flat_map(|place| place.targets) {
+            if let Some(runs) = self.wanted.get_mut(&target) {
+                runs.retain(|other| *other != run);
+                if runs.is_empty() {
+                    self.wanted.remove(&target);
+                }
+            }
         }
-        if self.at_work.is_empty() {
-            self.lines.retain(|_, line| !line.places.is_empty());
-        }
+        let turns = self.turns;
+        self.lines.retain(|_, line| !line.places.is_empty() || line.last_turn + REMEMBERED > turns);
     }
 
     /// The next run to begin, if there is room for one that waits.
@@ -170,6 +188,20 @@ impl Queue {
             && place.tools.iter().all(|tool| used(tool) < self.room.per_tool)
     }
 
+    /// Takes a run that waits out of its line.
+    fn take(&mut self, run: RunId) -> Option<Place> {
+        self.lines.values_mut().find_map(|line| {
+            let index = line.places.iter().position(|place| place.run == run)?;
+            line.places.remove(index)
+        })
+    }
+
+    fn want(&mut self, place: &Place) {
+        for target in &place.targets {
+            self.wanted.entry(target.clone()).or_default().push(place.run);
+        }
+    }
+
     fn set_to_work(&mut self, place: Place) {
         place.targets.iter().for_each(|target| *self.busy.entry(target.clone()).or_default() += 1);
         place.tools.iter().for_each(|tool| *self.used.entry(tool.clone()).or_default() += 1);
@@ -177,11 +209,8 @@ impl Queue {
     }
 
     fn line_up(&mut self, place: Place) {
+        self.want(&place);
         self.lines.entry(place.principal.clone()).or_default().places.push_back(place);
-    }
-
-    fn places(&self) -> impl Iterator<Item = &Place> {
-        self.at_work.values().chain(self.lines.values().flat_map(|line| &line.places))
     }
 
     fn place(&mut self, run: &Run, ready: bool) -> Place {
