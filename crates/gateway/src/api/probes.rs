@@ -1,8 +1,8 @@
 //! `/healthz`, `/readyz`, `/metrics`, `/openapi.json`: for machines, without a token.
 
-use crate::http::App;
 use crate::http::problem::{Answer, Problem};
-use astradesk_core::{Code, Error, Result};
+use crate::http::{App, Health as EngineHealth};
+use astradesk_core::{Code, Error};
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
@@ -62,49 +62,61 @@ pub(super) async fn healthz() -> axum::Json<Health> {
     ),
 )]
 pub(super) async fn readyz(State(app): State<App>) -> Answer<axum::Json<Ready>> {
-    let store = store(&app).await;
-    let issuers = app.auth.health();
+    let engine = health(&app).await;
     let stopping = app.stopping.is_cancelled();
-    let checks = vec![
-        Check {
-            name: "gateway",
-            ok: !stopping,
-            detail: if stopping { "is stopping" } else { "takes requests" }.into(),
-        },
-        Check {
-            name: "store",
-            ok: store.is_ok(),
-            detail: store
-                .as_ref()
-                .err()
-                .map_or_else(|| "can write".to_owned(), |error| error.code.to_string()),
-        },
-        // Keys are fetched when they are needed: an issuer that is down does not make the gateway unready.
-        Check {
-            name: "issuers",
-            ok: issuers.with_keys > 0,
-            detail: format!("the keys of {} of {} are at hand", issuers.with_keys, issuers.issuers),
-        },
-    ];
-    if stopping || store.is_err() {
-        let error = Error::new(Code::StoreUnavailable, "the gateway cannot take requests now");
-        return Err(Problem::with_member(error, "checks", json!(checks)));
+    let mut checks = vec![Check {
+        name: "gateway",
+        ok: !stopping,
+        detail: if stopping { "is stopping" } else { "takes requests" }.into(),
+    }];
+    checks.extend(engine.iter().map(|(name, said)| Check {
+        name,
+        ok: said.is_ok(),
+        detail: said.as_ref().err().map_or_else(|| sound(name).to_owned(), ToString::to_string),
+    }));
+    let issuers = app.auth.health();
+    // Keys are fetched when they are needed: an issuer that is down does not make the gateway unready.
+    checks.push(Check {
+        name: "issuers",
+        ok: issuers.with_keys > 0,
+        detail: format!("the keys of {} of {} are at hand", issuers.with_keys, issuers.issuers),
+    });
+    let wrong = engine.into_iter().find_map(|(_, said)| said.err());
+    let wrong = if stopping {
+        Some(
+            Error::new(Code::StoreUnavailable, "the gateway is stopping")
+                .with_remedy("ask again when it is up again"),
+        )
+    } else {
+        wrong
+    };
+    match wrong {
+        Some(error) => Err(Problem::with_member(error, "checks", json!(checks))),
+        None => Ok(axum::Json(Ready { status: "ready", checks })),
     }
-    Ok(axum::Json(Ready { status: "ready", checks }))
+}
+
+/// How a check of the Engine is when nothing is wrong with it.
+fn sound(name: &str) -> &'static str {
+    match name {
+        "store" => "can write",
+        "clock" => "is steady",
+        _ => "is sound",
+    }
 }
 
 /// Asks the Engine, at most once in [`READY_FOR`], however many ask here.
-async fn store(app: &App) -> Result<()> {
-    let mut last = app.ready.lock().await;
+async fn health(app: &App) -> EngineHealth {
+    let mut last = app.health.lock().await;
     if let Some((at, said)) = &*last
         && at.elapsed() < READY_FOR
     {
         return said.clone();
     }
-    let said = match tokio::time::timeout(app.limits.request_timeout(), app.engine.ready()).await {
-        Ok(said) => said,
-        Err(_) => Err(Error::new(Code::StoreUnavailable, "the store does not answer")),
-    };
+    let asked = tokio::time::timeout(app.limits.request_timeout(), app.engine.health()).await;
+    let said = asked.unwrap_or_else(|_| {
+        vec![("store", Err(Error::new(Code::StoreUnavailable, "the store does not answer")))]
+    });
     *last = Some((Instant::now(), said.clone()));
     said
 }

@@ -3,8 +3,9 @@
 use super::wire::{self, StateName};
 use crate::http::App;
 use crate::http::caller::Caller;
-use crate::http::extract::{Id, Query, page_size};
+use crate::http::extract::{Id, OptionalJson, Query, page_size};
 use crate::http::problem::{Answer, redact, shown};
+use astradesk_core::run::OnFailure;
 use astradesk_core::{Code, Error, Run, RunId, ToolName};
 use astradesk_runtime::port::{RunFilter, RunPage};
 use axum::extract::State;
@@ -88,24 +89,42 @@ pub(super) async fn show(State(app): State<App>, Caller(principal): Caller, Id(i
     Ok(axum::Json(run).into_response())
 }
 
+/// How a run is cancelled.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"on_effect": "undo"}))]
+pub(super) struct CancelRequest {
+    /// What becomes of an effect that has begun: left to go on unwatched, or undone as a step of its own.
+    #[serde(default)]
+    #[schema(value_type = wire::OnFailure, default = "leave")]
+    on_effect: OnFailure,
+}
+
 /// Cancel a run
 ///
 /// A run that waits ends at once; one under way stops at the next point at which that is sound, and the
-/// answer has `cancel_requested`.
+/// answer has `cancel_requested`. Without a body, an effect that has begun is left as it is.
 #[utoipa::path(
     post, path = "/v1/runs/{id}/cancel", tag = "runs", operation_id = "cancel_run",
+    request_body = Option<CancelRequest>,
     params(("id" = String, Path, description = "The run's id", format = "uuid")),
     responses(
         (status = 200, description = "The run, cancelled or being cancelled", body = wire::Run),
         (status = 403, description = "Who asks may not cancel this run"),
         (status = 404, description = "There is no such run, or it may not be seen by who asks"),
-        (status = 409, description = "The run has ended, or is being cancelled already"),
+        (status = 409, description = "The run has ended, is being cancelled already, or has nothing that can be undone"),
     ),
 )]
-pub(super) async fn cancel(State(app): State<App>, Caller(principal): Caller, Id(id): Id) -> Answer {
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Id(id): Id,
+    OptionalJson(request): OptionalJson<CancelRequest>,
+) -> Answer {
     let engine = app.engine.clone();
+    let CancelRequest { on_effect } = request.unwrap_or_default();
     // In a task of its own: a client that hangs up must not leave it half-way.
-    let cancelling = tokio::spawn(async move { engine.cancel(&principal, id).await });
+    let cancelling = tokio::spawn(async move { engine.cancel(&principal, id, on_effect).await });
     let mut run = cancelling.await.map_err(|error| Error::internal(format!("cancelling: {error}")))??;
     redact(&mut run);
     Ok(axum::Json(run).into_response())

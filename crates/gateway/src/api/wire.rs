@@ -115,17 +115,38 @@ pub(crate) enum Source {
 pub(crate) struct Step {
     /// What is done, to what.
     call: FrozenCall,
+    /// What becomes of its effect if that fails.
+    on_failure: OnFailure,
+    /// The step, from 0, that this one undoes.
+    undoes: Option<u32>,
+    /// When its first intent was made durable: its time limit counts from here.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    begun_at: Option<String>,
     /// Where it stands.
     step: StepName,
     /// Since when.
     #[schema(value_type = Option<String>, format = DateTime)]
     at: Option<String>,
-    /// What the tool needs to verify it.
+    /// Counts the intents of the step, from 1, while it is intended: each one before it had no effect.
+    attempt: Option<u32>,
+    /// What the effect is bound to, while it is intended.
+    intent: Option<Value>,
+    /// What the tool needs to verify the effect. A failed step has it if its effect happened.
     receipt: Option<Value>,
     /// What the tool reports.
     output: Option<Value>,
     /// Why it failed, or is unknown.
     error: Option<Error>,
+}
+
+/// What becomes of an effect that was performed and did not come out well.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum OnFailure {
+    /// It stays as it is.
+    Leave,
+    /// It is undone, as a step of its own.
+    Undo,
 }
 
 /// Where a step stands.
@@ -182,6 +203,14 @@ pub(crate) struct Run {
     /// When it last changed.
     #[schema(format = DateTime)]
     updated_at: String,
+    /// Until when its last step must have begun, also across restarts of AstraDesk.
+    #[schema(format = DateTime)]
+    deadline: String,
+    /// The process that executes it; none before it is claimed, after it was handed over, and when it has
+    /// ended.
+    holder: Option<String>,
+    /// Counts its claims, from 0: one more each time that a process takes it.
+    fence: u64,
     /// Where it stands.
     state: StateName,
     /// The step under way, from 0.
@@ -192,6 +221,8 @@ pub(crate) struct Run {
     steps: Vec<Step>,
     /// Whether somebody asked for it to be cancelled.
     cancel_requested: Option<bool>,
+    /// Whether they asked for an effect that has begun to be undone.
+    undo_requested: Option<bool>,
 }
 
 /// What a plan would do; nothing was done.

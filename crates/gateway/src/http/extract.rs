@@ -3,6 +3,7 @@
 use super::App;
 use super::problem::{Problem, shown};
 use astradesk_core::{Code, Error, RunId};
+use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -48,6 +49,20 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
             }
         };
         parse(&body).map(Self)
+    }
+}
+
+/// The same, for a body that may be left out, or be `null`.
+pub(crate) struct OptionalJson<T>(pub(crate) Option<T>);
+
+impl<T: DeserializeOwned> FromRequest<App> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(Self(None));
+        }
+        Json::from_request(request, app).await.map(|Json(body)| Self(body))
     }
 }
 

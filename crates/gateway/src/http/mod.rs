@@ -27,6 +27,9 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// What the Engine needs to take runs, each with its name and what is wrong with it.
+pub(crate) type Health = Vec<(&'static str, Result<()>)>;
+
 /// What every handler can reach. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Inner>);
@@ -44,8 +47,8 @@ pub(crate) struct Inner {
     pub(crate) requests: Semaphore,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) waits: Semaphore,
-    /// When the Engine was last asked whether it is ready, and what it said.
-    pub(crate) ready: Mutex<Option<(Instant, Result<()>)>>,
+    /// When the Engine was last asked how it is, and what it said.
+    pub(crate) health: Mutex<Option<(Instant, Health)>>,
     request_ids: RequestIds,
 }
 
@@ -75,7 +78,7 @@ impl App {
             requests: Semaphore::new(limits.concurrent_requests),
             streams: Arc::new(Semaphore::new(limits.event_streams)),
             waits: Semaphore::new(limits.waits),
-            ready: Mutex::new(None),
+            health: Mutex::new(None),
             request_ids: RequestIds::new(),
             limits,
         }))

@@ -46,6 +46,10 @@ impl Clock for TestClock {
         Timestamp::new(now.as_second() + self.0.load(Ordering::SeqCst), now.subsec_nanosecond()).unwrap()
     }
 
+    fn elapsed(&self) -> Duration {
+        SystemClock.elapsed()
+    }
+
     fn run_id(&self) -> RunId {
         SystemClock.run_id()
     }
