@@ -2,6 +2,7 @@
 
 use crate::error::unreadable;
 use astradesk_core::evidence::{Draft, Record};
+use astradesk_core::run::Holder;
 use astradesk_core::{Error, Run};
 use astradesk_runtime::port::{Change, EventDraft, IdempotencyKey, LockChange};
 use std::collections::BTreeSet;
@@ -28,6 +29,8 @@ pub(crate) struct RunRow {
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
     pub(crate) finished: bool,
+    pub(crate) holder: Option<String>,
+    pub(crate) cancel: bool,
     pub(crate) body: String,
 }
 
@@ -76,6 +79,8 @@ impl RunRow {
             created_at: run.created_at.as_microsecond(),
             updated_at: run.updated_at.as_microsecond(),
             finished: run.state.is_final(),
+            holder: run.holder.as_ref().filter(|_| !run.state.is_final()).map(Holder::to_string),
+            cancel: run.cancel_requested,
             body: serde_json::to_string(run).map_err(|_| unreadable(&format!("run `{}`", run.id)))?,
         })
     }

@@ -8,7 +8,9 @@
 //! | `view` | the pure decision whether a change may be kept: versions, locks, idempotency keys |
 //! | `writer` | the one task that writes: many callers' changes in one transaction |
 //! | `script` | the rows of a group as SQL |
-//! | `read` | everything that only reads |
+//! | `read` | what is read as it stands |
+//! | `claim` | which runs can be claimed, and which are to be cancelled |
+//! | `holder` | who commits here, and who else is alive |
 //! | `error` | what the database says, as `store.unavailable` |
 //!
 //! # How a commit goes
@@ -30,10 +32,15 @@
 //!   behind, and takes no other change of its group with it.
 //! * The head of the chain, versions, locks and keys are read inside the transaction that uses them, and
 //!   never remembered beyond it: another process may write to the same file.
+//! * A lock is held until its run has finished, by nobody but that run; time does not open it.
+//! * A holder is alive while its file is locked and its lease lasts. The lease is of the wall clock, so a
+//!   clock that steps may take a run from a holder that lives; what that one commits then is stale.
 //! * No error carries a value from the database.
 
 mod change;
+mod claim;
 mod error;
+mod holder;
 mod read;
 mod script;
 mod store;

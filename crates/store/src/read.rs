@@ -44,12 +44,6 @@ pub(crate) async fn runs(pool: &SqlitePool, filter: &RunFilter) -> Result<RunPag
     Ok(RunPage { runs, next })
 }
 
-/// The runs that are not finished, oldest first.
-pub(crate) async fn unfinished(pool: &SqlitePool, limit: u32) -> Result<Vec<Run>> {
-    let rows = sqlx::query("SELECT id, body FROM runs WHERE finished = 0 ORDER BY id LIMIT ?");
-    rows.bind(limit).fetch_all(pool).await.map_err(refused)?.iter().map(run_of).collect()
-}
-
 /// The events of a run after number `after`.
 pub(crate) async fn events(pool: &SqlitePool, run: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>> {
     let rows =
@@ -102,7 +96,8 @@ pub(crate) fn head(row: &SqliteRow) -> Result<Head> {
     Ok(Head { seq, hash })
 }
 
-fn run_of(row: &SqliteRow) -> Result<Run> {
+/// The run in a row with its `id` and `body`.
+pub(crate) fn run_of(row: &SqliteRow) -> Result<Run> {
     serde_json::from_str(&column::<String>(row, "body")?).map_err(|_| match column::<String>(row, "id") {
         Ok(id) => unreadable(&format!("run `{}`", shown(&id, 64))),
         Err(error) => error,
@@ -120,11 +115,11 @@ fn number(after: u64) -> i64 {
     i64::try_from(after).unwrap_or(i64::MAX)
 }
 
-fn column<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(row: &'r SqliteRow, name: &str) -> Result<T> {
+pub(crate) fn column<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(row: &'r SqliteRow, name: &str) -> Result<T> {
     row.try_get(name).map_err(refused)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is passed to `map_err`")]
-fn refused(error: sqlx::Error) -> Error {
+pub(crate) fn refused(error: sqlx::Error) -> Error {
     unavailable("read the store", &error)
 }

@@ -2,33 +2,54 @@
 //!
 //! `ON CONFLICT` is the only word here that is not of every SQL; SQLite and PostgreSQL both have it.
 
+use crate::holder::LEASE_KEPT;
 use crate::view::{View, Writes};
+use astradesk_core::run::Holder;
 use sqlx::{QueryBuilder, Sqlite};
 
-/// The most rows of one `INSERT`: SQLite takes 32,766 parameters, a run has 9.
+/// The most rows of one `INSERT`: SQLite takes 32,766 parameters, a run has 11.
 const ROWS: usize = 500;
 
-/// The most expired locks and keys that one group cleans up.
+/// The most expired keys that one group cleans up.
 const CLEANED: i64 = 64;
 
-/// The script that writes `writes`, and commits.
-pub(crate) fn commit(writes: Writes, view: &View, probe: bool) -> QueryBuilder<Sqlite> {
+/// What proves that the store can write, without a change.
+#[derive(Debug, Default)]
+pub(crate) struct Signs {
+    /// Whether somebody asks.
+    pub(crate) probe: bool,
+    /// The last beat of the holder.
+    pub(crate) beat: Option<Beat>,
+}
+
+/// A beat, in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beat {
+    pub(crate) now: i64,
+    pub(crate) until: i64,
+}
+
+/// The script that writes `writes` and the `signs` of `holder`, and commits.
+pub(crate) fn commit(writes: Writes, view: &View, holder: &Holder, signs: &Signs) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new("");
     clean(&mut sql, &writes);
     let mut tools = Vec::new();
     chunks(&mut sql, writes.runs, |sql, rows| {
         sql.push(
-            "INSERT INTO runs (id, version, state, principal, tool, created_at, updated_at, finished, body) ",
+            "INSERT INTO runs \
+             (id, version, state, principal, tool, created_at, updated_at, finished, holder, cancel, body) ",
         );
         sql.push_values(rows, |mut row, run| {
             tools.extend(run.other_tools.into_iter().map(|tool| (tool, run.id.clone())));
             row.push_bind(run.id).push_bind(run.version).push_bind(run.state).push_bind(run.principal);
             row.push_bind(run.tool).push_bind(run.created_at).push_bind(run.updated_at);
-            row.push_bind(i64::from(run.finished)).push_bind(run.body);
+            row.push_bind(i64::from(run.finished)).push_bind(run.holder).push_bind(i64::from(run.cancel));
+            row.push_bind(run.body);
         });
         sql.push(
             " ON CONFLICT (id) DO UPDATE SET version = excluded.version, state = excluded.state, \
-             updated_at = excluded.updated_at, finished = excluded.finished, body = excluded.body; ",
+             updated_at = excluded.updated_at, finished = excluded.finished, holder = excluded.holder, \
+             cancel = excluded.cancel, body = excluded.body; ",
         );
     });
     chunks(&mut sql, tools, |sql, rows| {
@@ -54,15 +75,13 @@ pub(crate) fn commit(writes: Writes, view: &View, probe: bool) -> QueryBuilder<S
         sql.push("; ");
     });
     let held =
-        writes.acquired.into_iter().filter_map(|target| view.locks.get(&target).map(|lock| (target, *lock)));
+        writes.acquired.into_iter().filter_map(|target| view.locks.get(&target).map(|run| (target, *run)));
     chunks(&mut sql, held.collect(), |sql, rows| {
-        sql.push("INSERT INTO locks (target, run, expires_at) ");
-        sql.push_values(rows, |mut row, (target, lock)| {
-            row.push_bind(target).push_bind(lock.run.to_string()).push_bind(lock.expires_at);
+        sql.push("INSERT INTO locks (target, run) ");
+        sql.push_values(rows, |mut row, (target, run)| {
+            row.push_bind(target).push_bind(run.to_string());
         });
-        sql.push(
-            " ON CONFLICT (target) DO UPDATE SET run = excluded.run, expires_at = excluded.expires_at; ",
-        );
+        sql.push(" ON CONFLICT (target) DO UPDATE SET run = excluded.run; ");
     });
     chunks(&mut sql, writes.keys, |sql, rows| {
         sql.push("INSERT INTO idempotency (principal, key, request, run, expires_at) ");
@@ -75,29 +94,37 @@ pub(crate) fn commit(writes: Writes, view: &View, probe: bool) -> QueryBuilder<S
              expires_at = excluded.expires_at; ",
         );
     });
-    if probe {
+    if let Some(last) = signs.beat {
+        beat(&mut sql, holder, last);
+    }
+    if signs.probe {
         sql.push("INSERT INTO probe (id, n) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET n = probe.n + 1; ");
     }
     sql.push("COMMIT");
     sql
 }
 
-/// Drops the locks of runs that gave them back, and a bounded number of locks and keys that have expired:
-/// before the new ones are written, which it must not meet.
+/// Drops the locks of runs that gave them back, and a bounded number of keys that have expired: before the
+/// new ones are written, which it must not meet.
 fn clean(sql: &mut QueryBuilder<Sqlite>, writes: &Writes) {
     for run in &writes.released {
         sql.push("DELETE FROM locks WHERE run = ").push_bind(run.clone()).push("; ");
     }
     let Some(now) = writes.now else { return };
-    if !writes.acquired.is_empty() {
-        sql.push("DELETE FROM locks WHERE target IN (SELECT target FROM locks WHERE expires_at <= ");
-        sql.push_bind(now).push(" ORDER BY expires_at LIMIT ").push_bind(CLEANED).push("); ");
-    }
-    if !writes.keys.is_empty() {
-        sql.push("DELETE FROM idempotency WHERE (principal, key) IN ");
-        sql.push("(SELECT principal, key FROM idempotency WHERE expires_at <= ");
-        sql.push_bind(now).push(" ORDER BY expires_at LIMIT ").push_bind(CLEANED).push("); ");
-    }
+    sql.push("DELETE FROM idempotency WHERE (principal, key) IN ");
+    sql.push("(SELECT principal, key FROM idempotency WHERE expires_at <= ");
+    sql.push_bind(now).push(" ORDER BY expires_at LIMIT ").push_bind(CLEANED).push("); ");
+}
+
+/// Writes the lease of a holder, and forgets those that ended long ago.
+fn beat(sql: &mut QueryBuilder<Sqlite>, holder: &Holder, beat: Beat) {
+    sql.push("INSERT INTO holders (id, beat_at, expires_at) VALUES (").push_bind(holder.to_string());
+    sql.push(", ").push_bind(beat.now).push(", ").push_bind(beat.until);
+    sql.push(
+        ") ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, expires_at = excluded.expires_at; ",
+    );
+    let forgotten = beat.now.saturating_sub(LEASE_KEPT.as_micros() as i64);
+    sql.push("DELETE FROM holders WHERE expires_at <= ").push_bind(forgotten).push("; ");
 }
 
 /// Calls `push` with at most [`ROWS`] rows at a time, and never with none.

@@ -1,11 +1,15 @@
 //! [`SqliteStore`]: opening, closing, the port.
 
 use crate::change::Prepared;
+use crate::claim;
 use crate::error::{closed, unavailable};
+use crate::holder::Presence;
 use crate::read;
+use crate::script::Beat;
 use crate::writer::{Job, Writer, enqueue};
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Head, Record};
+use astradesk_core::run::Holder;
 use astradesk_core::{Code, Error, Result, Run, RunId, Timestamp};
 use astradesk_runtime::port::{Change, CommitError, Committed, RunEvent, RunFilter, RunPage, Store};
 use async_trait::async_trait;
@@ -15,6 +19,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,16 +49,20 @@ impl Default for Options {
 
 /// A [`Store`] in one SQLite file, in WAL mode.
 ///
-/// Several of them, in this process or in others, may have the same file open.
+/// Several of them, in this process or in others, may have the same file open. Each is a holder of its own:
+/// alive while it is open and [`beat`](Store::beat) has told so, with a lease of at most 60 seconds. The
+/// store before its first beat, and after its last, is dead to the others.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
+    presence: Arc<Presence>,
     jobs: mpsc::Sender<Job>,
     pub(crate) readers: SqlitePool,
 }
 
 impl SqliteStore {
     /// Opens the store in the file `path`, and creates it if it is not there: the folder with mode 0700, the
-    /// file with mode 0600. Beside it stands `path` with `.lock` at its end, which orders those who open it.
+    /// file with mode 0600. Beside it stand `path` with `.lock` at its end, which orders those who open it, and
+    /// for each that has it open one with `.holder-` and a name, by whose lock the others know that it lives.
     ///
     /// Fails with `store.unavailable` when the file cannot be opened or created, is no SQLite database, or
     /// was made by a newer version.
@@ -74,7 +83,8 @@ impl SqliteStore {
         let writers = pool(1).connect_with(connect.clone()).await.map_err(failed)?;
         migrate(&writers).await.map_err(|error| at(path, error))?;
         let readers = pool(options.readers.max(1)).connect_lazy_with(connect.pragma("query_only", "ON"));
-        Ok(Self::start(writers, readers, false, &options))
+        let presence = Presence::beside(path).map_err(|error| unopened(path, &error))?;
+        Ok(Self::start(writers, readers, false, presence, &options))
     }
 
     /// A store that is gone when it is dropped, for tests: it reads and writes over one connection.
@@ -85,22 +95,30 @@ impl SqliteStore {
         let only = pool(1, options.busy_timeout).connect_with(connect).await;
         let only = only.map_err(|error| unavailable("open a store in memory", &error))?;
         migrate(&only).await?;
-        Ok(Self::start(only.clone(), only, true, &options))
+        Ok(Self::start(only.clone(), only, true, Presence::in_memory(), &options))
     }
 
-    fn start(writers: SqlitePool, readers: SqlitePool, shared: bool, options: &Options) -> Self {
+    pub(crate) fn start(
+        writers: SqlitePool,
+        readers: SqlitePool,
+        shared: bool,
+        presence: Presence,
+        options: &Options,
+    ) -> Self {
         let (sender, jobs) = mpsc::channel(options.queue.max(1));
-        tokio::spawn(Writer { pool: writers, shared, jobs, group: options.group.max(1) }.run());
-        Self { jobs: sender, readers }
+        let holder = presence.holder().clone();
+        tokio::spawn(Writer { pool: writers, shared, holder, jobs, group: options.group.max(1) }.run());
+        Self { presence: Arc::new(presence), jobs: sender, readers }
     }
 
-    /// Writes what is waiting, and closes the file. Every commit after this one is refused; closing twice is
-    /// closing once.
+    /// Writes what is waiting, and closes the file. Every commit after this one is refused, and what this store
+    /// held can be claimed by others at once; closing twice is closing once.
     pub async fn close(&self) {
         let (reply, closed) = oneshot::channel();
         if self.jobs.send(Job::Close(reply)).await.is_ok() {
             let _ = closed.await;
         }
+        self.presence.leave();
         self.readers.close().await;
     }
 }
@@ -122,8 +140,24 @@ impl Store for SqliteStore {
         read::runs(&self.readers, filter).await
     }
 
-    async fn unfinished(&self, limit: u32) -> Result<Vec<Run>> {
-        read::unfinished(&self.readers, limit).await
+    fn holder(&self) -> Holder {
+        self.presence.holder().clone()
+    }
+
+    /// Waits for its place in a full queue, where a change is refused: a store that has much to do is alive.
+    async fn beat(&self, now: Timestamp, until: Timestamp) -> Result<()> {
+        let beat = Beat { now: now.as_microsecond(), until: until.as_microsecond() };
+        let (reply, written) = oneshot::channel();
+        self.jobs.send(Job::Beat(beat, reply)).await.map_err(|_| closed())?;
+        written.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    async fn orphans(&self, now: Timestamp, limit: u32) -> Result<Vec<Run>> {
+        claim::orphans(&self.readers, &self.presence, now, limit).await
+    }
+
+    async fn cancelled(&self) -> Result<Vec<RunId>> {
+        claim::cancelled(&self.readers, &self.presence).await
     }
 
     async fn events(&self, run: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>> {
@@ -187,10 +221,7 @@ async fn migrate(pool: &SqlitePool) -> Result<()> {
 /// The database file is never opened here once it is there: closing it would drop the locks that another
 /// store of this process holds on it (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
 async fn create(path: &Path, wait: Duration) -> Result<File> {
-    let failed = |error: &io::Error| {
-        let text = format!("cannot open the store: {}", error.kind());
-        at(path, Error::new(Code::StoreUnavailable, text))
-    };
+    let failed = |error: &io::Error| unopened(path, error);
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| failed(&error))?;
     }
@@ -218,6 +249,10 @@ async fn create(path: &Path, wait: Duration) -> Result<File> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(lock),
         Err(error) => Err(failed(&error)),
     }
+}
+
+fn unopened(path: &Path, error: &io::Error) -> Error {
+    at(path, Error::new(Code::StoreUnavailable, format!("cannot open the store: {}", error.kind())))
 }
 
 /// The same error, with the file that it is about.

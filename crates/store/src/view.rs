@@ -2,28 +2,21 @@
 //! before it in the same group have made of that.
 
 use crate::change::{EventRow, EvidenceRow, Prepared, RunRow};
+use astradesk_core::RunId;
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::Head;
-use astradesk_core::{RunId, Timestamp};
 use astradesk_runtime::port::{CommitError, Committed, IdempotencyKey, LockChange};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The state that changes are checked against. Only what a change of the group names is in it.
 #[derive(Debug, Default)]
 pub(crate) struct View {
     /// The version of each run that is stored.
     pub(crate) versions: HashMap<String, i64>,
-    /// Who holds the lock of a target.
-    pub(crate) locks: HashMap<String, Lock>,
+    /// The unfinished run that holds the lock of a target.
+    pub(crate) locks: HashMap<String, RunId>,
     /// The idempotency keys, by principal and key.
     pub(crate) keys: HashMap<(String, String), Key>,
-}
-
-/// A lock that is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lock {
-    pub(crate) run: RunId,
-    pub(crate) expires_at: i64,
 }
 
 /// An idempotency key that is remembered.
@@ -42,12 +35,12 @@ pub(crate) struct Writes {
     pub(crate) evidence: Vec<EvidenceRow>,
     pub(crate) events: Vec<EventRow>,
     /// The runs that gave their locks back.
-    pub(crate) released: Vec<String>,
+    pub(crate) released: BTreeSet<String>,
     /// The targets whose lock was taken; who holds it in the end is in the view.
     pub(crate) acquired: HashSet<String>,
     /// The keys that were taken.
     pub(crate) keys: Vec<IdempotencyKey>,
-    /// The latest time that a change with a lock or a key told: what expired before it can go.
+    /// The latest time that a change with a key told: keys that expired before it can go.
     pub(crate) now: Option<i64>,
 }
 
@@ -68,7 +61,7 @@ impl View {
         let locks = self.locks_after(&change.locks)?;
 
         if let (Some(draft), Some((name, key))) = (change.key, key) {
-            writes.tell(draft.now);
+            writes.now = writes.now.max(Some(draft.now.as_microsecond()));
             // One row for each key, and below for each run: an `INSERT` must not meet the same one twice.
             if self.keys.insert(name, key).is_some() {
                 writes
@@ -77,15 +70,18 @@ impl View {
             }
             writes.keys.push(draft);
         }
-        if let Some(run) = change.run {
-            if self.versions.insert(run.id.clone(), run.version).is_some() {
-                writes.runs.retain(|earlier| earlier.id != run.id);
-            }
-            writes.runs.push(run);
-        }
         if let Some(locks) = locks {
             self.locks = locks;
             writes.note_locks(&change.locks);
+        }
+        if let Some(run) = change.run {
+            if self.versions.insert(run.id.clone(), run.version).is_some() {
+                writes.runs.retain(|earlier| earlier.id != run.id);
+                if run.finished {
+                    self.free(&run.id, writes);
+                }
+            }
+            writes.runs.push(run);
         }
         for draft in &change.evidence {
             let record = head.append(draft);
@@ -94,6 +90,12 @@ impl View {
         }
         writes.events.extend(change.events);
         Ok(Committed { head: *head })
+    }
+
+    /// A run that has finished holds no lock, whatever its change says of them.
+    fn free(&mut self, run: &str, writes: &mut Writes) {
+        self.locks.retain(|_, holder| holder.to_string() != run);
+        writes.released.insert(run.to_owned());
     }
 
     fn check_key(&self, draft: &IdempotencyKey) -> Result<((String, String), Key), CommitError> {
@@ -118,23 +120,22 @@ impl View {
     }
 
     /// The locks after `changes`, if there are any.
-    fn locks_after(&self, changes: &[LockChange]) -> Result<Option<HashMap<String, Lock>>, CommitError> {
+    fn locks_after(&self, changes: &[LockChange]) -> Result<Option<HashMap<String, RunId>>, CommitError> {
         if changes.is_empty() {
             return Ok(None);
         }
         let mut locks = self.locks.clone();
         for change in changes {
             match change {
-                LockChange::Acquire { target, run, now, expires_at } => {
-                    let lock = Lock { run: *run, expires_at: expires_at.as_microsecond() };
-                    match locks.get(&target.to_string()) {
-                        Some(held) if held.run != *run && held.expires_at > now.as_microsecond() => {
-                            return Err(CommitError::Locked { target: target.clone(), holder: held.run });
-                        }
-                        Some(_) | None => locks.insert(target.to_string(), lock),
-                    };
-                }
-                LockChange::Release { run } => locks.retain(|_, held| held.run != *run),
+                LockChange::Acquire { target, run } => match locks.get(&target.to_string()) {
+                    Some(holder) if holder != run => {
+                        return Err(CommitError::Locked { target: target.clone(), holder: *holder });
+                    }
+                    Some(_) | None => {
+                        locks.insert(target.to_string(), *run);
+                    }
+                },
+                LockChange::Release { run } => locks.retain(|_, holder| holder != run),
             }
         }
         Ok(Some(locks))
@@ -155,16 +156,13 @@ impl Writes {
     fn note_locks(&mut self, changes: &[LockChange]) {
         for change in changes {
             match change {
-                LockChange::Acquire { target, now, .. } => {
-                    self.tell(*now);
+                LockChange::Acquire { target, .. } => {
                     self.acquired.insert(target.to_string());
                 }
-                LockChange::Release { run } => self.released.push(run.to_string()),
+                LockChange::Release { run } => {
+                    self.released.insert(run.to_string());
+                }
             }
         }
-    }
-
-    fn tell(&mut self, now: Timestamp) {
-        self.now = self.now.max(Some(now.as_microsecond()));
     }
 }

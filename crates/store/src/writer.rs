@@ -3,10 +3,11 @@
 use crate::change::Prepared;
 use crate::error::{closed, unavailable, unreadable};
 use crate::read;
-use crate::script;
-use crate::view::{Key, Lock, View, Writes};
+use crate::script::{self, Beat, Signs};
+use crate::view::{Key, View, Writes};
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::Head;
+use astradesk_core::run::Holder;
 use astradesk_core::{Error, Result, RunId};
 use astradesk_runtime::port::{CommitError, Committed, LockChange};
 use sqlx::pool::PoolConnection;
@@ -23,6 +24,8 @@ pub(crate) enum Job {
     Commit(Box<Prepared>, oneshot::Sender<Result<Committed, CommitError>>),
     /// Find out whether the store can write.
     Probe(oneshot::Sender<Result<()>>),
+    /// Write the lease of the holder.
+    Beat(Beat, oneshot::Sender<Result<()>>),
     /// Finish what is waiting, then end.
     Close(oneshot::Sender<()>),
 }
@@ -34,6 +37,8 @@ pub(crate) struct Writer {
     pub(crate) pool: SqlitePool,
     /// Whether others use the pool too, so that the connection goes back after each group.
     pub(crate) shared: bool,
+    /// Who beats here.
+    pub(crate) holder: Holder,
     /// What is to be done.
     pub(crate) jobs: mpsc::Receiver<Job>,
     /// The most changes of one group.
@@ -44,7 +49,9 @@ pub(crate) struct Writer {
 #[derive(Debug, Default)]
 struct Batch {
     changes: Vec<(Prepared, oneshot::Sender<Result<Committed, CommitError>>)>,
-    probes: Vec<oneshot::Sender<Result<()>>>,
+    signs: Signs,
+    /// Those who wait for a sign to be written.
+    watchers: Vec<oneshot::Sender<Result<()>>>,
     closers: Vec<oneshot::Sender<()>>,
 }
 
@@ -67,17 +74,42 @@ impl Writer {
                 held = None;
             }
         }
-        drop(held);
+        if !closers.is_empty() {
+            self.leave(held).await;
+        }
         self.pool.close().await;
         for closer in closers {
             let _ = closer.send(());
         }
     }
 
+    /// Takes the lease of the holder back, so that what it held can be claimed at once.
+    async fn leave(&self, held: Option<PoolConnection<Sqlite>>) {
+        let connection = match held {
+            Some(connection) => Ok(connection),
+            None => self.pool.acquire().await,
+        };
+        let delete = sqlx::query("DELETE FROM holders WHERE id = ?").bind(self.holder.to_string());
+        let left = match connection {
+            Ok(mut connection) => delete.execute(&mut *connection).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = left {
+            tracing::debug!(error = %unavailable("write to the store", &error), "the lease of this process stays");
+        }
+    }
+
     fn take(&mut self, batch: &mut Batch, job: Job) {
         match job {
             Job::Commit(change, reply) => batch.changes.push((*change, reply)),
-            Job::Probe(reply) => batch.probes.push(reply),
+            Job::Probe(reply) => {
+                batch.signs.probe = true;
+                batch.watchers.push(reply);
+            }
+            Job::Beat(beat, reply) => {
+                batch.signs.beat = Some(beat);
+                batch.watchers.push(reply);
+            }
             Job::Close(reply) => {
                 // What waits is still received, and nothing new.
                 self.jobs.close();
@@ -96,7 +128,7 @@ impl Writer {
 
     /// Writes a batch and answers everybody in it.
     async fn write(&mut self, held: &mut Option<PoolConnection<Sqlite>>, mut batch: Batch) {
-        if batch.changes.is_empty() && batch.probes.is_empty() {
+        if batch.changes.is_empty() && batch.watchers.is_empty() {
             return;
         }
         match self.transaction(held, &mut batch).await {
@@ -105,8 +137,8 @@ impl Writer {
                 for (reply, verdict) in verdicts {
                     let _ = reply.send(verdict);
                 }
-                for probe in batch.probes {
-                    let _ = probe.send(Ok(()));
+                for watcher in batch.watchers {
+                    let _ = watcher.send(Ok(()));
                 }
             }
             Err((error, verdicts)) => {
@@ -114,8 +146,8 @@ impl Writer {
                 for reply in batch.changes.into_iter().map(|(_, reply)| reply).chain(refused) {
                     let _ = reply.send(Err(CommitError::Unavailable(error.clone())));
                 }
-                for probe in batch.probes {
-                    let _ = probe.send(Err(error.clone()));
+                for watcher in batch.watchers {
+                    let _ = watcher.send(Err(error.clone()));
                 }
             }
         }
@@ -167,12 +199,12 @@ impl Writer {
             let verdict = view.admit(change, &mut head, &mut writes);
             verdicts.push((reply, verdict));
         }
-        if writes.is_empty() && batch.probes.is_empty() {
+        if writes.is_empty() && batch.watchers.is_empty() {
             let ended = sqlx::query("ROLLBACK").execute(&mut **connection).await;
             return ended.map(|_| ()).map_err(|error| unavailable("read the store", &error));
         }
         let prepared = verdicts.len() <= KEPT_PREPARED;
-        let mut script = script::commit(writes, &view, !batch.probes.is_empty());
+        let mut script = script::commit(writes, &view, &self.holder, &batch.signs);
         let done = script.build().persistent(prepared).execute(&mut **connection).await;
         done.map(|_| ()).map_err(|error| unavailable("write to the store", &error))
     }
@@ -188,6 +220,9 @@ async fn begin(connection: &mut PoolConnection<Sqlite>) -> Result<Head> {
 
 /// What the changes of the batch must be checked against: nothing is read that no change needs.
 async fn view(connection: &mut PoolConnection<Sqlite>, batch: &Batch) -> Result<View> {
+    // A lock that its run has left behind is free.
+    const HELD: &str = "SELECT locks.target, locks.run FROM locks JOIN runs ON runs.id = locks.run \
+                        WHERE runs.finished = 0 AND locks.target IN (";
     let changes = || batch.changes.iter().map(|(change, _)| change);
     let prepared = batch.changes.len() <= KEPT_PREPARED;
     let mut view = View::default();
@@ -209,10 +244,9 @@ async fn view(connection: &mut PoolConnection<Sqlite>, batch: &Batch) -> Result<
         })
         .collect();
     for targets in targets.chunks(500) {
-        let mut sql = among("SELECT target, run, expires_at FROM locks WHERE target IN (", targets);
+        let mut sql = among(HELD, targets);
         for row in fetch(connection, &mut sql, prepared).await? {
-            let lock = Lock { run: run_id(&row, 1)?, expires_at: column(&row, 2)? };
-            view.locks.insert(column(&row, 0)?, lock);
+            view.locks.insert(column(&row, 0)?, run_id(&row, 1)?);
         }
     }
 

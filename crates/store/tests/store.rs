@@ -30,7 +30,7 @@ async fn open(path: &Path) -> SqliteStore {
 fn full(run: &Run, name: &str) -> Change {
     Change {
         events: vec![event(run.id, 1), event(run.id, 2)],
-        locks: vec![acquire(name, run.id, 10)],
+        locks: vec![acquire(name, run.id)],
         idempotency: Some(key(name, "body", run.id, 10)),
         ..change(run)
     }
@@ -88,30 +88,58 @@ async fn a_version_follows_the_one_before_it() {
 }
 
 #[tokio::test]
-async fn a_lock_is_held_by_one_run_until_it_is_given_back_or_falls() {
+async fn a_lock_is_held_until_its_run_gives_it_back() {
     let store = memory().await;
-    let (one, two) = (id(), id());
-    let held = |holder| Err(CommitError::Locked { target: target("webapp"), holder });
+    let (one, two) = (run(), run());
+    let held = |holder: &Run| Err(CommitError::Locked { target: target("webapp"), holder: holder.id });
 
-    store.commit(locking("webapp", one, 10)).await.unwrap();
-    assert_eq!(store.commit(locking("webapp", two, 69)).await, held(one));
-    store.commit(locking("other", two, 10)).await.unwrap();
-    store.commit(locking("webapp", one, 20)).await.unwrap();
-    assert_eq!(store.commit(locking("webapp", two, 79)).await, held(one), "the holder has extended it");
-    store.commit(locking("webapp", two, 80)).await.unwrap();
-    assert_eq!(store.commit(locking("webapp", one, 81)).await, held(two), "it fell, and two took it");
+    store.commit(locking("webapp", &one)).await.unwrap();
+    assert_eq!(store.commit(locking("webapp", &two)).await, held(&one));
+    store.commit(locking("other", &two)).await.unwrap();
+    let mut one = later(&one, 1, State::Running { step: 0 });
+    store.commit(locking("webapp", &one)).await.unwrap();
+    // Years pass, and the run is claimed by one Engine after the other.
+    for years in 1..5_u32 {
+        one = later(&one, 1, State::Running { step: 0 });
+        (one.updated_at, one.fence) = (at(i64::from(years) * 31_536_000), u64::from(years));
+        store.commit(change(&one)).await.unwrap();
+        let mut late = run();
+        (late.created_at, late.updated_at) = (one.updated_at, one.updated_at);
+        assert_eq!(store.commit(locking("webapp", &late)).await, held(&one));
+    }
 
-    let release = Change { locks: vec![LockChange::Release { run: two }], ..Change::default() };
-    store.commit(release).await.unwrap();
-    store.commit(locking("webapp", one, 82)).await.unwrap();
+    let release = |run: &Run| LockChange::Release { run: run.id };
+    let one = later(&one, 1, State::Succeeded);
+    store.commit(Change { locks: vec![release(&one)], ..change(&one) }).await.unwrap();
+    let three = run();
+    store.commit(locking("webapp", &three)).await.unwrap();
 
-    let both = vec![LockChange::Release { run: one }, acquire("webapp", two, 83), acquire("db", two, 83)];
-    store.commit(Change { locks: both, ..Change::default() }).await.unwrap();
+    let two = later(&two, 1, State::Running { step: 0 });
+    let both = vec![release(&three), acquire("webapp", two.id), acquire("db", two.id)];
+    store.commit(Change { locks: both, ..change(&two) }).await.unwrap();
     assert_eq!(
-        store.commit(locking("webapp", one, 84)).await,
-        held(two),
+        store.commit(locking("webapp", &run())).await,
+        held(&two),
         "given back and taken in one change"
     );
+}
+
+#[tokio::test]
+async fn a_run_that_has_finished_holds_no_lock() {
+    let store = memory().await;
+    let (one, two, three) = (run(), run(), run());
+    store.commit(locking("webapp", &one)).await.unwrap();
+    // Nobody gave the lock back. In one group and in two, it is free.
+    let (ended, taken) =
+        tokio::join!(store.commit(change(&later(&one, 1, failed()))), store.commit(locking("webapp", &two)));
+    ended.unwrap();
+    taken.unwrap();
+    store.commit(change(&later(&two, 1, failed()))).await.unwrap();
+    store.commit(locking("webapp", &three)).await.unwrap();
+
+    let unknown = Change { locks: vec![acquire("db", id())], ..Change::default() };
+    store.commit(unknown).await.unwrap();
+    store.commit(locking("db", &run())).await.unwrap();
 }
 
 #[tokio::test]
@@ -150,12 +178,9 @@ async fn a_refused_change_leaves_nothing_and_takes_nobody_with_it() {
     let refused = async {
         tokio::join!(
             store.commit(Change { idempotency: None, ..full(&locked, "webapp") }),
+            store.commit(Change { locks: vec![acquire("free", duplicate.id)], ..full(&duplicate, "webapp") }),
             store.commit(Change {
-                locks: vec![acquire("free", duplicate.id, 11)],
-                ..full(&duplicate, "webapp")
-            }),
-            store.commit(Change {
-                locks: vec![acquire("stale", stale.id, 11)],
+                locks: vec![acquire("stale", stale.id)],
                 idempotency: Some(key("stale", "", stale.id, 11)),
                 ..full(&stale, "x")
             }),
@@ -181,7 +206,7 @@ async fn a_refused_change_leaves_nothing_and_takes_nobody_with_it() {
     assert_eq!(store.run(holder.id).await.unwrap(), Some(holder.clone()));
     assert_eq!(store.events(holder.id, 0, 10).await.unwrap().len(), 2);
     for name in ["free", "stale"] {
-        store.commit(locking(name, id(), 12)).await.unwrap();
+        store.commit(locking(name, &run())).await.unwrap();
     }
     assert_eq!(store.idempotency(&common::principal("ada").id(), "stale", at(12)).await.unwrap(), None);
 
@@ -201,7 +226,7 @@ async fn changes_of_one_run_that_meet_in_a_group_are_kept_in_order() {
     let third = later(&first, 2, State::Succeeded);
     // `join!` polls in order, so they are in the queue in this order before the writer sees any of them.
     let (a, b, c, again) = tokio::join!(
-        store.commit(Change { locks: vec![acquire("webapp", first.id, 1)], ..change(&first) }),
+        store.commit(locking("webapp", &first)),
         store.commit(change(&second)),
         store.commit(Change { locks: vec![LockChange::Release { run: first.id }], ..change(&third) }),
         store.commit(change(&second)),
@@ -209,7 +234,7 @@ async fn changes_of_one_run_that_meet_in_a_group_are_kept_in_order() {
     assert_eq!([a.unwrap().head.seq, b.unwrap().head.seq, c.unwrap().head.seq], [1, 2, 3]);
     assert_eq!(again, Err(CommitError::Stale));
     assert_eq!(store.run(first.id).await.unwrap(), Some(third));
-    store.commit(locking("webapp", id(), 2)).await.unwrap();
+    store.commit(locking("webapp", &run())).await.unwrap();
     verify(&store).await;
 }
 
@@ -245,8 +270,7 @@ async fn two_stores_on_one_file_keep_one_chain_and_exclusive_locks() {
             for i in 0..25 {
                 let run = run();
                 let name = format!("service-{i}");
-                let change = Change { locks: vec![acquire(&name, run.id, 10)], ..change(&run) };
-                match store.commit(change).await {
+                match store.commit(locking(&name, &run)).await {
                     Ok(_) => taken += 1,
                     Err(CommitError::Locked { .. }) => {}
                     Err(error) => panic!("{error:?}"),
@@ -292,7 +316,7 @@ async fn a_reopened_store_has_everything() {
     assert_eq!(verify(&store).await.seq, 1);
     let again = store.commit(full(&common::run(), "webapp")).await;
     assert!(matches!(again, Err(CommitError::Duplicate { run: first, .. }) if first == run.id));
-    let locked = store.commit(locking("webapp", id(), 11)).await;
+    let locked = store.commit(locking("webapp", &common::run())).await;
     assert!(matches!(locked, Err(CommitError::Locked { holder, .. }) if holder == run.id));
 }
 
@@ -343,20 +367,6 @@ async fn pages_follow_one_another_without_gap_or_repetition() {
     assert_eq!((nothing.runs.len(), nothing.next), (0, None), "a limit of 0 is no page at all");
     let exact = store.runs(&RunFilter { limit: 23, ..RunFilter::default() }).await.unwrap();
     assert_eq!((exact.runs.len(), exact.next), (23, None));
-}
-
-#[tokio::test]
-async fn unfinished_runs_come_oldest_first() {
-    let store = memory().await;
-    let runs: Vec<Run> = (0..6).map(|_| run()).collect();
-    for run in runs.iter().rev() {
-        store.commit(change(run)).await.unwrap();
-    }
-    store.commit(change(&later(&runs[1], 1, State::Cancelled))).await.unwrap();
-    let ids = |runs: Vec<Run>| runs.iter().map(|run| run.id).collect::<Vec<_>>();
-    let left = [0, 2, 3, 4, 5].map(|i: usize| runs[i].id);
-    assert_eq!(ids(store.unfinished(10).await.unwrap()), left);
-    assert_eq!(ids(store.unfinished(2).await.unwrap()), left[..2]);
 }
 
 #[tokio::test]

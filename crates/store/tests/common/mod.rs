@@ -4,7 +4,7 @@
 
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Draft, Head, Kind};
-use astradesk_core::run::{State, Step, StepState};
+use astradesk_core::run::{OnFailure, State, Step};
 use astradesk_core::{
     Call, Effect, Error, FrozenCall, Plan, Principal, RoleName, Run, RunId, Source, Target,
 };
@@ -44,10 +44,9 @@ pub(crate) fn run_of(subject: &str, tools: &[&str]) -> Run {
     let call = |tool: &&str| {
         Plan::direct(Call { tool: ToolName::parse(*tool).unwrap(), arguments: serde_json::Map::new() })
     };
-    let steps = tools.iter().flat_map(|tool| call(tool).calls).map(|call| Step {
-        call: FrozenCall::new(call, "1".to_owned(), Effect::Write, vec![target("webapp")]),
-        state: StepState::Pending,
-    });
+    let frozen = |call| FrozenCall::new(call, "1".to_owned(), Effect::Write, vec![target("webapp")]);
+    let steps = tools.iter().flat_map(|tool| call(tool).calls);
+    let steps = steps.map(|call| Step::new(frozen(call), OnFailure::Leave));
     Run {
         id: id(),
         version: 1,
@@ -58,9 +57,13 @@ pub(crate) fn run_of(subject: &str, tools: &[&str]) -> Run {
         planner: "direct".to_owned(),
         created_at: at(1),
         updated_at: at(1),
+        deadline: at(1000),
+        holder: None,
+        fence: 0,
         state: State::Queued,
         steps: steps.collect(),
         cancel_requested: false,
+        undo_requested: false,
     }
 }
 
@@ -100,14 +103,14 @@ pub(crate) fn event(run: RunId, n: u64) -> EventDraft {
     EventDraft { run, at: at(3), kind: "state".to_owned(), data: json!({"n": n}) }
 }
 
-/// Takes the lock of `name` at second `now`, for 60 seconds.
-pub(crate) fn acquire(name: &str, run: RunId, now: i64) -> LockChange {
-    LockChange::Acquire { target: target(name), run, now: at(now), expires_at: at(now + 60) }
+/// Takes the lock of `name`.
+pub(crate) fn acquire(name: &str, run: RunId) -> LockChange {
+    LockChange::Acquire { target: target(name), run }
 }
 
-/// A change that takes a lock and does nothing else.
-pub(crate) fn locking(name: &str, run: RunId, now: i64) -> Change {
-    Change { locks: vec![acquire(name, run, now)], ..Change::default() }
+/// A change with a run that takes a lock.
+pub(crate) fn locking(name: &str, run: &Run) -> Change {
+    Change { locks: vec![acquire(name, run.id)], ..change(run) }
 }
 
 /// A key of `ada`, made at second `now`, for 60 seconds.

@@ -1,0 +1,130 @@
+//! A store of the version before is taken as it is: nothing is lost, and nothing is held for ever.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests: a failed unwrap is a failed test")]
+
+#[expect(dead_code, reason = "other tests use the rest")]
+mod common;
+
+use astradesk_core::canonical::Digest;
+use astradesk_core::evidence::Head;
+use astradesk_core::run::State;
+use astradesk_core::{Run, Timestamp};
+use astradesk_runtime::port::{CommitError, Store};
+use astradesk_store::{Options, SqliteStore};
+use common::{at, change, draft, failed, locking, principal, run, target};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use std::path::Path;
+
+/// A store with the first migration alone.
+async fn first_version(path: &Path) -> SqliteConnection {
+    let migrations = tempfile::tempdir().unwrap();
+    let init = "0001_init.sql";
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite").join(init);
+    std::fs::copy(source, migrations.path().join(init)).unwrap();
+    let connect = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = sqlx::ConnectOptions::connect(&connect).await.unwrap();
+    let migrator = sqlx::migrate::Migrator::new(migrations.path()).await.unwrap();
+    migrator.run(&mut connection).await.unwrap();
+    connection
+}
+
+/// What the first version wrote of a run.
+fn old_body(run: &Run) -> String {
+    let mut body = serde_json::to_value(run).unwrap();
+    let fields = body.as_object_mut().unwrap();
+    assert!(fields.remove("deadline").is_some() && fields.remove("fence").is_some());
+    for step in fields["steps"].as_array_mut().unwrap() {
+        assert!(step.as_object_mut().unwrap().remove("on_failure").is_some());
+    }
+    body.to_string()
+}
+
+async fn insert(connection: &mut SqliteConnection, run: &Run, lock: &str, lock_until: i64) {
+    sqlx::query("INSERT INTO runs VALUES (?, ?, ?, ?, 'restart_service', 1000000, 1000000, ?, ?)")
+        .bind(run.id.to_string())
+        .bind(run.version as i64)
+        .bind(run.state.name())
+        .bind(run.principal.id())
+        .bind(i64::from(run.state.is_final()))
+        .bind(old_body(run))
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    lock_row(connection, lock, &run.id.to_string(), lock_until).await;
+}
+
+async fn lock_row(connection: &mut SqliteConnection, name: &str, run: &str, until: i64) {
+    let insert = sqlx::query("INSERT INTO locks VALUES (?, ?, ?)").bind(target(name).to_string());
+    insert.bind(run.to_owned()).bind(until).execute(connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_version_keeps_everything_and_its_runs_can_be_claimed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut old = first_version(&path).await;
+
+    let queued = run();
+    let running = Run { state: State::Running { step: 0 }, version: 3, ..run() };
+    let waiting = Run { state: State::AwaitingApproval, ..run() };
+    let finished = Run { state: failed(), version: 7, ..run() };
+    insert(&mut old, &queued, "queued", 1).await;
+    insert(&mut old, &running, "running", 1).await;
+    insert(&mut old, &waiting, "waiting", i64::MAX).await;
+    insert(&mut old, &finished, "finished", i64::MAX).await;
+    lock_row(&mut old, "unknown", &common::id().to_string(), i64::MAX).await;
+
+    let mut head = Head::EMPTY;
+    for run in [queued.id, running.id, waiting.id, finished.id] {
+        let record = head.append(&draft(Some(run)));
+        head = Head { seq: record.seq, hash: record.hash };
+        sqlx::query("INSERT INTO evidence VALUES (?, ?, ?, 'run.admitted', ?, 2000000)")
+            .bind(record.seq as i64)
+            .bind(record.hash.to_string())
+            .bind(record.body)
+            .bind(run.to_string())
+            .execute(&mut old)
+            .await
+            .unwrap();
+    }
+    sqlx::query("INSERT INTO events (run, at, kind, data) VALUES (?, 3000000, 'state', '{}')")
+        .bind(queued.id.to_string())
+        .execute(&mut old)
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO idempotency VALUES (?, 'k', ?, ?, ?)")
+        .bind(principal("ada").id())
+        .bind(Digest::of("body").to_string())
+        .bind(queued.id.to_string())
+        .bind(at(70).as_microsecond())
+        .execute(&mut old)
+        .await
+        .unwrap();
+    sqlx::Connection::close(old).await.unwrap();
+
+    let store = SqliteStore::open(&path, Options::default()).await.unwrap();
+    let taken = |run: &Run| Run { deadline: Timestamp::default(), ..run.clone() };
+    for run in [&queued, &running, &waiting, &finished] {
+        assert_eq!(store.run(run.id).await.unwrap(), Some(taken(run)));
+    }
+    assert_eq!(store.orphans(at(11), 10).await.unwrap(), [taken(&queued), taken(&running)]);
+    assert_eq!(common::verify(&store).await, head);
+    assert_eq!(store.events(queued.id, 0, 10).await.unwrap().len(), 1);
+    let found = store.idempotency(&principal("ada").id(), "k", at(69)).await.unwrap();
+    assert_eq!(found, Some((queued.id, Digest::of("body"))));
+
+    for (name, holder) in [("queued", &queued), ("running", &running), ("waiting", &waiting)] {
+        let refused = Err(CommitError::Locked { target: target(name), holder: holder.id });
+        assert_eq!(store.commit(locking(name, &run())).await, refused);
+    }
+    for name in ["finished", "unknown"] {
+        store.commit(locking(name, &run())).await.unwrap();
+    }
+
+    let mut claimed = Run { holder: Some(store.holder()), fence: 1, ..taken(&running) };
+    claimed.version += 1;
+    store.commit(change(&claimed)).await.unwrap();
+    let left = store.orphans(at(11), 10).await.unwrap();
+    assert!(left.contains(&taken(&queued)) && left.iter().all(|run| run.id != running.id));
+    assert_eq!(common::verify(&store).await.seq, 7);
+}
