@@ -28,7 +28,8 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the store, connects the cluster, registers the Operations pack.
+    /// Opens the store, connects the cluster, registers the Operations pack, and says that this process is
+    /// alive. It takes over nobody's runs: see [`Engine::recover`].
     pub async fn open(config: &Config) -> Result<Self> {
         let cluster = cluster(config).await?;
         let state = config.state_dir();
@@ -43,15 +44,20 @@ impl App {
             signer: Arc::new(Signer::from_pkcs8(&key(&state.join("evidence.key"))?)?),
             limits: Limits {
                 concurrent_runs: config.limits.concurrent_runs,
+                concurrent_per_tool: config.limits.concurrent_per_tool,
                 queued_runs: config.limits.queued_runs,
+                queued_per_target: config.limits.queued_per_target,
+                run_timeout: Duration::from_mins(u64::from(config.limits.run_minutes)),
                 idempotency_ttl: Duration::from_hours(u64::from(config.limits.idempotency_hours)),
                 ..Limits::default()
             },
         });
+        engine.begin().await?;
         Ok(Self { engine, cluster, store })
     }
 
-    /// Lets runs reach a safe point and closes the store. Returns whether every run got there.
+    /// Lets runs reach a safe point, hands them over to whoever claims them next, and closes the store. Returns
+    /// whether every run got there.
     pub async fn close(self, patience: Duration) -> bool {
         let clean = self.engine.stop(patience).await;
         self.store.close().await;

@@ -166,6 +166,9 @@ pub enum Runs {
     Cancel {
         /// The run's id
         id: String,
+        /// Undo an effect that has begun; else it is left to go on unwatched
+        #[arg(long)]
+        undo: bool,
     },
 }
 

@@ -4,6 +4,7 @@ use super::Context;
 use crate::cli::{Output, Runs};
 use crate::door::Door;
 use crate::{display, exit};
+use astradesk_core::run::OnFailure;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result, Run, RunId};
 use astradesk_runtime::port::RunFilter;
@@ -52,10 +53,11 @@ async fn perform(door: &Door, command: Runs, output: Output) -> Result<u8> {
             let run = super::submit::follow(door, run, output).await?;
             Ok(display::outcome(&run, output))
         }
-        Runs::Cancel { id } => {
+        Runs::Cancel { id, undo } => {
             let id = parse(&id)?;
             door.take_up(id).await?;
-            let run = door.cancel(id).await?;
+            let on_effect = if undo { OnFailure::Undo } else { OnFailure::Leave };
+            let run = door.cancel(id, on_effect).await?;
             if output == Output::Json {
                 display::json(&run);
             } else {

@@ -27,7 +27,7 @@ pub(super) async fn run(context: &Context, args: cli::Serve) -> Result<u8> {
     let clean = app.close(Duration::from_secs(config.server.stop_seconds)).await;
     served?;
     if !clean {
-        tracing::warn!("some runs had not reached a safe point; they are taken up at the next start");
+        tracing::warn!("some runs had not reached a safe point; the next process takes them over");
     }
     Ok(exit::DONE)
 }
@@ -36,8 +36,8 @@ async fn serve(config: &Config, app: &App) -> Result<()> {
     let dev = if config.auth.dev { Some(DevIssuer::from_file(&dev_key(config))?) } else { None };
     let auth = auth(config, dev.as_ref())?;
     let gateway = Gateway::bind(gateway_config(config), app.engine.clone(), auth)?;
-    let resumed = app.engine.resume().await?;
-    tracing::info!(address = %gateway.local_addr(), resumed, "serving");
+    app.engine.recover();
+    tracing::info!(address = %gateway.local_addr(), "serving");
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
     tokio::spawn(async move {

@@ -5,6 +5,7 @@ use crate::cli::{self, Output};
 use crate::display::{self, Live};
 use crate::door::{Answer, Door};
 use crate::exit;
+use astradesk_core::run::OnFailure;
 use astradesk_core::text::shown;
 use astradesk_core::{Arguments, Call, Code, Error, Result, Run, ToolName};
 use astradesk_runtime::engine::Request;
@@ -95,7 +96,7 @@ pub(super) async fn follow(door: &Door, run: Run, output: Output) -> Result<Run>
     let watching = door.watch(run.id, |event| live.event(&event));
     let interrupted = async {
         tokio::signal::ctrl_c().await.ok();
-        let cancelled = door.cancel(run.id).await;
+        let cancelled = door.cancel(run.id, OnFailure::Leave).await;
         tokio::signal::ctrl_c().await.ok();
         cancelled.map(|_| ())
     };

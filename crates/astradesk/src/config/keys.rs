@@ -111,10 +111,28 @@ pub const KEYS: &[Key] = &[
         "runs that are executed at the same time",
     ),
     key(
+        "limits.concurrent_per_tool",
+        &["ASTRADESK_LIMITS_CONCURRENT_PER_TOOL"],
+        "64",
+        "runs with a step of the same tool that are executed at the same time",
+    ),
+    key(
         "limits.queued_runs",
         &["ASTRADESK_LIMITS_QUEUED_RUNS"],
         "1024",
-        "runs that may wait; one more is answered `run.queue_full`",
+        "runs that may wait for their turn; one more is answered `guard.queue_full`",
+    ),
+    key(
+        "limits.queued_per_target",
+        &["ASTRADESK_LIMITS_QUEUED_PER_TARGET"],
+        "0",
+        "runs that may wait for a target on which another run works; one more is answered `guard.target_locked`",
+    ),
+    key(
+        "limits.run_minutes",
+        &["ASTRADESK_LIMITS_RUN_MINUTES"],
+        "120",
+        "how long a run may take from its admission to the beginning of its last step, also across restarts, in minutes; then it ends `run.timed_out`",
     ),
     key(
         "limits.idempotency_hours",

@@ -164,6 +164,8 @@ fn check(config: &Config) -> Result<()> {
         ("server.max_body_bytes", config.server.max_body_bytes),
         ("server.max_concurrent_requests", config.server.max_concurrent_requests),
         ("limits.concurrent_runs", config.limits.concurrent_runs),
+        ("limits.concurrent_per_tool", config.limits.concurrent_per_tool),
+        ("limits.run_minutes", config.limits.run_minutes as usize),
         ("limits.idempotency_hours", config.limits.idempotency_hours as usize),
     ];
     if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {

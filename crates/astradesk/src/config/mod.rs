@@ -122,8 +122,14 @@ pub struct Store {
 pub struct Limits {
     /// Runs that are executed at the same time.
     pub concurrent_runs: usize,
+    /// Runs with a step of the same tool that are executed at the same time.
+    pub concurrent_per_tool: usize,
     /// Runs that may wait.
     pub queued_runs: usize,
+    /// Runs that may wait for a target on which another run works.
+    pub queued_per_target: usize,
+    /// How long a run may wait before its last step begins, in minutes, also across restarts.
+    pub run_minutes: u32,
     /// How long an idempotency key is remembered, in hours.
     pub idempotency_hours: u32,
 }

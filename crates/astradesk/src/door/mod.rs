@@ -7,6 +7,7 @@ pub use remote::Remote;
 use crate::app::{App, local_principal};
 use crate::config::Config;
 use astradesk_core::evidence::Record;
+use astradesk_core::run::OnFailure;
 use astradesk_core::{Principal, Result, Run, RunId, Source, ToolSpec};
 use astradesk_runtime::engine::{Request, Submission, Submitted};
 use astradesk_runtime::evidence::Checkpoint;
@@ -120,11 +121,11 @@ impl Door {
         }
     }
 
-    /// Asks for a run to be cancelled.
-    pub async fn cancel(&self, id: RunId) -> Result<Run> {
+    /// Asks for a run to be cancelled, and its effect to be left or undone.
+    pub async fn cancel(&self, id: RunId, on_effect: OnFailure) -> Result<Run> {
         match self {
-            Self::Embedded { app, principal } => app.engine.cancel(principal, id).await,
-            Self::Remote(remote) => remote.cancel(id).await,
+            Self::Embedded { app, principal } => app.engine.cancel(principal, id, on_effect).await,
+            Self::Remote(remote) => remote.cancel(id, on_effect).await,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Answer;
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::Record;
+use astradesk_core::run::OnFailure;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result, Run, RunId};
 use astradesk_runtime::engine::Request;
@@ -88,9 +89,9 @@ impl Remote {
         Ok(RunPage { runs: page.runs, next: page.next })
     }
 
-    pub(super) async fn cancel(&self, id: RunId) -> Result<Run> {
-        let request =
-            self.request(Method::POST, &format!("v1/runs/{id}/cancel"))?.timeout(Duration::from_secs(30));
+    pub(super) async fn cancel(&self, id: RunId, on_effect: OnFailure) -> Result<Run> {
+        let request = self.request(Method::POST, &format!("v1/runs/{id}/cancel"))?;
+        let request = request.json(&json!({"on_effect": on_effect})).timeout(Duration::from_secs(30));
         read(self.send(request).await?).await
     }
 
