@@ -12,6 +12,7 @@ use astradesk_core::evidence::Kind;
 use astradesk_core::run::{By, Event, decide};
 use astradesk_core::{Code, Error, Principal, Result, Run, RunId};
 use serde_json::json;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -137,6 +138,7 @@ impl Engine {
         };
         match self.0.store.commit(change).await {
             Ok(_) => {
+                self.0.claimed.fetch_add(1, Ordering::Relaxed);
                 self.start(claimed, at_once);
                 Ok(true)
             }

@@ -46,6 +46,7 @@ use queue::{Queue, Room};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use steady::Steady;
@@ -199,6 +200,8 @@ struct Inner {
     active: Mutex<HashMap<RunId, Arc<Active>>>,
     keys: idempotency::Keys,
     steady: Steady,
+    /// Counts the runs that were taken over from others.
+    claimed: AtomicU64,
     /// Told when there is room for another run.
     vacated: Notify,
     stopping: CancellationToken,
@@ -227,6 +230,7 @@ impl Engine {
             limits,
             active: Mutex::default(),
             keys: idempotency::Keys::default(),
+            claimed: AtomicU64::new(0),
             vacated: Notify::new(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -10,6 +10,7 @@ use astradesk_core::evidence::{Draft, Kind, Record};
 use astradesk_core::{Code, Decision, Error, Principal, Result, Run, RunId};
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -29,13 +30,21 @@ pub struct Stats {
     pub at_work: usize,
     /// Runs that wait for their turn.
     pub waiting: usize,
+    /// Runs that this process has taken over from others that are gone.
+    pub taken_over: u64,
 }
 
 impl Engine {
     /// How much is going on in this process.
     pub fn stats(&self) -> Stats {
         let queue = self.queue();
-        Stats { at_work: queue.at_work(), waiting: queue.waiting() }
+        let taken_over = self.0.claimed.load(Ordering::Relaxed);
+        Stats { at_work: queue.at_work(), waiting: queue.waiting(), taken_over }
+    }
+
+    /// How many records the evidence has.
+    pub async fn records(&self) -> Result<u64> {
+        self.0.store.head().await.map(|head| head.seq)
     }
 
     /// The run, if the principal may see it.
