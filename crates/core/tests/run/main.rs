@@ -1,0 +1,85 @@
+//! The run's state machine: the paths by table, and its promises under any order of events and claims.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed unwrap in a test is a failed test"
+)]
+
+mod paths;
+mod promises;
+
+use astradesk_core::run::{By, Event, Holder, OnFailure, Run, RunId, State, Step};
+use astradesk_core::{Call, Code, Effect, Error, FrozenCall, Principal, Source, Timestamp, ToolName};
+use serde_json::json;
+
+/// A run that was just submitted, with a step for each of these.
+fn run(steps: &[OnFailure]) -> Run {
+    let call = FrozenCall::new(
+        Call { tool: ToolName::parse("restart_service").unwrap(), arguments: serde_json::Map::new() },
+        "1".into(),
+        Effect::Write,
+        vec!["kubernetes/prod/default/deployment/webapp".parse().unwrap()],
+    );
+    Run {
+        id: RunId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap(),
+        version: 1,
+        principal: Principal { subject: "ada".into(), issuer: "local".into(), roles: [].into(), actor: None },
+        source: Source::Cli,
+        agent: None,
+        input: None,
+        planner: "direct".into(),
+        created_at: Timestamp::UNIX_EPOCH,
+        updated_at: Timestamp::UNIX_EPOCH,
+        deadline: Timestamp::UNIX_EPOCH,
+        holder: None,
+        fence: 0,
+        state: State::Submitted,
+        steps: steps.iter().map(|on_failure| Step::new(call.clone(), *on_failure)).collect(),
+        cancel_requested: false,
+        undo_requested: false,
+    }
+}
+
+fn failed() -> Error {
+    Error::new(Code::RolloutCrashLoop, "it crashes")
+}
+
+fn cancelled() -> Error {
+    Error::new(Code::RunCancelled, "cancelled while it was verified")
+}
+
+fn claimed(by: &str) -> Event {
+    Event::Claimed(Holder::new(by))
+}
+
+fn intended(step: usize) -> Event {
+    Event::StepIntended { step, intent: json!({"version": 7}) }
+}
+
+fn performed(step: usize) -> Event {
+    Event::StepPerformed { step, receipt: json!({"generation": 2}) }
+}
+
+fn verified(step: usize) -> Event {
+    Event::StepVerified { step, output: json!({"ready": 3}) }
+}
+
+/// Who may bring this event to `run`: its holder, if it is for them to bring.
+fn whose(run: &Run, event: &Event) -> By {
+    if is_holders(event) { By::Holder(run.fence) } else { By::Anyone }
+}
+
+fn is_holders(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::HandedOver
+            | Event::StepIntended { .. }
+            | Event::StepPerformed { .. }
+            | Event::StepVerified { .. }
+            | Event::StepFailed { .. }
+            | Event::StepUnknown { .. }
+            | Event::StepCancelled { .. }
+    )
+}
