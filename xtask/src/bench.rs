@@ -6,7 +6,6 @@
 mod cluster;
 mod figures;
 mod gateway;
-mod http;
 mod load;
 mod memory;
 mod peer;
@@ -22,7 +21,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use crate::cargo::{self, cargo};
+use crate::cargo;
+use crate::gateway::{Gateway, Program};
 use crate::ui::{self, Pace};
 use crate::{cluster as control_plane, proc};
 use cluster::Cluster;
@@ -93,12 +93,7 @@ struct Theirs {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     ui::heading("bench");
     let with_peer = options.peer || !options.no_peer;
-    let target = PathBuf::from(
-        cargo::metadata()?
-            .get("target_directory")
-            .and_then(|value| value.as_str())
-            .context("cargo names no target directory")?,
-    );
+    let target = cargo::target_directory()?;
     // On the disk of the checkout, not in memory: the evidence is to be durable.
     let work = target.join(format!("xtask-bench-{}", std::process::id()));
     fs::create_dir_all(&work).with_context(|| format!("cannot create `{}`", work.display()))?;
@@ -109,12 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if with_peer {
         tools::ensure("npm", "npm", &log)?;
     }
-    let binary = match &options.binary {
-        Some(binary) => {
-            binary.canonicalize().with_context(|| format!("cannot find `{}`", binary.display()))?
-        }
-        None => build(&target)?,
-    };
+    let binary = cargo::release_binary(options.binary.as_deref())?;
     let ready = control_plane::prepare()?;
     let busy = load_average();
     control_plane::with(&ready, |kubeconfig| {
@@ -143,13 +133,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn build(target: &Path) -> Result<PathBuf> {
-    ui::stage("build astradesk for release (several minutes, when it has changed)", Pace::Slow, || {
-        proc::quiet(&mut cargo(&["build", "--release", "-p", "astradesk", "--quiet"]))
-    })?;
-    Ok(target.join("release/astradesk"))
-}
-
 fn measure_ours(
     binary: &Path,
     cluster: &Cluster,
@@ -157,10 +140,12 @@ fn measure_ours(
     work: &Path,
     seconds: u32,
 ) -> Result<Ours> {
-    let program = gateway::Program {
+    let program = Program {
         binary: binary.to_owned(),
         kubeconfig: cluster.kubeconfig.clone(),
         work: work.to_owned(),
+        namespace: cluster::NAMESPACE.to_owned(),
+        allowed: cluster::RESTARTED.to_owned(),
     };
     let starts = ui::stage(&format!("start astradesk {STARTS} times"), Pace::Quick, || {
         let mut times = Vec::new();
@@ -177,7 +162,7 @@ fn measure_ours(
     let gateway = program.start("state")?;
     std::thread::sleep(IDLE);
     let idle = gateway.memory()?.now;
-    let token = program.token(&gateway)?;
+    let token = program.token(&gateway.state, "bench", 60)?;
     gateway.read(&token, &cluster::bystander(0))?;
     std::thread::sleep(IDLE);
     let watching = gateway.memory()?.now;
@@ -200,7 +185,7 @@ fn measure_ours(
 
 /// A fixed number of reads over as many connections as the load has: every answer must be 200 and of the
 /// service asked for, and the evidence must grow by exactly their number.
-fn check_reads(gateway: &gateway::Gateway, token: &str) -> Result<u64> {
+fn check_reads(gateway: &Gateway, token: &str) -> Result<u64> {
     let before = gateway.evidence(token)?;
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..CONNECTIONS as usize)
@@ -222,7 +207,7 @@ fn check_reads(gateway: &gateway::Gateway, token: &str) -> Result<u64> {
     Ok(reads)
 }
 
-fn load_reads(gateway: &gateway::Gateway, token: &str, generator: &Generator, seconds: u32) -> Result<Reads> {
+fn load_reads(gateway: &Gateway, token: &str, generator: &Generator, seconds: u32) -> Result<Reads> {
     let call = gateway.status_call(token, &cluster::bystander(0));
     generator.run(&call, WARM_UP)?;
     let counted = || {

@@ -68,6 +68,23 @@ pub(crate) fn metadata() -> Result<Value> {
     serde_json::from_str(&text).context("cargo's metadata is no JSON")
 }
 
+/// The folder of all that cargo builds.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    let metadata = metadata()?;
+    metadata["target_directory"].as_str().map(PathBuf::from).context("cargo names no target directory")
+}
+
+/// The given binary of astradesk, or the release build.
+pub(crate) fn release_binary(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(binary) = given {
+        return binary.canonicalize().with_context(|| format!("cannot find `{}`", binary.display()));
+    }
+    ui::stage("build astradesk for release (several minutes, when it has changed)", Pace::Slow, || {
+        proc::quiet(&mut cargo(&["build", "--release", "-p", "astradesk", "--quiet"]))
+    })?;
+    Ok(target_directory()?.join("release/astradesk"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,14 @@
 //! Development tasks: `cargo xtask --help`.
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a tool for a terminal speaks to it")]
 
+mod api;
 mod bench;
 mod cargo;
+mod chaos;
 mod check;
 mod cluster;
+mod gateway;
+mod http;
 mod proc;
 mod schemathesis;
 mod test;
@@ -24,6 +28,8 @@ enum Task {
     Check(check::Options),
     /// Measure the release build against a real control plane, with a peer beside it
     Bench(bench::Options),
+    /// Kill gateways at random moments while clients ask, and check that nothing was lost or done twice
+    Chaos(chaos::Options),
     /// A real Kubernetes control plane on loopback
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -34,6 +40,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Check(options) => check::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Chaos(options) => chaos::run(&options),
         Task::Cluster(command) => cluster::run(&command),
     });
     proc::end_everything();

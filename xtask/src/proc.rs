@@ -16,7 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
+pub(crate) use rustix::process::Signal;
 
 /// How long a process may take to end after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -112,6 +113,28 @@ pub(crate) fn end_all(processes: &[(i32, bool)]) {
             signal(pid, group, Signal::KILL);
         }
     }
+}
+
+/// Sends a signal to the group that a child leads, which has not been waited for.
+pub(crate) fn send(child: &Child, what: Signal) {
+    signal(child.id() as i32, true, what);
+}
+
+/// Kills the group that a child leads with SIGKILL, and waits for the child.
+pub(crate) fn kill(child: &mut Child) -> Result<ExitStatus> {
+    send(child, Signal::KILL);
+    let status = child.wait().context("cannot wait for a process")?;
+    registry().children.remove(&(child.id() as i32));
+    Ok(status)
+}
+
+/// How a child ended, once it has.
+pub(crate) fn ended(child: &mut Child) -> Result<Option<ExitStatus>> {
+    let status = child.try_wait().context("cannot wait for a process")?;
+    if status.is_some() {
+        registry().children.remove(&(child.id() as i32));
+    }
+    Ok(status)
 }
 
 fn signal(pid: i32, group: bool, signal: Signal) {

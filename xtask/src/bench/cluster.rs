@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::figures::Sample;
+use crate::api::Api;
 use crate::proc;
 
 /// The namespace of everything that the bench makes.
@@ -40,7 +41,7 @@ pub(super) const fn pods() -> u32 {
 pub(super) struct Cluster {
     pub(super) kubeconfig: PathBuf,
     kubectl: PathBuf,
-    server: String,
+    api: Api,
     /// The folder of the bench.
     work: PathBuf,
 }
@@ -72,14 +73,10 @@ pub(super) struct Deployment {
 
 impl Cluster {
     pub(super) fn new(kubeconfig: &Path, kubectl: PathBuf, work: &Path) -> Result<Self> {
-        let text = fs::read_to_string(kubeconfig).context("cannot read the kubeconfig")?;
-        let read: Value = serde_json::from_str(&text).context("the kubeconfig is not ours")?;
-        let server =
-            read["clusters"][0]["cluster"]["server"].as_str().context("the kubeconfig has no server")?;
         Ok(Self {
             kubeconfig: kubeconfig.to_owned(),
             kubectl,
-            server: server.to_owned(),
+            api: Api::of_control_plane(kubeconfig)?,
             work: work.to_owned(),
         })
     }
@@ -145,12 +142,12 @@ impl Cluster {
             if time > 0 {
                 curl.arg("--next");
             }
-            self.curl_options(&mut curl);
+            self.api.authorize(&mut curl);
             curl.args(["--request", "PATCH", "--header", "Content-Type: application/merge-patch+json"]);
             curl.arg("--data")
                 .arg(json!({"metadata": {"annotations": {"bench": time.to_string()}}}).to_string());
             curl.args(["--output", "/dev/null", "--write-out", "%{time_pretransfer} %{time_total}\\n"]);
-            curl.arg(format!("{}/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RESTARTED}", self.server));
+            curl.arg(self.api.url(&format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RESTARTED}")));
         }
         let said = proc::output(&mut curl)?;
         // The first made the connection.
@@ -185,9 +182,8 @@ impl Cluster {
         seen: Sender<Seen>,
         read: impl Fn(&str, &Value) -> Option<What> + Send + 'static,
     ) -> Result<()> {
-        let mut curl = Command::new("curl");
-        self.curl_options(&mut curl);
-        curl.arg("--no-buffer").arg(format!("{}{path}", self.server));
+        let mut curl = self.api.curl(path);
+        curl.arg("--no-buffer");
         let mut child = proc::piped(&curl, &self.work.join(format!("watch-{name}.log")))?;
         let output = child.stdout.take().context("a watch has no output")?;
         std::thread::spawn(move || {
@@ -203,14 +199,6 @@ impl Cluster {
             }
         });
         Ok(())
-    }
-
-    fn curl_options(&self, curl: &mut Command) {
-        let certs = self.kubeconfig.with_file_name("certs");
-        // As the administrator, by a header in a file: arguments are seen by everybody.
-        curl.args(["--disable", "--noproxy", "*", "--silent", "--fail", "--user-agent", "xtask"]);
-        curl.arg("--cacert").arg(certs.join("apiserver.crt"));
-        curl.arg("--header").arg(format!("@{}", certs.join("admin.header").display()));
     }
 }
 

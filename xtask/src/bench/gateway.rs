@@ -1,94 +1,19 @@
-//! The release build of `astradesk`, as a gateway on loopback.
+//! What the bench asks of a gateway.
 #![expect(clippy::indexing_slicing, reason = "a `serde_json::Value` that lacks a key yields null")]
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::cluster::{NAMESPACE, RESTARTED, Seen, What};
-use super::http::{Answer, Request};
+use super::cluster::{RESTARTED, Seen, What};
 use super::{load, memory};
-use crate::proc::{self, Life};
-
-/// How long it may take to become ready.
-const READY_WITHIN: Duration = Duration::from_secs(30);
-/// Between two questions whether it is.
-const ASK_EVERY: Duration = Duration::from_micros(500);
-
-/// The binary, and how it is to run.
-pub(super) struct Program {
-    pub(super) binary: PathBuf,
-    pub(super) kubeconfig: PathBuf,
-    /// The folder of the bench.
-    pub(super) work: PathBuf,
-}
-
-/// A gateway that runs.
-pub(super) struct Gateway {
-    pub(super) address: SocketAddr,
-    pub(super) pid: u32,
-    /// From before the process was started until `/readyz` had answered 200.
-    pub(super) ready_after: Duration,
-    state: PathBuf,
-}
-
-impl Program {
-    /// The command with a configuration of defaults, but for the cluster and what may be restarted.
-    fn command(&self, state: &Path) -> Command {
-        let mut command = Command::new(&self.binary);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("ASTRADESK_") {
-                command.env_remove(name);
-            }
-        }
-        // No configuration file and no `.env` of the folder in which the bench was started.
-        command.current_dir(&self.work);
-        command.env("ASTRADESK_STORE_PATH", state).env("KUBECONFIG", &self.kubeconfig);
-        command.envs([("KUBERNETES_NAMESPACE", NAMESPACE), ("ALLOWED_SERVICES", RESTARTED)]);
-        command.env_remove("REQUIRED_ROLE_RESTART");
-        command
-    }
-
-    /// Starts it with a state folder of its own, and waits until it is ready.
-    pub(super) fn start(&self, name: &str) -> Result<Gateway> {
-        let state = self.work.join(name);
-        let address = free_address()?;
-        let mut command = self.command(&state);
-        command.args(["serve", "--dev", "--listen", &address.to_string()]);
-        let log = self.work.join(format!("{name}.log"));
-        let begun = Instant::now();
-        let child = proc::background(&command, &log, Life::Bound)?;
-        let deadline = begun + READY_WITHIN;
-        while !get(address, "/readyz", &[]).is_ok_and(|answer| answer.status == 200) {
-            ensure!(
-                Instant::now() < deadline && proc::is_alive(child.id() as i32),
-                "the gateway is not ready; the end of its log:\n{}",
-                proc::tail(&log, 10)
-            );
-            std::thread::sleep(ASK_EVERY);
-        }
-        Ok(Gateway { address, pid: child.id(), ready_after: begun.elapsed(), state })
-    }
-
-    /// A token of the gateway's development issuer.
-    pub(super) fn token(&self, gateway: &Gateway) -> Result<String> {
-        let mut command = self.command(&gateway.state);
-        command.args(["token", "--subject", "bench", "--role", "sre"]);
-        Ok(proc::output(&mut command)?.trim().to_owned())
-    }
-}
+use crate::gateway::{Gateway, bearer, call_path, get};
+use crate::http::{Answer, Request};
 
 impl Gateway {
-    pub(super) fn stop(&self) {
-        proc::end_all(&[(self.pid as i32, true)]);
-    }
-
     pub(super) fn memory(&self) -> Result<memory::Memory> {
         memory::of(self.pid)
     }
@@ -186,24 +111,6 @@ impl Gateway {
         let size = |name: &str| fs::metadata(self.state.join(name)).map_or(0, |file| file.len());
         size("astradesk.db") + size("astradesk.db-wal")
     }
-}
-
-fn call_path(tool: &str) -> String {
-    format!("/v1/tools/{tool}/runs")
-}
-
-fn bearer(token: &str) -> String {
-    format!("Bearer {token}")
-}
-
-fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
-    Request { method: "GET", path, headers, body: "" }.send(address)
-}
-
-/// An address on loopback with a port that was free a moment ago.
-pub(super) fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("there is no free port")?;
-    listener.local_addr().context("a listener has no address")
 }
 
 fn calls_answered(metrics: &str) -> (u64, u64) {

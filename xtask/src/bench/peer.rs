@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::cluster::NAMESPACE;
-use super::gateway::free_address;
-use super::http::Request;
 use super::{load, memory};
+use crate::gateway::free_address;
+use crate::http::{self, Request};
 use crate::proc::{self, Life};
 use crate::ui::{self, Pace};
 
@@ -157,7 +157,7 @@ fn get(deployment: &str, id: &str) -> String {
     .to_string()
 }
 
-fn post(address: SocketAddr, session: Option<&str>, body: &str) -> Result<super::http::Answer> {
+fn post(address: SocketAddr, session: Option<&str>, body: &str) -> Result<http::Answer> {
     let mut headers = vec![("Accept", ACCEPT), ("Content-Type", "application/json")];
     headers.extend(session.map(|session| ("Mcp-Session-Id", session)));
     Request { method: "POST", path: "/mcp", headers: &headers, body }.send(address)

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::cluster::{Cluster, RESTARTED, Seen, What, bystander};
 use super::figures::Sample;
-use super::gateway::Gateway;
+use crate::gateway::Gateway;
 use crate::proc;
 
 /// How long one restart may take.

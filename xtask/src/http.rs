@@ -12,26 +12,26 @@ use anyhow::{Context as _, Result, ensure};
 const SILENCE: Duration = Duration::from_mins(1);
 
 /// A request.
-pub(super) struct Request<'a> {
-    pub(super) method: &'a str,
-    pub(super) path: &'a str,
-    pub(super) headers: &'a [(&'a str, &'a str)],
-    pub(super) body: &'a str,
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+    pub(crate) body: &'a str,
 }
 
 /// An answer whose body has not been read yet.
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Name and value, as they were sent.
-    pub(super) headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// When the request was begun to be sent, over a connection that was there already.
-    pub(super) sent: Instant,
+    pub(crate) sent: Instant,
     reader: BufReader<TcpStream>,
 }
 
 impl Request<'_> {
     /// Sends it and reads the answer's head.
-    pub(super) fn send(&self, to: SocketAddr) -> Result<Answer> {
+    pub(crate) fn send(&self, to: SocketAddr) -> Result<Answer> {
         let mut stream = TcpStream::connect_timeout(&to, SILENCE).context("cannot connect")?;
         stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
         stream.set_read_timeout(Some(SILENCE)).context("cannot set a time limit")?;
@@ -68,7 +68,7 @@ impl Request<'_> {
 
 impl Answer {
     /// The value of a header.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -76,14 +76,14 @@ impl Answer {
     }
 
     /// The whole body.
-    pub(super) fn text(mut self) -> Result<String> {
+    pub(crate) fn text(mut self) -> Result<String> {
         let mut body = String::new();
         self.reader.read_to_string(&mut body).context("the answer breaks off")?;
         Ok(body)
     }
 
     /// The body line by line, as it comes.
-    pub(super) fn lines(self) -> std::io::Lines<BufReader<TcpStream>> {
+    pub(crate) fn lines(self) -> std::io::Lines<BufReader<TcpStream>> {
         self.reader.lines()
     }
 }
