@@ -9,6 +9,10 @@ use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 /// The runs that somebody should execute, in the words of the index `runs_claimable`.
 const CLAIMABLE: &str = "finished = 0 AND state NOT IN ('submitted', 'awaiting_approval')";
 
+/// The runs of a holder that are to be cancelled, in the words of the index `runs_to_cancel`.
+pub(crate) const CANCELLED: &str =
+    "SELECT id FROM runs WHERE finished = 0 AND cancel = 1 AND holder = ? ORDER BY id";
+
 /// The most dead holders whose runs are looked for at once; those of the others come next.
 const HOLDERS: usize = 10_000;
 
@@ -36,8 +40,7 @@ pub(crate) async fn orphans(
 /// The unfinished runs of this store's holder that are to be cancelled.
 pub(crate) async fn cancelled(pool: &SqlitePool, presence: &Presence) -> Result<Vec<RunId>> {
     let rows =
-        sqlx::query("SELECT id FROM runs WHERE finished = 0 AND cancel = 1 AND holder = ? ORDER BY id");
-    let rows = rows.bind(presence.holder().to_string()).fetch_all(pool).await.map_err(refused)?;
+        sqlx::query(CANCELLED).bind(presence.holder().to_string()).fetch_all(pool).await.map_err(refused)?;
     rows.iter()
         .map(|row| RunId::parse(&column::<String>(row, "id")?).ok_or_else(|| unreadable("the id of a run")))
         .collect()
@@ -45,9 +48,14 @@ pub(crate) async fn cancelled(pool: &SqlitePool, presence: &Presence) -> Result<
 
 /// Each holder of a run, and none if there is a run that nobody holds.
 async fn holders(pool: &SqlitePool) -> Result<Vec<Option<String>>> {
-    let mut sql = QueryBuilder::<Sqlite>::new("SELECT DISTINCT holder FROM runs WHERE ");
-    let rows = sql.push(CLAIMABLE).build().fetch_all(pool).await.map_err(refused)?;
+    let rows = holders_of().build().fetch_all(pool).await.map_err(refused)?;
     rows.iter().map(|row| column(row, "holder")).collect()
+}
+
+pub(crate) fn holders_of() -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new("SELECT DISTINCT holder FROM runs WHERE ");
+    sql.push(CLAIMABLE);
+    sql
 }
 
 async fn leases(pool: &SqlitePool) -> Result<Leases> {
