@@ -353,3 +353,6 @@ fn service(run: &Value) -> &str {
 fn is_final(state: &str) -> bool {
     ["succeeded", "failed", "denied", "rejected", "expired", "cancelled", "outcome_unknown"].contains(&state)
 }
+
+#[cfg(test)]
+mod tests;
