@@ -203,7 +203,7 @@ impl Cluster {
 }
 
 impl Deployment {
-    fn of(object: &Value) -> Self {
+    pub(super) fn of(object: &Value) -> Self {
         let (spec, status) = (&object["spec"], &object["status"]);
         let wanted = &spec["replicas"];
         let complete = status["observedGeneration"] == object["metadata"]["generation"]

@@ -22,6 +22,12 @@ pub(super) struct Wanted {
     pub(super) crowd: Option<usize>,
 }
 
+impl Wanted {
+    pub(super) fn is_something(self) -> bool {
+        self.recovery.is_some() || self.crowd.is_some()
+    }
+}
+
 /// Measures what is wanted: lines of the table, and what must be known about them.
 pub(super) fn measure(binary: &Path, work: &Path, wanted: Wanted) -> Result<(Vec<Row>, Vec<String>)> {
     let (mut rows, mut notes) = (Vec::new(), Vec::new());
@@ -37,4 +43,9 @@ pub(super) fn measure(binary: &Path, work: &Path, wanted: Wanted) -> Result<(Vec
 /// A line of the table for one number.
 fn row(what: impl Into<String>, unit: &'static str, value: f64, aim: Aim) -> Row {
     Row { what: what.into(), unit, ours: Sample::of([value]), peer: None, better: Better::Less, aim }
+}
+
+/// A count with its thousands apart.
+fn count(number: usize) -> String {
+    Sample::of([number as f64]).shown("")
 }

@@ -79,7 +79,7 @@ impl Crowd {
     pub(super) fn tell(&self, rows: &mut Vec<Row>, notes: &mut Vec<String>) {
         let most_watches = self.watches.values().copied().max().unwrap_or_default();
         let succeeded = self.standing.states.get("succeeded").copied().unwrap_or_default();
-        let whole = number(self.runs as f64);
+        let whole = super::count(self.runs);
         rows.extend([
             super::row(
                 format!("{whole} rollouts at once: memory, most"),

@@ -62,13 +62,14 @@ pub(super) fn measure(binary: &Path, folder: &Path, count: usize) -> Result<Reco
     let mut gateway = program.start("state")?;
     let token = runs::token(&program, &gateway)?;
     site.relay.take()?;
-    let admitted_in = ui::stage(&format!("submit {count} restarts, and kill the gateway"), Pace::Slow, || {
-        let begun = Instant::now();
-        Runs { gateway: &gateway, token: &token }.submit(&site.names())?;
-        let admitted_in = begun.elapsed();
-        proc::kill(&mut gateway.child)?;
-        Ok(admitted_in)
-    })?;
+    let admitted_in =
+        ui::stage(&format!("submit {count} restarts, and kill the gateway"), Pace::Slow, || {
+            let begun = Instant::now();
+            Runs { gateway: &gateway, token: &token }.submit(&site.names())?;
+            let admitted_in = begun.elapsed();
+            proc::kill(&mut gateway.child)?;
+            Ok(admitted_in)
+        })?;
     let killed = proc::output(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S.%NZ"]))?;
     let before = site.relay.take()?;
     let cpu_before = cpu::of(site.pid)?;
@@ -157,7 +158,7 @@ impl Recovery {
     /// Adds its lines and notes.
     pub(super) fn tell(&self, rows: &mut Vec<Row>, notes: &mut Vec<String>) {
         let row = |what: &str, unit, value, aim| super::row(what, unit, value, aim);
-        let whole = number(self.unfinished as f64);
+        let whole = super::count(self.unfinished);
         rows.push(super::row(
             format!("{whole} unfinished runs: start to the first patch"),
             "s",
@@ -166,10 +167,20 @@ impl Recovery {
         ));
         rows.extend([
             row("  start to ready", "s", self.ready_after.as_secs_f64(), Aim::None),
-            row("  requests to the API server, busiest second of 10", "/s", self.load.busiest as f64, Aim::None),
+            row(
+                "  requests to the API server, busiest second of 10",
+                "/s",
+                self.load.busiest as f64,
+                Aim::None,
+            ),
             row("  mean of these 10 s", "/s", self.load.storm as f64 / STORM.as_secs_f64(), Aim::None),
             row("  patches, mean of 30 s", "/s", self.load.patches as f64 / RATE.as_secs_f64(), Aim::None),
-            row("  start to the end of the last", "s", self.ended_in.map_or(f64::NAN, |it| it.as_secs_f64()), Aim::None),
+            row(
+                "  start to the end of the last",
+                "s",
+                self.ended_in.map_or(f64::NAN, |it| it.as_secs_f64()),
+                Aim::None,
+            ),
             row("  memory, most", "MB", self.memory_mb, Aim::None),
             row("  processor time", "s", self.cpu.as_secs_f64(), Aim::None),
         ]);
@@ -178,9 +189,9 @@ impl Recovery {
              killed (SIGKILL) then, after {} patches. Started again, with the default of concurrent runs: {}. No \
              Deployment was patched more than {} times over both lives. A relay before the API server counts the \
              requests. The sandbox used {} s of processor time after the start, and at most {} MB",
-            number(self.runs as f64),
+            super::count(self.runs),
             number(self.admitted_in.as_secs_f64()),
-            self.patched,
+            super::count(self.patched),
             self.standing.shown(),
             self.most_patches,
             number(self.sandbox_cpu.as_secs_f64()),

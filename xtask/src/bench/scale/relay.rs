@@ -165,7 +165,7 @@ fn pair(client: TcpStream, server: TcpStream, ledger: &Arc<Mutex<Ledger>>) -> st
 
 /// Passes on what comes until it ends, and shows it before.
 fn copy(from: &mut TcpStream, to: &mut TcpStream, mut show: impl FnMut(&[u8])) {
-    let mut buffer = [0; 32 * 1024];
+    let mut buffer = vec![0; 32 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let bytes = buffer.get(..count).unwrap_or_default();
         show(bytes);
@@ -253,17 +253,17 @@ mod tests {
         let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let relay = Relay::start(server.local_addr().unwrap()).unwrap();
         let mut client = TcpStream::connect(relay.address).unwrap();
-        let mut served = server.accept().unwrap().0;
+        let mut peer = server.accept().unwrap().0;
         let request = "GET /api/v1/pods?watch=1 HTTP/1.1\r\n\r\n";
         client.write_all(request.as_bytes()).unwrap();
         let mut there = vec![0; request.len()];
-        served.read_exact(&mut there).unwrap();
+        peer.read_exact(&mut there).unwrap();
         assert_eq!(there, request.as_bytes());
         assert_eq!(relay.most_watches().get("pods"), Some(&1));
         assert_eq!(relay.most_connections(), 1);
         // The watch ends, and its connection is used again.
         for answer in ["5\r\nhello\r\n0", "\r\n\r\n"] {
-            served.write_all(answer.as_bytes()).unwrap();
+            peer.write_all(answer.as_bytes()).unwrap();
         }
         let mut back = [0; 15];
         client.read_exact(&mut back).unwrap();
@@ -272,8 +272,11 @@ mod tests {
         client.write_all(b"PATCH /x HTTP/1.1\r\nContent-Length: 1\r\n\r\n1").unwrap();
         drop(client);
         let mut rest = Vec::new();
-        served.read_to_end(&mut rest).unwrap();
+        peer.read_to_end(&mut rest).unwrap();
         let passed = relay.take().unwrap();
-        assert_eq!(passed.iter().map(|p| (p.method.as_str(), p.path.as_str())).collect::<Vec<_>>(), [("PATCH", "/x")]);
+        assert_eq!(
+            passed.iter().map(|p| (p.method.as_str(), p.path.as_str())).collect::<Vec<_>>(),
+            [("PATCH", "/x")]
+        );
     }
 }

@@ -102,7 +102,8 @@ impl Runs<'_> {
 impl Standing {
     /// `998 succeeded, 2 failed`
     pub(super) fn shown(&self) -> String {
-        let states: Vec<String> = self.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        let states: Vec<String> =
+            self.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
         states.join(", ")
     }
 }

@@ -147,7 +147,8 @@ impl Site {
     fn send(&self, method: &str, path: &str, body: &Value) -> Result<()> {
         let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         let headers = [("Authorization", &*format!("Bearer {}", self.token)), ("Content-Type", kind)];
-        let answer = Request { method, path, headers: &headers, body: &body.to_string() }.send(self.address)?;
+        let answer =
+            Request { method, path, headers: &headers, body: &body.to_string() }.send(self.address)?;
         let (status, text) = (answer.status, answer.text()?);
         ensure!((200..300).contains(&status), "{method} {path} was answered with {status}: {text}");
         Ok(())
