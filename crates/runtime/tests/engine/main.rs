@@ -1,0 +1,17 @@
+//! The Engine's promises, with a scripted tool: what is done, once, in which order, with which evidence.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed unwrap in a test is a failed test"
+)]
+
+mod executing;
+mod lives;
+#[path = "../support/memory.rs"]
+mod memory;
+mod script;
+mod shown;
+mod submitting;
+mod world;

@@ -1,0 +1,196 @@
+//! A scripted tool, and a policy that can be switched.
+
+use astradesk_core::run::OnFailure;
+use astradesk_core::{
+    Arguments, Call, Code, Decision, Effect, Error, FrozenCall, Principal, Result, RunId, Source, Target,
+    ToolName, ToolSpec,
+};
+use astradesk_runtime::Permit;
+use astradesk_runtime::engine::{Request, Submission};
+use astradesk_runtime::port::{Agent, Fault, Pack, Policy, PolicyRequest, StepContext, Tool};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// What the scripted tool does and what was seen of it.
+pub(crate) struct Script {
+    pub(crate) performed: AtomicUsize,
+    pub(crate) verifying: Semaphore,
+    /// `verify` ends when this has a permit.
+    pub(crate) outcome: Semaphore,
+    pub(crate) guard: Mutex<Option<Error>>,
+    pub(crate) perform: Mutex<Option<Fault>>,
+    pub(crate) verify: Mutex<Option<Fault>>,
+    /// The runs whose effect is there.
+    pub(crate) effects: Mutex<Vec<RunId>>,
+    /// The receipts of the effects that were undone.
+    pub(crate) undone: Mutex<Vec<Value>>,
+    /// What was left of its time limit, for each step that was verified.
+    pub(crate) left: Mutex<Vec<Duration>>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            performed: AtomicUsize::new(0),
+            verifying: Semaphore::new(0),
+            outcome: Semaphore::new(0),
+            guard: Mutex::default(),
+            perform: Mutex::default(),
+            verify: Mutex::default(),
+            effects: Mutex::default(),
+            undone: Mutex::default(),
+            left: Mutex::default(),
+        }
+    }
+}
+
+struct Scripted {
+    spec: Arc<ToolSpec>,
+    script: Arc<Script>,
+}
+
+#[async_trait]
+impl Tool for Scripted {
+    fn spec(&self) -> &Arc<ToolSpec> {
+        &self.spec
+    }
+
+    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
+        let service = arguments["service"].as_str().unwrap();
+        Ok(vec![format!("kubernetes/test/default/deployment/{service}").parse()?])
+    }
+
+    async fn guard(&self, _: &FrozenCall) -> Result<()> {
+        self.script.guard.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+
+    fn on_failure(&self, arguments: &Arguments) -> OnFailure {
+        if arguments.contains_key("undo") { OnFailure::Undo } else { OnFailure::Leave }
+    }
+
+    fn can_undo(&self) -> bool {
+        self.spec.effect == Some(Effect::Write)
+    }
+
+    async fn preview(&self, _: &FrozenCall) -> Result<Value> {
+        Ok(json!({"would": "restart"}))
+    }
+
+    async fn perform(&self, _: &Permit, step: &StepContext) -> Result<Value, Fault> {
+        if self.spec.effect == Some(Effect::Read) {
+            return Ok(json!({"ready": 3}));
+        }
+        if let Some(fault) = self.script.perform.lock().unwrap().clone() {
+            return Err(fault);
+        }
+        if let Some(receipt) = &step.undoes {
+            self.script.undone.lock().unwrap().push(receipt.clone());
+            return Ok(json!({"generation": 3}));
+        }
+        let mut effects = self.script.effects.lock().unwrap();
+        if !effects.contains(&step.run) {
+            effects.push(step.run);
+            self.script.performed.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(json!({"generation": 2}))
+    }
+
+    async fn verify(&self, step: &StepContext, _: &Value) -> Result<Value, Fault> {
+        if step.undoes.is_some() {
+            return Ok(json!({"ready": 3}));
+        }
+        self.script.left.lock().unwrap().push(step.deadline.saturating_duration_since(Instant::now()));
+        step.progress.report("1 of 3", json!({"ready": 1}));
+        self.script.verifying.add_permits(1);
+        self.script.outcome.acquire().await.unwrap().forget();
+        self.script.verify.lock().unwrap().clone().map_or(Ok(json!({"ready": 3})), Err)
+    }
+}
+
+pub(crate) struct TestPack(pub(crate) Vec<Arc<dyn Tool>>);
+
+impl Pack for TestPack {
+    fn name(&self) -> &'static str {
+        "test"
+    }
+    fn version(&self) -> &'static str {
+        "1"
+    }
+    fn tools(&self) -> Vec<Arc<dyn Tool>> {
+        self.0.clone()
+    }
+    fn agents(&self) -> Vec<Arc<dyn Agent>> {
+        Vec::new()
+    }
+}
+
+pub(crate) fn spec(name: &str, effect: Option<Effect>) -> ToolSpec {
+    ToolSpec {
+        name: ToolName::parse(name).unwrap(),
+        version: "1".into(),
+        description: "for tests".into(),
+        effect,
+        input_schema: json!({
+            "type": "object", "additionalProperties": false, "required": ["service"],
+            "properties": {"service": {"type": "string"}, "undo": {"type": "boolean"}},
+        }),
+        timeout: Duration::from_mins(1),
+        grammar: astradesk_core::tool::Grammar::default(),
+    }
+}
+
+pub(crate) fn tool(spec: ToolSpec, script: &Arc<Script>) -> Arc<dyn Tool> {
+    Arc::new(Scripted { spec: Arc::new(spec), script: script.clone() })
+}
+
+/// Permits everything while it is on.
+pub(crate) struct Switch(pub(crate) AtomicBool);
+
+impl Policy for Switch {
+    fn decide(&self, request: &PolicyRequest<'_>) -> Decision {
+        if self.0.load(Ordering::SeqCst) && request.principal.subject != "eve" {
+            return Decision::Permit { reasons: vec![] };
+        }
+        Decision::Deny { error: Error::new(Code::PolicyDenied, "no"), reasons: vec![] }
+    }
+    fn may_use(&self, _: &Principal, _: &ToolSpec) -> bool {
+        true
+    }
+    fn may_see_runs_of_others(&self, _: &Principal) -> bool {
+        false
+    }
+    fn may_read_evidence(&self, principal: &Principal) -> bool {
+        principal.subject == "ada"
+    }
+}
+
+pub(crate) fn ada() -> Principal {
+    Principal { subject: "ada".into(), issuer: "test".into(), roles: [].into(), actor: None }
+}
+
+pub(crate) fn submission(tool: &str, service: &str) -> Submission {
+    Submission {
+        principal: ada(),
+        source: Source::Http,
+        request: Request::Call(Call {
+            tool: ToolName::parse(tool).unwrap(),
+            arguments: [("service".to_owned(), Value::from(service))].into_iter().collect(),
+        }),
+        dry_run: false,
+        idempotency_key: None,
+    }
+}
+
+/// A restart that is to be undone if it fails.
+pub(crate) fn undoing(service: &str) -> Submission {
+    let mut submission = submission("restart", service);
+    if let Request::Call(call) = &mut submission.request {
+        call.arguments.insert("undo".to_owned(), true.into());
+    }
+    submission
+}
