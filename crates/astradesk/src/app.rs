@@ -3,7 +3,7 @@
 use crate::config::Config;
 use astradesk_core::name::ClusterName;
 use astradesk_core::{Code, Error, Principal, Result, RoleName};
-use astradesk_domain_ops::{Cluster, OperationsPack};
+use astradesk_domain_ops::{Cluster, OperationsPack, Pace};
 use astradesk_policy::{CedarPolicy, Settings};
 use astradesk_runtime::engine::{Limits, Parts};
 use astradesk_runtime::evidence::Signer;
@@ -35,7 +35,8 @@ impl App {
         let state = config.state_dir();
         let store = Arc::new(SqliteStore::open(&state.join("astradesk.db"), Options::default()).await?);
         let registry = Arc::new(ToolRegistry::default());
-        registry.register(&OperationsPack::new(&cluster, Arc::new(KeywordPlanner))?)?;
+        let pack = OperationsPack::new(&cluster, Arc::new(KeywordPlanner), config.policy.on_failure)?;
+        registry.register(&pack)?;
         let engine = Engine::new(Parts {
             store: store.clone(),
             policy: Arc::new(CedarPolicy::compile(&settings(config))?),
@@ -102,7 +103,8 @@ pub async fn cluster(config: &Config) -> Result<Cluster> {
         None => ClusterName::parse(context.unwrap_or_default().replace('/', "_"))
             .map_err(|error| error.with_remedy("name the cluster with `kubernetes.cluster`"))?,
     };
-    Cluster::connect(kube, name, settings.namespace.clone(), Arc::new(SystemClock))
+    let pace = Pace { per_second: settings.requests_per_second, burst: settings.request_burst };
+    Cluster::connect(kube, name, settings.namespace.clone(), Arc::new(SystemClock), pace)
 }
 
 /// The kubeconfigs of a list of paths, as `KUBECONFIG` has it, merged as kubectl merges them.

@@ -73,6 +73,12 @@ pub const KEYS: &[Key] = &[
         "[]",
         "further roles that may read services, runs and evidence",
     ),
+    key(
+        "policy.on_failure",
+        &["ASTRADESK_POLICY_ON_FAILURE"],
+        "\"leave\"",
+        "what becomes of a restart that failed, unless the call says it by its argument `on_failure`: `leave`, or `undo` as a step of its own",
+    ),
     key("kubernetes.namespace", &["KUBERNETES_NAMESPACE"], "\"default\"", "namespace that is managed"),
     key(
         "kubernetes.kubeconfig",
@@ -91,6 +97,18 @@ pub const KEYS: &[Key] = &[
         &["ASTRADESK_KUBERNETES_CLUSTER"],
         "\"\"",
         "name of the cluster in targets; empty: the context's name",
+    ),
+    key(
+        "kubernetes.requests_per_second",
+        &["ASTRADESK_KUBERNETES_REQUESTS_PER_SECOND"],
+        "50",
+        "requests a second that this process sends to the API server, on average; the others wait for their turn",
+    ),
+    key(
+        "kubernetes.request_burst",
+        &["ASTRADESK_KUBERNETES_REQUEST_BURST"],
+        "100",
+        "requests that may go to the API server at once after a quiet time",
     ),
     key(
         "local.roles",

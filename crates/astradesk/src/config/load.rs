@@ -163,6 +163,8 @@ fn check(config: &Config) -> Result<()> {
     let positive = [
         ("server.max_body_bytes", config.server.max_body_bytes),
         ("server.max_concurrent_requests", config.server.max_concurrent_requests),
+        ("kubernetes.requests_per_second", config.kubernetes.requests_per_second as usize),
+        ("kubernetes.request_burst", config.kubernetes.request_burst as usize),
         ("limits.concurrent_runs", config.limits.concurrent_runs),
         ("limits.concurrent_per_tool", config.limits.concurrent_per_tool),
         ("limits.run_minutes", config.limits.run_minutes as usize),

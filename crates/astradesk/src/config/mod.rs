@@ -10,6 +10,7 @@ pub use load::{Sources, Values, load};
 
 use astradesk_core::RoleName;
 use astradesk_core::name::{ClusterName, Namespace, ObjectName};
+use astradesk_core::run::OnFailure;
 use astradesk_gateway::auth::Issuer;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -71,6 +72,8 @@ pub struct Policy {
     pub required_role_restart: RoleName,
     /// Further roles that may read.
     pub read_roles: Vec<RoleName>,
+    /// What becomes of a restart that failed, unless the call says.
+    pub on_failure: OnFailure,
 }
 
 /// `[kubernetes]`
@@ -86,6 +89,10 @@ pub struct Kubernetes {
     /// The cluster's name in targets; empty: the context's name.
     #[serde(deserialize_with = "optional_cluster")]
     pub cluster: Option<ClusterName>,
+    /// Requests a second to the API server, on average.
+    pub requests_per_second: u32,
+    /// Requests to the API server that may come at once after a quiet time.
+    pub request_burst: u32,
 }
 
 fn optional_cluster<'de, D: serde::Deserializer<'de>>(
