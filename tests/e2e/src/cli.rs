@@ -1,11 +1,15 @@
 //! The command line: one command, or a `serve` that stays.
 
 use crate::client::Client;
+use crate::disk::{self, Disk};
 use crate::gateway::Settings;
 use crate::{PATIENCE, Place};
+use astradesk_core::{RoleName, Timestamp};
+use astradesk_gateway::DevIssuer;
 use serde_json::Value;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -38,8 +42,22 @@ impl Said {
     }
 }
 
+/// What makes it serve.
+const SERVE: [&str; 4] = ["serve", "--dev", "--listen", "127.0.0.1:0"];
+
 fn command(place: &Place, settings: &Settings) -> Command {
-    let mut command = Command::new(place.binary);
+    environment(place, settings, Command::new(place.binary))
+}
+
+/// The same with its state on a disk of its own, mounted `rw` or `ro`.
+fn on_disk(place: &Place, settings: &Settings, mode: &str) -> Command {
+    let mut command = environment(place, settings, disk::command(settings, mode, place.binary).into());
+    command.env("ASTRADESK_STORE_PATH", disk::folder(settings));
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+fn environment(place: &Place, settings: &Settings, mut command: Command) -> Command {
     command.env_clear().envs(settings.environment(place)).current_dir(&settings.state);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
@@ -48,6 +66,11 @@ fn command(place: &Place, settings: &Settings) -> Command {
 /// Runs a command with the Engine in it, to its end.
 pub async fn embedded(place: &Place, settings: &Settings, arguments: &[&str]) -> Said {
     finish(command(place, settings).args(arguments)).await
+}
+
+/// Runs `serve` with its state on a disk that cannot be written, to its end.
+pub async fn serve_read_only(place: &Place, settings: &Settings) -> Said {
+    finish(on_disk(place, settings, "ro").args(SERVE)).await
 }
 
 /// Runs a command that speaks to a gateway, to its end; it knows of no cluster.
@@ -81,11 +104,28 @@ impl Serve {
     /// Starts it on a free port and waits until it serves.
     pub async fn start(place: &Place, settings: &Settings) -> Self {
         let mut command = command(place, settings);
-        let mut child = command
-            .args(["serve", "--dev", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        command.args(SERVE);
+        let (mut serve, _) = Self::spawn(command).await;
+        serve.client = serve.client.with_token(Some(&settings.token("ada", "sre")));
+        serve
+    }
+
+    /// Starts it with its state on a small disk of its own.
+    pub async fn start_on_disk(place: &Place, settings: &Settings) -> (Self, Disk) {
+        let mut command = on_disk(place, settings, "rw");
+        command.args(SERVE);
+        let (mut serve, process) = Self::spawn(command).await;
+        let disk = Disk::of(process, settings);
+        let issuer = DevIssuer::from_file(&disk.file("dev-issuer.key")).unwrap();
+        let roles = [RoleName::parse("sre").unwrap()];
+        let token = issuer.mint("ada", &roles, Duration::from_mins(10), Timestamp::now()).unwrap();
+        serve.client = serve.client.with_token(Some(&token));
+        (serve, disk)
+    }
+
+    /// Waits until it serves; its client has no token yet. Also the process.
+    async fn spawn(mut command: Command) -> (Self, u32) {
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (sender, mut address) = watch::channel(None);
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -103,9 +143,9 @@ impl Serve {
         let Some(address) = serving.ok().and_then(|found| found.ok()?.clone()) else {
             panic!("it does not serve: {}", log.lock().unwrap());
         };
-        let url = format!("http://{address}");
-        let client = Client::new(&url, &settings.token("ada", "sre"));
-        Self { client, child, log, reading }
+        let client = Client::new(&format!("http://{address}"), "");
+        let process = child.id().unwrap();
+        (Self { client, child, log, reading }, process)
     }
 
     /// Its log until now.

@@ -104,7 +104,7 @@ impl Gateway {
         };
         let gateway = astradesk_gateway::Gateway::bind(bound, app.engine.clone(), auth).unwrap();
         let client = Client::new(&format!("http://{}", gateway.local_addr()), &settings.token("ada", "sre"));
-        app.engine.resume().await.unwrap();
+        app.engine.recover();
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(gateway.serve(shutdown.clone()));
         Self { client, settings, app, shutdown, serving }

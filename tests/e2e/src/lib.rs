@@ -12,7 +12,9 @@
 //! | [`gateway`] | a gateway in this process, put together as `astradesk serve` does it |
 //! | [`client`] | HTTP to a gateway, and its evidence, verified |
 //! | [`cli`] | the command line: one command, or a `serve` that stays |
-//! | [`proxy`] | what stands between AstraDesk and the API server, and loses things |
+//! | [`disk`] | a small disk of one process's own |
+//! | [`proxy`] | what stands between AstraDesk and the API server |
+//! | [`fault`] | what it does to requests, and to which |
 //! | [`tokens`] | an issuer, and tokens with every fault |
 //!
 //! No test sleeps to wait for something: it waits for the thing, by a watch, with a deadline.
@@ -28,6 +30,8 @@
 
 pub mod cli;
 pub mod client;
+pub mod disk;
+pub mod fault;
 pub mod gateway;
 pub mod observer;
 pub mod place;
@@ -37,8 +41,10 @@ pub mod workload;
 
 pub use cli::Serve;
 pub use client::{Client, Reply};
+pub use disk::Disk;
 pub use gateway::{Gateway, Settings};
 pub use place::{Place, Which};
+pub use proxy::Proxy;
 pub use workload::{Workload, daemon_set, deployment, stateful_set};
 
 use futures::FutureExt as _;

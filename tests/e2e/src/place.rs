@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 /// The variable that names the kubeconfig of the real control plane.
 pub const TEST_CLUSTER: &str = "ASTRADESK_TEST_CLUSTER";
+/// The finalizer that holds a pod back.
+const HOLD: &str = "e2e.astradesk.dev/hold";
 /// How much faster than life the sandbox's pods are.
 const PACE: f64 = 0.1;
 
@@ -33,14 +35,19 @@ impl Which {
         if self == Self::Sandbox || real_kubeconfig().is_some() {
             return true;
         }
-        let in_ci = !matches!(std::env::var("CI").as_deref(), Err(_) | Ok("" | "0" | "false"));
-        assert!(!in_ci, "in CI the tests need a real control plane: set `{TEST_CLUSTER}`");
-        eprintln!(
-            "SKIPPED: no real control plane in `{TEST_CLUSTER}`; use `cargo xtask test`, or \
+        skipped(&format!(
+            "no real control plane in `{TEST_CLUSTER}`; use `cargo xtask test`, or \
              `cargo xtask cluster run -- cargo nextest run -p astradesk-e2e`"
-        );
-        false
+        ))
     }
+}
+
+/// Says loudly that a test is skipped and why, and fails where `CI` is set.
+pub(crate) fn skipped(why: &str) -> bool {
+    let in_ci = !matches!(std::env::var("CI").as_deref(), Err(_) | Ok("" | "0" | "false"));
+    assert!(!in_ci, "in CI nothing may be skipped: {why}");
+    eprintln!("SKIPPED: {why}");
+    false
 }
 
 fn real_kubeconfig() -> Option<PathBuf> {
@@ -183,6 +190,18 @@ impl Place {
         let only = kube::api::ListParams::default().labels(&format!("app={name}"));
         let list = self.api(Kind::Pod).list(&only).await.unwrap();
         list.items.into_iter().map(|pod| serde_json::to_value(pod).unwrap()).collect()
+    }
+
+    /// Holds back one of a workload's pods, so that no rollout of it is complete; its name.
+    pub async fn hold(&self, name: &str) -> String {
+        let held = self.pods(name).await.remove(0)["metadata"]["name"].as_str().unwrap().to_owned();
+        self.patch(Kind::Pod, &held, &json!({"metadata": {"finalizers": [HOLD]}})).await;
+        held
+    }
+
+    /// Lets a pod go that was held.
+    pub async fn release(&self, held: &str) {
+        self.patch(Kind::Pod, held, &json!({"metadata": {"finalizers": null}})).await;
     }
 
     /// Labels every node, or takes the label away.

@@ -1,9 +1,10 @@
 //! What goes wrong around a restart: processes that end, clients that hang up, replies that are lost.
 
 use crate::once::{Before, LIFE};
+use astradesk_e2e::fault::{Fault, Rule, Verb};
 use astradesk_e2e::observer::{Kind, is_complete};
-use astradesk_e2e::proxy::{Proxy, write_kubeconfig};
-use astradesk_e2e::{Gateway, Place, Serve, Settings, deployment, on_both};
+use astradesk_e2e::proxy::write_kubeconfig;
+use astradesk_e2e::{Gateway, Place, Proxy, Serve, Settings, deployment, on_both};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -122,13 +123,13 @@ async fn a_reply_that_is_lost(place: &Place) {
     let webapp = deployment("webapp", 2);
     place.run(&[&webapp]).await;
     let before = Before::of(place, &webapp).await;
-    let proxy = Proxy::start(place, 1).await;
+    let proxy = Proxy::start(place, vec![Rule::new(Fault::Lose).on(Verb::Patch).times(1)]).await;
     let mut settings = Settings::of(place, &["webapp"]);
     settings.kubeconfig = proxy.kubeconfig.clone();
     let gateway = Gateway::start(place, settings).await;
     let reply = gateway.client.say("restart webapp").await;
     reply.expect_success();
-    assert_eq!((proxy.patches(), proxy.lost()), (1, 1));
+    assert_eq!((proxy.patches(), proxy.faults()), (vec![200], 1));
     before.verify(place, &webapp, &reply.body["run"]).await;
     assert_eq!(gateway.client.evidence_of(reply.run()).await, LIFE);
 }

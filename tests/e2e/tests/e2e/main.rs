@@ -10,8 +10,11 @@
 mod abuse;
 mod cli;
 mod failures;
+mod faults;
 mod flood;
 mod once;
+mod random;
 mod refusals;
 mod restart;
+mod store;
 mod tokens;

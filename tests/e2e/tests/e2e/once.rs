@@ -55,4 +55,11 @@ impl Before {
         assert!(marks[1].0.is_string());
         assert_eq!(marks[1].1, run);
     }
+
+    /// Checks that the template was never changed.
+    pub(crate) async fn never_changed(&self, place: &Place, workload: &Workload) {
+        let object = place.get(workload.kind, &workload.name).await;
+        assert_eq!(generation(&object), self.generation);
+        assert_eq!(mark_of(&object), (Value::Null, Value::Null));
+    }
 }
