@@ -57,6 +57,7 @@ fn complete_operation(path: &str, operation: &mut Value) {
     let probe = matches!(path, "/healthz" | "/readyz" | "/metrics");
     let Some(operation) = operation.as_object_mut() else { return };
     let has_body = operation.contains_key("requestBody");
+    let submits = matches!(path, "/v1/run" | "/v1/tools/{tool}/runs");
     let has_input = has_body || operation.contains_key("parameters");
     if protected {
         operation.insert("security".to_owned(), json!([{"bearer": []}]));
@@ -78,7 +79,7 @@ fn complete_operation(path: &str, operation: &mut Value) {
     add(true, "500", "A defect of AstraDesk");
     add(!probe, "503", "Something that is needed cannot be reached");
     for (status, response) in responses.iter_mut() {
-        complete_response(status, response, has_body);
+        complete_response(status, response, submits);
     }
 }
 
@@ -99,7 +100,7 @@ fn without_null(schema: &mut Value) {
     }
 }
 
-fn complete_response(status: &str, response: &mut Value, has_body: bool) {
+fn complete_response(status: &str, response: &mut Value, submits: bool) {
     let Some(response) = response.as_object_mut() else { return };
     let succeeded = status.starts_with('2');
     if !succeeded {
@@ -121,7 +122,7 @@ fn complete_response(status: &str, response: &mut Value, has_body: bool) {
     add(status == "401", "WWW-Authenticate", true, "The scheme: `Bearer`", text());
     let seconds = || json!({"type": "integer", "minimum": 1});
     add(matches!(status, "429" | "503"), "Retry-After", true, "After how many seconds to repeat", seconds());
-    let of_run = has_body && (succeeded || matches!(status, "403" | "404" | "409" | "422" | "502" | "503"));
+    let of_run = submits && (succeeded || matches!(status, "403" | "404" | "409" | "422" | "502" | "503"));
     let replayed = json!({"type": "string", "const": "true"});
     add(
         of_run,

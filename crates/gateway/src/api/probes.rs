@@ -1,19 +1,14 @@
 //! `/healthz`, `/readyz`, `/metrics`, `/openapi.json`: for machines, without a token.
 
+use crate::http::App;
 use crate::http::problem::{Answer, Problem};
-use crate::http::{App, Health as EngineHealth};
 use astradesk_core::{Code, Error};
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::json;
-use std::time::Duration;
-use tokio::time::Instant;
 use utoipa::ToSchema;
-
-/// For how long an answer of the Engine to `/readyz` is good: the check writes to the store.
-const READY_FOR: Duration = Duration::from_secs(1);
 
 /// That the process lives.
 #[derive(Serialize, ToSchema)]
@@ -62,7 +57,7 @@ pub(super) async fn healthz() -> axum::Json<Health> {
     ),
 )]
 pub(super) async fn readyz(State(app): State<App>) -> Answer<axum::Json<Ready>> {
-    let engine = health(&app).await;
+    let engine = app.pulse().await.checks;
     let stopping = app.stopping.is_cancelled();
     let mut checks = vec![Check {
         name: "gateway",
@@ -105,22 +100,6 @@ fn sound(name: &str) -> &'static str {
     }
 }
 
-/// Asks the Engine, at most once in [`READY_FOR`], however many ask here.
-async fn health(app: &App) -> EngineHealth {
-    let mut last = app.health.lock().await;
-    if let Some((at, said)) = &*last
-        && at.elapsed() < READY_FOR
-    {
-        return said.clone();
-    }
-    let asked = tokio::time::timeout(app.limits.request_timeout(), app.engine.health()).await;
-    let said = asked.unwrap_or_else(|_| {
-        vec![("store", Err(Error::new(Code::StoreUnavailable, "the store does not answer")))]
-    });
-    *last = Some((Instant::now(), said.clone()));
-    said
-}
-
 /// Metrics for Prometheus
 #[utoipa::path(
     get, path = "/metrics", tag = "probes", operation_id = "metrics",
@@ -128,7 +107,8 @@ async fn health(app: &App) -> EngineHealth {
 )]
 pub(super) async fn metrics(State(app): State<App>) -> Response {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], app.metrics.render()).into_response()
+    let (pulse, stats) = (app.pulse().await, app.engine.stats());
+    ([(header::CONTENT_TYPE, kind)], app.metrics.render(&pulse, stats)).into_response()
 }
 
 /// This document

@@ -67,6 +67,10 @@ impl<T: DeserializeOwned> FromRequest<App> for OptionalJson<T> {
 }
 
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    // Whoever derives `Deserialize` for a struct takes a list of its fields for it, too.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Error::new(Code::RequestMalformed, "the body is a list, and not an object").into());
+    }
     serde_json::from_slice(body).map_err(|error| {
         let message = if body.is_empty() {
             "the body is empty".to_owned()

@@ -1,6 +1,8 @@
 //! Counters and histograms, in Prometheus' text format. No name of a target or of a principal is in them.
 
+use super::pulse::Pulse;
 use astradesk_core::{Code, Run};
+use astradesk_runtime::engine::Stats;
 use axum::http::{Method, StatusCode};
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -92,9 +94,10 @@ impl Metrics {
     }
 
     /// The text for Prometheus.
-    pub(crate) fn render(&self) -> String {
+    pub(crate) fn render(&self, pulse: &Pulse, stats: Stats) -> String {
         let mut out = String::with_capacity(16 * 1024);
         self.render_requests(&mut out);
+        render_engine(&mut out, pulse, stats);
         family(
             &mut out,
             "astradesk_auth_failures_total",
@@ -162,6 +165,29 @@ impl Metrics {
             line(out, "astradesk_http_request_duration_seconds_sum", &labels, sum);
             line(out, "astradesk_http_request_duration_seconds_count", &labels, all);
         }
+    }
+}
+
+fn render_engine(out: &mut String, pulse: &Pulse, stats: Stats) {
+    for (name, help, runs) in [
+        ("astradesk_runs_at_work", "Runs that this process executes.", stats.at_work),
+        ("astradesk_runs_waiting", "Runs that wait for their turn in this process.", stats.waiting),
+    ] {
+        family(out, name, "gauge", help);
+        line(out, name, "", runs);
+    }
+    let name = "astradesk_runs_taken_over_total";
+    family(out, name, "counter", "Runs that this process has taken over from others that are gone.");
+    line(out, name, "", stats.taken_over);
+    let name = "astradesk_check_ok";
+    family(out, name, "gauge", "Whether a check of `/readyz` is sound: 1, or 0.");
+    for (check, said) in &pulse.checks {
+        line(out, name, &format!("check=\"{check}\""), u8::from(said.is_ok()));
+    }
+    if let Some(records) = pulse.records {
+        let name = "astradesk_evidence_records";
+        family(out, name, "gauge", "Records in the evidence chain, by whichever process; it never falls.");
+        line(out, name, "", records);
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `extract` | bodies, paths and queries, each refused with a problem |
 //! | `prefer` | `Prefer: wait=N` |
 //! | `problem` | errors as RFC 9457 problems, and the one mapping from class to status |
+//! | `pulse` | how the Engine is, for the probes |
 //! | `metrics` | counters and histograms, in Prometheus' text format |
 
 pub(crate) mod caller;
@@ -15,20 +16,17 @@ pub(crate) mod extract;
 pub(crate) mod metrics;
 pub(crate) mod prefer;
 pub(crate) mod problem;
+mod pulse;
 
 use crate::auth::Auth;
 use crate::config::Limits;
-use astradesk_core::Result;
 use astradesk_runtime::Engine;
 use bytes::Bytes;
+use pulse::Pulse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// What the Engine needs to take runs, each with its name and what is wrong with it.
-pub(crate) type Health = Vec<(&'static str, Result<()>)>;
 
 /// What every handler can reach. Cheap to clone.
 #[derive(Clone)]
@@ -47,8 +45,8 @@ pub(crate) struct Inner {
     pub(crate) requests: Semaphore,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) waits: Semaphore,
-    /// When the Engine was last asked how it is, and what it said.
-    pub(crate) health: Mutex<Option<(Instant, Health)>>,
+    /// How the Engine was when it was last asked.
+    pulse: Mutex<Option<Pulse>>,
     request_ids: RequestIds,
 }
 
@@ -78,7 +76,7 @@ impl App {
             requests: Semaphore::new(limits.concurrent_requests),
             streams: Arc::new(Semaphore::new(limits.event_streams)),
             waits: Semaphore::new(limits.waits),
-            health: Mutex::new(None),
+            pulse: Mutex::new(None),
             request_ids: RequestIds::new(),
             limits,
         }))

@@ -32,6 +32,10 @@ async fn bad_bodies_are_refused_at_every_door() {
             body[name] = value;
             body.to_string().into_bytes()
         };
+        let listed = match path {
+            "/v1/run" => json!(["ops", "restart web", {}, false]),
+            _ => json!([{"service": "web"}, false]),
+        };
         let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000)).into_bytes();
         let malformed: Vec<(&str, Vec<u8>)> = vec![
             ("empty", vec![]),
@@ -39,6 +43,7 @@ async fn bad_bodies_are_refused_at_every_door() {
             ("cut", b"{\"agent\": \"ops\"".to_vec()),
             ("trailing", [good(path).to_string().as_bytes(), b"x"].concat()),
             ("array", b"[]".to_vec()),
+            ("the fields as a list", listed.to_string().into()),
             ("null", b"null".to_vec()),
             (
                 "invalid UTF-8",

@@ -186,7 +186,8 @@ async fn stopping_answers_waits_ends_streams_and_finishes_reads() {
 #[tokio::test]
 async fn development_tokens_are_for_loopback_only() {
     let clock = Arc::new(crate::support::TestClock::default());
-    let engine = engine(clock, &TestPack::new()).await;
+    let store = Arc::new(crate::support::store::TestStore::in_memory().await);
+    let engine = engine(clock, &TestPack::new(), store, astradesk_runtime::engine::Limits::default()).await;
     let auth = Auth::new(vec![], Some(&DevIssuer::generate().unwrap()), Arc::new(SystemClock)).unwrap();
     let config = Config { listen: "0.0.0.0:0".parse().unwrap(), limits: Limits::default() };
     let error = Gateway::bind(config, engine, auth).err().unwrap();

@@ -8,10 +8,14 @@
 )]
 
 mod api;
+mod cancel;
+mod health;
 mod input;
 mod issuers;
 mod limits;
 mod openapi;
+mod repeats;
+mod replicas;
 mod routes;
 mod support;
 mod tokens;

@@ -69,6 +69,7 @@ async fn every_route_passes_what_the_list_says() {
         let method: Method = method.parse().unwrap();
         let body = match path.as_str() {
             "/v1/run" => json!({"agent": "ops", "input": "restart web"}),
+            path if path.ends_with("/cancel") => json!({"on_effect": "leave"}),
             _ => json!({"arguments": {"service": "web"}}),
         };
         let without = harness.client.request(method.clone(), harness.url(&path)).json(&body);

@@ -11,6 +11,7 @@
 
 pub mod pack;
 pub mod signer;
+pub mod store;
 
 use astradesk_core::{Code, Effect, Error, decision::Reason};
 use astradesk_core::{Decision, Principal, Result, RoleName, RunId, Timestamp, ToolSpec};
@@ -19,35 +20,46 @@ use astradesk_runtime::engine::{self, Parts};
 use astradesk_runtime::evidence::Signer;
 use astradesk_runtime::port::{Clock, Policy, PolicyRequest, SystemClock};
 use astradesk_runtime::{Engine, ToolRegistry};
-use astradesk_store::SqliteStore;
 use pack::TestPack;
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
+use store::TestStore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The machine's clock, which a test can set forward.
 #[derive(Default)]
-pub struct TestClock(AtomicI64);
+pub struct TestClock {
+    ahead: AtomicI64,
+    elapsed: AtomicU64,
+}
 
 impl TestClock {
-    pub fn advance(&self, seconds: i64) {
-        self.0.fetch_add(seconds, Ordering::SeqCst);
+    /// Time passes.
+    pub fn advance(&self, seconds: u32) {
+        self.ahead.fetch_add(seconds.into(), Ordering::SeqCst);
+        self.elapsed.fetch_add(seconds.into(), Ordering::SeqCst);
+    }
+
+    /// The clock steps, and no time passes.
+    pub fn step(&self, seconds: i64) {
+        self.ahead.fetch_add(seconds, Ordering::SeqCst);
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         let now = SystemClock.now();
-        Timestamp::new(now.as_second() + self.0.load(Ordering::SeqCst), now.subsec_nanosecond()).unwrap()
+        let ahead = self.ahead.load(Ordering::SeqCst);
+        Timestamp::new(now.as_second() + ahead, now.subsec_nanosecond()).unwrap()
     }
 
     fn elapsed(&self) -> Duration {
-        SystemClock.elapsed()
+        SystemClock.elapsed() + Duration::from_secs(self.elapsed.load(Ordering::SeqCst))
     }
 
     fn run_id(&self) -> RunId {
@@ -92,13 +104,22 @@ impl Policy for RolePolicy {
 /// What a test's gateway is made of.
 pub struct Setup {
     pub limits: Limits,
+    pub engine: engine::Limits,
+    /// The store; a fresh one unless several gateways share it.
+    pub store: Option<Arc<TestStore>>,
     pub issuers: Vec<Issuer>,
     pub listen: SocketAddr,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { limits: Limits::default(), issuers: vec![], listen: SocketAddr::from(([127, 0, 0, 1], 0)) }
+        Self {
+            limits: Limits::default(),
+            engine: engine::Limits::default(),
+            store: None,
+            issuers: vec![],
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
     }
 }
 
@@ -106,6 +127,7 @@ pub struct Harness {
     pub address: SocketAddr,
     pub engine: Engine,
     pub clock: Arc<TestClock>,
+    pub store: Arc<TestStore>,
     pub dev: DevIssuer,
     pub pack: Arc<TestPack>,
     pub client: Client,
@@ -113,17 +135,24 @@ pub struct Harness {
     pub serving: JoinHandle<bool>,
 }
 
-pub async fn engine(clock: Arc<TestClock>, pack: &TestPack) -> Engine {
+pub async fn engine(
+    clock: Arc<TestClock>,
+    pack: &TestPack,
+    store: Arc<TestStore>,
+    limits: engine::Limits,
+) -> Engine {
     let registry = ToolRegistry::default();
     registry.register(pack).unwrap();
-    Engine::new(Parts {
-        store: Arc::new(SqliteStore::in_memory().await.unwrap()),
+    let engine = Engine::new(Parts {
+        store,
         policy: Arc::new(RolePolicy),
         registry: Arc::new(registry),
         clock,
         signer: Arc::new(Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap()),
-        limits: engine::Limits::default(),
-    })
+        limits,
+    });
+    engine.begin().await.unwrap();
+    engine
 }
 
 pub async fn start() -> Harness {
@@ -133,7 +162,11 @@ pub async fn start() -> Harness {
 pub async fn start_with(setup: Setup) -> Harness {
     let clock = Arc::new(TestClock::default());
     let pack = Arc::new(TestPack::new());
-    let engine = engine(clock.clone(), &pack).await;
+    let store = match setup.store {
+        Some(store) => store,
+        None => Arc::new(TestStore::in_memory().await),
+    };
+    let engine = engine(clock.clone(), &pack, store.clone(), setup.engine).await;
     let dev = DevIssuer::generate().unwrap();
     let auth = Auth::new(setup.issuers, Some(&dev), clock.clone()).unwrap();
     let config = Config { listen: setup.listen, limits: setup.limits };
@@ -142,7 +175,18 @@ pub async fn start_with(setup: Setup) -> Harness {
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(gateway.serve(shutdown.clone()));
     let client = Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-    Harness { address, engine, clock, dev, pack, client, shutdown, serving }
+    Harness { address, engine, clock, store, dev, pack, client, shutdown, serving }
+}
+
+/// Asks until the answer will do.
+pub async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+    for _ in 0..400 {
+        if ask().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{what}: not within 10 s");
 }
 
 /// An answer, read whole.
@@ -207,6 +251,14 @@ impl Harness {
 
     pub async fn post(&self, path: &str, token: &str, body: Value) -> Reply {
         Reply::read(self.request(Method::POST, path, token).json(&body).send().await.unwrap()).await
+    }
+
+    /// The run, once it has ended.
+    pub async fn ended(&self, id: &str) -> Value {
+        let path = format!("/v1/runs/{id}/events");
+        let watched = self.get(&path, &self.admin()).await;
+        assert!(watched.text.contains("event: end"), "{}", watched.text);
+        self.get(&format!("/v1/runs/{id}"), &self.admin()).await.body
     }
 
     /// The evidence so far, as parsed bodies.

@@ -1,5 +1,6 @@
 //! A pack with a tool that reads and one that writes, each doing what the test wants.
 
+use astradesk_core::run::OnFailure;
 use astradesk_core::tool::Grammar;
 use astradesk_core::{
     AgentName, Arguments, Call, Code, Effect, Error, FrozenCall, Plan, Result, Run, Target, ToolName,
@@ -18,6 +19,8 @@ use tokio::sync::Semaphore;
 pub struct State {
     /// How often the writing tool's effect happened.
     pub effects: AtomicUsize,
+    /// How often it was undone.
+    pub undone: AtomicUsize,
     /// How many calls of `slow` have begun.
     pub begun: Semaphore,
     /// A permit lets one call of `slow` go on.
@@ -33,6 +36,7 @@ impl TestPack {
     pub fn new() -> Self {
         let state = Arc::new(State {
             effects: AtomicUsize::new(0),
+            undone: AtomicUsize::new(0),
             begun: Semaphore::new(0),
             gate: Semaphore::new(0),
         });
@@ -45,6 +49,10 @@ impl TestPack {
 
     pub fn effects(&self) -> usize {
         self.state.effects.load(Ordering::SeqCst)
+    }
+
+    pub fn undone(&self) -> usize {
+        self.state.undone.load(Ordering::SeqCst)
     }
 
     /// Waits until a call of `slow` is under way.
@@ -106,7 +114,7 @@ impl TestTool {
     async fn behave(&self, service: &str) -> Result<Value, Fault> {
         match service {
             "ghost" => Err(Error::new(Code::KubernetesNotFound, "there is no workload `ghost`").into()),
-            "broken" => Err(Error::new(Code::RolloutCrashLoop, "the new pods crash").into()),
+            "broken" | "reverts" => Err(Error::new(Code::RolloutCrashLoop, "the new pods crash").into()),
             "defect" => Err(Error::internal("the secret innards").into()),
             "panic" => panic!("a tool panics"),
             "slow" => {
@@ -137,6 +145,18 @@ impl Tool for TestTool {
         }
     }
 
+    fn on_failure(&self, arguments: &Arguments) -> OnFailure {
+        if service(arguments) == "reverts" { OnFailure::Undo } else { OnFailure::Leave }
+    }
+
+    fn can_undo(&self) -> bool {
+        self.spec.effect == Some(Effect::Write)
+    }
+
+    async fn intend(&self, step: &StepContext) -> Result<Value> {
+        self.guard(&step.call).await.map(|()| json!({"generation": 1}))
+    }
+
     async fn preview(&self, _: &FrozenCall) -> Result<Value> {
         Ok(json!({"would": "restart"}))
     }
@@ -145,13 +165,14 @@ impl Tool for TestTool {
         if self.spec.effect == Some(Effect::Read) {
             return self.behave(service(&step.call.arguments)).await;
         }
-        self.state.effects.fetch_add(1, Ordering::SeqCst);
+        let count = if step.undoes.is_some() { &self.state.undone } else { &self.state.effects };
+        count.fetch_add(1, Ordering::SeqCst);
         step.progress.report("1 of 1 pods", json!({"ready": 1}));
         Ok(json!({"generation": 2}))
     }
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
-        if self.spec.effect == Some(Effect::Read) {
+        if self.spec.effect == Some(Effect::Read) || step.undoes.is_some() {
             return Ok(receipt.clone());
         }
         self.behave(service(&step.call.arguments)).await
