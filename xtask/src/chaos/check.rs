@@ -43,6 +43,8 @@ pub(super) struct Counts {
     pub(super) undos: usize,
     /// Steps that the evidence has as performed.
     pub(super) performed: usize,
+    /// How often a run was taken over, and of these, when its intent was on record and its effect was not.
+    pub(super) taken_over: (usize, usize),
     pub(super) by_state: BTreeMap<String, usize>,
     /// Of the runs whose outcome is unknown.
     pub(super) unknown: Vec<String>,
@@ -189,6 +191,13 @@ impl<'a> Check<'a> {
             self.fault("evidence", Some(id), format!("admitted {} times", all("run.admitted").len()));
         }
         counts.performed += all("step.performed").len();
+        for claim in all("run.claimed") {
+            let before =
+                records.iter().rev().filter(|record| record.seq < claim.seq && record.kind != "run.claimed");
+            let in_doubt = before.map(|record| record.kind.as_str()).next() == Some("step.intended");
+            counts.taken_over.0 += 1;
+            counts.taken_over.1 += usize::from(in_doubt);
+        }
         if state == "outcome_unknown" {
             counts.unknown.push(id.to_owned());
         }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::check::{Counts, Facts, Violation};
 use super::clients::Answer;
 use super::evidence::Record;
@@ -11,6 +13,8 @@ use crate::ui;
 
 /// Of how many violations everything is told.
 const TOLD: usize = 20;
+/// Of how many characters of a run is told.
+const RUN_TOLD: usize = 2000;
 
 /// One place's result.
 pub(super) struct Report<'a> {
@@ -41,6 +45,13 @@ impl Report<'_> {
             ("  with an earlier answer", replayed.to_string()),
             ("  refused", refusals(facts)),
             ("runs", format!("{}: {}", facts.runs.len(), states.join(", "))),
+            (
+                "runs taken over",
+                format!(
+                    "{} (intended, and not on record as performed: {})",
+                    counts.taken_over.0, counts.taken_over.1
+                ),
+            ),
             ("effects seen", format!("{} restarts, {} undos", counts.restarts, counts.undos)),
             ("effects on record", counts.performed.to_string()),
             ("double effects", of("double effect").to_string()),
@@ -83,7 +94,8 @@ impl Report<'_> {
 
     fn run(&self, id: &str) -> Vec<String> {
         let (facts, is_it) = (self.facts, |run: &Option<String>| run.as_deref() == Some(id));
-        let run = facts.runs.get(id).map(|run| format!("run {run}"));
+        let cut = |run: &Value| run.to_string().chars().take(RUN_TOLD).collect::<String>();
+        let run = facts.runs.get(id).map(|run| format!("run {}", cut(run)));
         let records = facts.records.iter().filter(|record| is_it(&record.run)).map(Record::shown);
         let answers = facts.answers.iter().filter(|answer| is_it(&answer.run)).map(Answer::shown);
         let lines = run.into_iter().chain(records).chain(answers.take(10));

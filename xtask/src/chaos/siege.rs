@@ -102,6 +102,8 @@ impl<'a> Siege<'a> {
                 ui::heading(&format!("    {} kills after {}", self.tally.kills, ui::human(began.elapsed())));
             }
         }
+        // Clients may wait for it.
+        self.thaw();
         Ok(())
     }
 
