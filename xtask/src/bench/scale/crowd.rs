@@ -9,11 +9,15 @@ use anyhow::{Result, ensure};
 use super::super::figures::{Aim, Better, Row, Sample, number};
 use super::super::{cpu, memory};
 use super::runs::{self, Runs, Standing};
-use super::site::Site;
+use super::site::{Shape, Site};
 use crate::ui::{self, Pace};
 
 /// Pods of each Deployment.
 const PODS: usize = 2;
+/// How long a pod takes to be ready, so that no rollout is over before the last has begun.
+const BEHAVIOUR: &str = "slow:10";
+/// Requests a second to the API server: the default would spread the patches over a minute.
+const PACE: usize = 1_000;
 /// How long all the rollouts may take.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -30,20 +34,27 @@ pub(super) struct Crowd {
     watches: BTreeMap<String, usize>,
     connections: usize,
     requests: usize,
+    /// From the first patch to the last.
+    patched_within: Duration,
     standing: Standing,
     sandbox_mb: f64,
 }
 
 pub(super) fn measure(binary: &Path, folder: &Path, count: usize) -> Result<Crowd> {
     let site = ui::stage(&format!("make {count} deployments of {PODS} pods"), Pace::Slow, || {
-        Site::start(binary, folder, count, PODS)
+        Site::start(binary, folder, Shape { deployments: count, pods: PODS, behaviour: BEHAVIOUR })
     })?;
     let sandbox = cpu::of(site.pid)?;
     let alone = ui::stage("restart all, without astradesk", Pace::Slow, || site.restart_all(PATIENCE))?;
     let alone = (alone, cpu::of(site.pid)?.saturating_sub(sandbox));
 
-    let program =
-        site.program(&[("concurrent_runs", count), ("queued_runs", count), ("concurrent_per_tool", count)])?;
+    let program = site.program(&[
+        ("limits.concurrent_runs", count),
+        ("limits.concurrent_per_tool", count),
+        ("limits.queued_runs", count),
+        ("kubernetes.requests_per_second", PACE),
+        ("kubernetes.request_burst", PACE),
+    ])?;
     let gateway = program.start("state")?;
     let token = runs::token(&program, &gateway)?;
     let idle_mb = memory::of(gateway.pid)?.now;
@@ -56,6 +67,11 @@ pub(super) fn measure(binary: &Path, folder: &Path, count: usize) -> Result<Crow
         Ok(())
     })?;
     let supervised = (begun.elapsed(), cpu::of(site.pid)?.saturating_sub(sandbox));
+    let (watches, connections) = (site.relay.most_watches(), site.relay.most_connections());
+    let passed = site.relay.take()?;
+    let mut patches = passed.iter().filter(|passed| passed.method == "PATCH").map(|passed| passed.at);
+    let (first, last) = (patches.next(), patches.next_back());
+    let patched_within = first.zip(last).map_or(Duration::ZERO, |(first, last)| last.duration_since(first));
     let crowd = Crowd {
         runs: count,
         alone,
@@ -63,9 +79,10 @@ pub(super) fn measure(binary: &Path, folder: &Path, count: usize) -> Result<Crow
         cpu: cpu::of(gateway.pid)?,
         memory_mb: memory::of(gateway.pid)?.peak,
         idle_mb,
-        watches: site.relay.most_watches(),
-        connections: site.relay.most_connections(),
-        requests: site.relay.take()?.len(),
+        watches,
+        connections,
+        requests: passed.len(),
+        patched_within,
         standing: runs.standing("")?,
         sandbox_mb: memory::of(site.pid)?.peak,
     };
@@ -88,6 +105,7 @@ impl Crowd {
                 Aim::Most(150.0),
             ),
             super::row("  most watches of a kind at once", "", most_watches as f64, Aim::Most(1.0)),
+            super::row("  first patch to last", "s", self.patched_within.as_secs_f64(), Aim::None),
             super::row("  runs that succeeded", "", succeeded as f64, Aim::Least(self.runs as f64)),
             super::row("  processor time", "s", self.cpu.as_secs_f64(), Aim::None),
             Row {
@@ -102,11 +120,12 @@ impl Crowd {
         let watches: Vec<String> =
             self.watches.iter().map(|(resource, most)| format!("{resource} {most}")).collect();
         notes.push(format!(
-            "crowd: {whole} Deployments of {PODS} pods on the sandbox, restarted at once; `concurrent_runs` is {whole}. The \
-             runs: {}. Memory is VmHWM, {} MB when idle; the API is spoken to without TLS, through a relay that \
+            "crowd: {whole} Deployments of {PODS} pods on the sandbox, restarted at once; a new pod needs 10 s to be ready. `concurrent_runs` and \
+             `concurrent_per_tool` are {whole}, `requests_per_second` is {}. The runs: {}. Memory is VmHWM, {} MB when idle; the API is spoken to without TLS, through a relay that \
              counts: {} requests, at most {} connections, and these watches at once: {}. The sandbox alone: patches \
              like kubectl's over 8 connections until two watches show every Deployment rolled out and every old pod \
              gone. It used {} s of processor time then, and {} s with astradesk; at most {} MB",
+            super::count(PACE),
             self.standing.shown(),
             number(self.idle_mb),
             self.requests,

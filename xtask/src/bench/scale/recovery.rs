@@ -11,18 +11,17 @@ use super::super::figures::{Aim, Row, number};
 use super::super::{cpu, memory};
 use super::relay::Passed;
 use super::runs::{self, Runs, Standing};
-use super::site::Site;
+use super::site::{Shape, Site};
 use crate::gateway::Gateway;
 use crate::proc;
 use crate::ui::{self, Pace};
 
 /// How long work may take to begin before the measurement is given up.
 const BEGINS_WITHIN: Duration = Duration::from_mins(2);
-/// How long all runs together may take to end; what is left then is told.
-const ENDS_WITHIN: Duration = Duration::from_mins(10);
-/// How long the API server's load is looked at, and how long the rate of restarts.
+/// How long the runs are followed, unless they have all ended before.
+const FOLLOWED: Duration = Duration::from_mins(2);
+/// How long the API server's load is looked at.
 const STORM: Duration = Duration::from_secs(10);
-const RATE: Duration = Duration::from_secs(30);
 
 /// What was measured.
 pub(super) struct Recovery {
@@ -34,7 +33,8 @@ pub(super) struct Recovery {
     ready_after: Duration,
     first_patch: Duration,
     load: Load,
-    ended_in: Option<Duration>,
+    /// How long the runs were followed, and how they stood then.
+    followed: Duration,
     standing: Standing,
     /// The most patches that one Deployment had, over both lives.
     most_patches: usize,
@@ -50,15 +50,15 @@ struct Load {
     /// Requests in the busiest second of [`STORM`], and in all of it.
     busiest: usize,
     storm: usize,
-    /// Patches within [`RATE`].
+    /// Patches in all.
     patches: usize,
 }
 
 pub(super) fn measure(binary: &Path, folder: &Path, count: usize) -> Result<Recovery> {
     let site = ui::stage(&format!("make {count} deployments of one pod"), Pace::Slow, || {
-        Site::start(binary, folder, count, 1)
+        Site::start(binary, folder, Shape { deployments: count, pods: 1, behaviour: "ready" })
     })?;
-    let program = site.program(&[("queued_runs", count)])?;
+    let program = site.program(&[("limits.queued_runs", count)])?;
     let mut gateway = program.start("state")?;
     let token = runs::token(&program, &gateway)?;
     site.relay.take()?;
@@ -82,22 +82,22 @@ pub(super) fn measure(binary: &Path, folder: &Path, count: usize) -> Result<Reco
     while gateway.ready_after.is_zero() && !gateway.is_ready()? {
         std::thread::sleep(proc::POLL);
     }
-    let ended = ui::stage("wait for the end of all runs", Pace::Slow, || {
-        let runs = Runs { gateway: &gateway, token: &token };
-        Ok(runs.until_ended(ENDS_WITHIN)?.then(|| begun.elapsed()))
+    let runs = Runs { gateway: &gateway, token: &token };
+    ui::stage("follow the runs", Pace::Slow, || {
+        runs.until_ended(FOLLOWED.saturating_sub(begun.elapsed())).map(drop)
     })?;
-    std::thread::sleep((begun + RATE).saturating_duration_since(Instant::now()));
-    let standing = Runs { gateway: &gateway, token: &token }.standing(killed.trim())?;
+    let followed = begun.elapsed();
+    let standing = runs.standing(killed.trim())?;
     let after = site.relay.take()?;
     let recovery = Recovery {
         runs: count,
         admitted_in,
         patched: before.iter().filter(|passed| passed.method == "PATCH").count(),
-        unfinished: standing.changed,
+        unfinished: standing.left + standing.ended_since,
         ready_after: gateway.ready_after,
         first_patch,
         load: Load::of(begun, &after),
-        ended_in: ended,
+        followed,
         standing,
         most_patches: most_patches(before.iter().chain(&after)),
         memory_mb: memory::of(gateway.pid)?.peak,
@@ -141,7 +141,7 @@ impl Load {
         Self {
             busiest: seconds.values().copied().max().unwrap_or_default(),
             storm: within(STORM).count(),
-            patches: within(RATE).filter(|(_, passed)| passed.method == "PATCH").count(),
+            patches: passed.iter().filter(|passed| passed.method == "PATCH").count(),
         }
     }
 }
@@ -158,6 +158,7 @@ impl Recovery {
     /// Adds its lines and notes.
     pub(super) fn tell(&self, rows: &mut Vec<Row>, notes: &mut Vec<String>) {
         let row = |what: &str, unit, value, aim| super::row(what, unit, value, aim);
+        let followed = self.followed.as_secs_f64();
         let whole = super::count(self.unfinished);
         rows.push(super::row(
             format!("{whole} unfinished runs: start to the first patch"),
@@ -174,24 +175,21 @@ impl Recovery {
                 Aim::None,
             ),
             row("  mean of these 10 s", "/s", self.load.storm as f64 / STORM.as_secs_f64(), Aim::None),
-            row("  patches, mean of 30 s", "/s", self.load.patches as f64 / RATE.as_secs_f64(), Aim::None),
-            row(
-                "  start to the end of the last",
-                "s",
-                self.ended_in.map_or(f64::NAN, |it| it.as_secs_f64()),
-                Aim::None,
-            ),
+            row("  runs that ended", "/s", self.standing.ended_since as f64 / followed, Aim::None),
             row("  memory, most", "MB", self.memory_mb, Aim::None),
             row("  processor time", "s", self.cpu.as_secs_f64(), Aim::None),
         ]);
         notes.push(format!(
             "recovery: {} restarts of Deployments of one pod on the sandbox, admitted in {} s over HTTP; the gateway was \
-             killed (SIGKILL) then, after {} patches. Started again, with the default of concurrent runs: {}. No \
-             Deployment was patched more than {} times over both lives. A relay before the API server counts the \
+             killed (SIGKILL) then, after {} patches. It was started again with the defaults, but for the length of the \
+             queue; {} s after that start and {} patches the runs were: {}. No Deployment was patched more than {} \
+             times over both lives. A relay before the API server counts the \
              requests. The sandbox used {} s of processor time after the start, and at most {} MB",
             super::count(self.runs),
             number(self.admitted_in.as_secs_f64()),
             super::count(self.patched),
+            number(followed),
+            super::count(self.load.patches),
             self.standing.shown(),
             self.most_patches,
             number(self.sandbox_cpu.as_secs_f64()),
@@ -219,7 +217,7 @@ mod tests {
             passed(11_000, "PATCH"),
             passed(31_000, "PATCH"),
         ];
-        assert_eq!(Load::of(begun, &all), Load { busiest: 2, storm: 3, patches: 2 });
+        assert_eq!(Load::of(begun, &all), Load { busiest: 2, storm: 3, patches: 3 });
         assert_eq!(most_patches(all.iter()), 3);
     }
 }

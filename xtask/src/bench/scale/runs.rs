@@ -20,6 +20,9 @@ const TOKEN_MINUTES: u32 = 60;
 /// The longest page of runs.
 const PAGE: usize = 200;
 
+/// The states of runs that have not ended.
+const UNENDED: [&str; 2] = ["running", "queued"];
+
 /// A gateway's runs, as somebody with a token sees them.
 pub(super) struct Runs<'a> {
     pub(super) gateway: &'a Gateway,
@@ -31,8 +34,10 @@ pub(super) struct Runs<'a> {
 pub(super) struct Standing {
     /// By state.
     pub(super) states: BTreeMap<String, usize>,
-    /// Those that have changed since the moment that was asked for.
-    pub(super) changed: usize,
+    /// Those that have not ended.
+    pub(super) left: usize,
+    /// Those that have ended since the moment that was asked for.
+    pub(super) ended_since: usize,
 }
 
 /// A token for the gateway of this state folder.
@@ -61,7 +66,7 @@ impl Runs<'_> {
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             let mut left = false;
-            for state in ["running", "queued"] {
+            for state in UNENDED {
                 left = left || !self.page(&format!("?limit=1&state={state}"))?.0.is_empty();
             }
             if !left {
@@ -81,7 +86,11 @@ impl Runs<'_> {
             for run in &runs {
                 let state = run["state"]["name"].as_str().or(run["state"].as_str()).unwrap_or("unknown");
                 *standing.states.entry(state.to_owned()).or_default() += 1;
-                standing.changed += usize::from(run["updated_at"].as_str().is_some_and(|at| at > since));
+                if UNENDED.contains(&state) {
+                    standing.left += 1;
+                } else if run["updated_at"].as_str().is_some_and(|at| at > since) {
+                    standing.ended_since += 1;
+                }
             }
             let Some(next) = next else { return Ok(standing) };
             cursor = format!("&cursor={next}");

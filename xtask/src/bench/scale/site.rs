@@ -34,13 +34,22 @@ pub(super) struct Site {
     token: String,
     folder: PathBuf,
     binary: PathBuf,
-    deployments: usize,
-    pods: usize,
+    shape: Shape,
+}
+
+/// What is in a sandbox.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) deployments: usize,
+    /// Pods of each.
+    pub(super) pods: usize,
+    /// What becomes of a pod, as the sandbox's annotation has it.
+    pub(super) behaviour: &'static str,
 }
 
 impl Site {
     /// Starts it and waits until every Deployment has its pods. It ends with this process.
-    pub(super) fn start(binary: &Path, folder: &Path, deployments: usize, pods: usize) -> Result<Self> {
+    pub(super) fn start(binary: &Path, folder: &Path, shape: Shape) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
         let (kubeconfig, log) = (folder.join("sandbox.kubeconfig"), folder.join("sandbox.log"));
         let mut command = std::process::Command::new(binary);
@@ -70,8 +79,7 @@ impl Site {
             token,
             folder: folder.to_owned(),
             binary: binary.to_owned(),
-            deployments,
-            pods,
+            shape,
         };
         site.populate()?;
         Ok(site)
@@ -79,7 +87,7 @@ impl Site {
 
     /// The names of the Deployments.
     pub(super) fn names(&self) -> Vec<String> {
-        (0..self.deployments).map(|number| format!("s{number:05}")).collect()
+        (0..self.shape.deployments).map(|number| format!("s{number:05}")).collect()
     }
 
     /// Ends the sandbox.
@@ -87,8 +95,8 @@ impl Site {
         proc::end_all(&[(self.pid as i32, true)]);
     }
 
-    /// AstraDesk with this cluster behind the relay, and with these keys of `limits`, as far as it has them.
-    pub(super) fn program(&self, limits: &[(&str, usize)]) -> Result<Program> {
+    /// AstraDesk with this cluster behind the relay, and with these keys as far as it knows them.
+    pub(super) fn program(&self, keys: &[(&str, usize)]) -> Result<Program> {
         let kubeconfig = self.folder.join("relay.kubeconfig");
         let server = format!("http://{}", self.relay.address);
         let text = json!({
@@ -106,9 +114,9 @@ impl Site {
             allowed: self.names().join(","),
         };
         let known = proc::output(program.command(&self.folder.join("unused")).args(["config", "show"]))?;
-        let limits = limits.iter().filter(|(key, _)| known.contains(&format!("limits.{key}")));
-        let limits: Vec<String> = limits.map(|(key, value)| format!("{key} = {value}\n")).collect();
-        let text = format!("[limits]\n{}[log]\nlevel = \"warn\"\n", limits.concat());
+        let keys = keys.iter().filter(|(key, _)| known.contains(&format!("{key} = ")));
+        let keys: Vec<String> = keys.map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let text = format!("{}log.level = \"warn\"\n", keys.concat());
         fs::write(self.folder.join("astradesk.toml"), text).context("cannot write a configuration")?;
         Ok(program)
     }
@@ -123,7 +131,7 @@ impl Site {
         });
         self.send("POST", "/api/v1/nodes", &node)?;
         self.send("POST", "/api/v1/namespaces", &json!({"metadata": {"name": NAMESPACE}}))?;
-        self.each(|site, name| site.send("POST", &collection(), &deployment(name, site.pods)))?;
+        self.each(|site, name| site.send("POST", &collection(), &deployment(name, site.shape)))?;
         Watch::start(self).until(self, 1, Duration::from_mins(10)).map(drop)
     }
 
@@ -232,14 +240,14 @@ impl Watch {
                 let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 (seen.complete.values().filter(|at| **at >= generation).count(), seen.pods.len())
             };
-            if complete == site.deployments && pods == site.deployments * site.pods {
+            if complete == site.shape.deployments && pods == site.shape.deployments * site.shape.pods {
                 return Ok(Instant::now());
             }
             ensure!(
                 Instant::now() < deadline,
                 "after {} s {complete} Deployments of {} are rolled out, and there are {pods} pods",
                 patience.as_secs(),
-                site.deployments
+                site.shape.deployments
             );
             std::thread::sleep(LOOK_EVERY);
         }
@@ -254,16 +262,18 @@ fn collection() -> String {
     format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments")
 }
 
-fn deployment(name: &str, pods: usize) -> Value {
+fn deployment(name: &str, shape: Shape) -> Value {
     let labels = json!({"app": name});
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": name, "labels": labels},
         "spec": {
-            "replicas": pods,
+            "replicas": shape.pods,
             "selector": {"matchLabels": labels},
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": {
+                    "labels": labels, "annotations": {"sandbox.astradesk.dev/behaviour": shape.behaviour},
+                },
                 "spec": {"containers": [{"name": "main", "image": "registry.example/app:1"}]},
             },
         },
