@@ -79,7 +79,7 @@ impl RunRow {
             created_at: run.created_at.as_microsecond(),
             updated_at: run.updated_at.as_microsecond(),
             finished: run.state.is_final(),
-            holder: run.holder.as_ref().filter(|_| !run.state.is_final()).map(Holder::to_string),
+            holder: run.holder.as_ref().map(Holder::to_string),
             cancel: run.cancel_requested,
             body: serde_json::to_string(run).map_err(|_| unreadable(&format!("run `{}`", run.id)))?,
         })

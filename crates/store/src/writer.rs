@@ -74,7 +74,9 @@ impl Writer {
                 held = None;
             }
         }
-        if !closers.is_empty() {
+        if closers.is_empty() {
+            drop(held);
+        } else {
             self.leave(held).await;
         }
         self.pool.close().await;

@@ -180,7 +180,7 @@ async fn only_queued_and_running_runs_of_nobody_and_of_the_dead_are_orphans() {
     for other in [of(State::Submitted), of(State::AwaitingApproval), of(State::Expired), of(failed())] {
         own.commit(change(&other)).await.unwrap();
     }
-    // A run that has finished keeps no holder, not even one that its body names.
+    // What has finished is nobody's to claim, whoever it names.
     own.commit(change(&Run { state: State::Cancelled, ..held("node-3-0123456789ab") })).await.unwrap();
     held_by(&own).await;
     held_by(&other).await;
@@ -288,7 +288,7 @@ async fn a_holder_that_no_store_has_named_is_dead_and_no_path() {
 #[tokio::test]
 async fn a_beat_waits_for_its_place_and_fails_when_nothing_can_be_written() {
     let (_folder, path) = place();
-    let options = Options { queue: 2, busy_timeout: Duration::from_millis(50), ..Options::default() };
+    let options = Options { queue: 2, busy_timeout: Duration::from_millis(500), ..Options::default() };
     let store = SqliteStore::open(&path, options).await.unwrap();
     let (a, b) = (run(), run());
     // The writer does not run before the first await that waits, so the queue is full when the beat comes.

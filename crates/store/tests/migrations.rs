@@ -58,6 +58,13 @@ async fn lock_row(connection: &mut SqliteConnection, name: &str, run: &str, unti
     insert.bind(run.to_owned()).bind(until).execute(connection).await.unwrap();
 }
 
+/// The targets that somebody has locked, or had and left so.
+async fn locked(path: &Path) -> Vec<String> {
+    let connect = SqliteConnectOptions::new().filename(path);
+    let mut other = sqlx::ConnectOptions::connect(&connect).await.unwrap();
+    sqlx::query_scalar("SELECT target FROM locks ORDER BY target").fetch_all(&mut other).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_store_of_the_first_version_keeps_everything_and_its_runs_can_be_claimed() {
     let folder = tempfile::tempdir().unwrap();
@@ -113,6 +120,8 @@ async fn a_store_of_the_first_version_keeps_everything_and_its_runs_can_be_claim
     let found = store.idempotency(&principal("ada").id(), "k", at(69)).await.unwrap();
     assert_eq!(found, Some((queued.id, Digest::of("body"))));
 
+    let held = ["queued", "running", "waiting"].map(|name| target(name).to_string());
+    assert_eq!(locked(&path).await, held);
     for (name, holder) in [("queued", &queued), ("running", &running), ("waiting", &waiting)] {
         let refused = Err(CommitError::Locked { target: target(name), holder: holder.id });
         assert_eq!(store.commit(locking(name, &run())).await, refused);

@@ -321,6 +321,25 @@ async fn a_reopened_store_has_everything() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_dropped_lets_go_of_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = open(&path).await;
+    store.commit(change(&run())).await.unwrap();
+    let wal = path.with_extension("db-wal");
+    assert!(wal.exists());
+    drop(store);
+    // SQLite removes it when the last connection is closed.
+    let gone = async {
+        while wal.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
+    assert_eq!(verify(&open(&path).await).await.seq, 1);
+}
+
+#[tokio::test]
 async fn pages_follow_one_another_without_gap_or_repetition() {
     let store = memory().await;
     let mut all = Vec::new();
@@ -391,7 +410,7 @@ async fn more_than_the_queue_is_refused_at_once() {
 async fn a_writer_elsewhere_that_does_not_end_makes_the_store_unavailable_and_not_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
-    let options = Options { busy_timeout: Duration::from_millis(50), ..Options::default() };
+    let options = Options { busy_timeout: Duration::from_millis(500), ..Options::default() };
     let store = SqliteStore::open(&path, options).await.unwrap();
     let run = run();
 
