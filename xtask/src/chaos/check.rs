@@ -10,6 +10,16 @@ use super::clients::{Act, Answer};
 use super::evidence::Record;
 use super::history::{History, What, split};
 
+/// Codes with which no request of the clients may be answered: each is well-formed, and its principal may do it.
+const UNASKED: [&str; 6] = [
+    "request.malformed",
+    "request.not_found",
+    "tool.arguments_invalid",
+    "policy.denied",
+    "policy.target_not_allowed",
+    "policy.role_required",
+];
+
 /// Everything that is known at the end.
 #[derive(Default)]
 pub(super) struct Facts {
@@ -322,6 +332,9 @@ impl<'a> Check<'a> {
                     && answer.status > 0 =>
                 {
                     Some(wrong("lost run"))
+                }
+                _ if answer.code.as_deref().is_some_and(|code| UNASKED.contains(&code)) => {
+                    Some(wrong("request not understood"))
                 }
                 _ if answer.act == Act::Contradict && (200..300).contains(&answer.status) => {
                     Some(wrong("contradiction accepted"))

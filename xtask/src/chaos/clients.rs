@@ -257,7 +257,7 @@ impl<'a> Client<'a> {
             84..90 => {
                 let (wish, run) = self.done.last()?.clone();
                 let undo = field.undo && (self.random.percent(50) || wish.on_failure == Some("undo"));
-                let body = if undo { json!({"rollout": "undo"}).to_string() } else { String::new() };
+                let body = if undo { json!({"on_effect": "undo"}).to_string() } else { String::new() };
                 Some(field.send(Act::Cancel, &wish, ("POST", &format!("/v1/runs/{run}/cancel"), &body), to))
             }
             _ => {

@@ -242,6 +242,8 @@ fn wrong_answers_are_found() {
     assert_eq!(found(|facts| facts.answers.push(contradiction)), ["contradiction accepted"]);
     let defect = Answer { status: 500, code: Some("internal.error".to_owned()), run: None, ..answer(RUN) };
     assert_eq!(found(|facts| facts.answers.push(defect)), ["internal error"]);
+    let denied = Answer { status: 403, code: Some("policy.denied".to_owned()), ..answer(RUN) };
+    assert_eq!(found(|facts| facts.answers.push(denied)), ["request not understood"]);
     let mut elsewhere = answer(RUN);
     elsewhere.wish.service = "web-07".to_owned();
     assert_eq!(found(|facts| facts.answers.push(elsewhere)), ["wrong run"]);
