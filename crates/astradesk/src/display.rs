@@ -4,7 +4,7 @@ use crate::cli::Output;
 use crate::exit;
 use anstyle::{AnsiColor, Style};
 use astradesk_core::run::{State, Step, StepState};
-use astradesk_core::{Error, Run};
+use astradesk_core::{Error, Run, Timestamp};
 use astradesk_runtime::port::RunEvent;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -100,6 +100,17 @@ fn details(error: &Error, print: &impl Fn(String)) {
             print(format!("  candidates: {}", names.join(", ")));
         }
     }
+    if let Some(seconds) = error.details.get("retry_after").and_then(Value::as_u64) {
+        print(format!("  it may be repeated in {seconds} s"));
+    }
+    match error.details.get("undo") {
+        Some(Value::String(_)) => print("  it was undone".to_owned()),
+        Some(undo) => {
+            let text = |key: &str| undo.get(key).and_then(Value::as_str).unwrap_or_default();
+            print(format!("  undoing it failed, too: {} {}", text("code"), text("message")));
+        }
+        None => {}
+    }
     let pods = error.details.get("pods").and_then(Value::as_array);
     for pod in pods.into_iter().flatten().take(5) {
         let said =
@@ -113,6 +124,8 @@ pub struct Live {
     output: Output,
     bar: Option<ProgressBar>,
     last: String,
+    /// How many steps the run had at its last event.
+    steps: usize,
 }
 
 impl Live {
@@ -126,15 +139,20 @@ impl Live {
             bar.enable_steady_tick(Duration::from_millis(80));
             bar
         });
-        Self { output, bar, last: String::new() }
+        Self { output, bar, last: String::new(), steps: usize::MAX }
     }
 
     /// Shows one event, unless it says the same as the one before it.
     pub fn event(&mut self, event: &RunEvent) {
-        if self.output == Output::Json || event.kind != "progress" {
+        if self.output == Output::Json {
             return;
         }
-        let message = event.data.get("message").and_then(Value::as_str).unwrap_or_default();
+        let message = match event.kind.as_str() {
+            "progress" => event.data.get("message").and_then(Value::as_str).unwrap_or_default(),
+            // A step is added only to undo another one.
+            _ if self.has_more_steps(event) => "undoing it",
+            _ => return,
+        };
         if message == self.last {
             return;
         }
@@ -149,6 +167,12 @@ impl Live {
         }
     }
 
+    fn has_more_steps(&mut self, event: &RunEvent) -> bool {
+        let Some(steps) = event.data.get("steps").and_then(Value::as_array) else { return false };
+        let before = std::mem::replace(&mut self.steps, steps.len());
+        steps.len() > before
+    }
+
     /// Stops showing.
     pub fn finish(self) {
         if let Some(bar) = self.bar {
@@ -161,10 +185,58 @@ impl Live {
 pub fn admitted(run: &Run, replayed: bool) {
     for step in &run.steps {
         let targets: Vec<String> = step.call.targets.iter().map(ToString::to_string).collect();
-        line(format!("{STRONG}{}{STRONG:#} {}", step.call.tool, targets.join(", ")));
+        let undo = if step.undoes.is_some() { "undo of " } else { "" };
+        line(format!("{STRONG}{undo}{}{STRONG:#} {}", step.call.tool, targets.join(", ")));
     }
     let again = if replayed { ", of an earlier request with this idempotency key" } else { "" };
     note(format!("run {}{again}", run.id));
+}
+
+/// How far a run has come, in whose hands it is, and until when its last step must begin.
+pub fn life(run: &Run) {
+    for (number, step) in (1..).zip(&run.steps) {
+        let begun = step.begun_at.map(|at| format!(", begun {}", time(at))).unwrap_or_default();
+        let name = state_of(step);
+        note(match &step.state {
+            StepState::Intended { attempt, .. } => format!("step {number} {name}, attempt {attempt}{begun}"),
+            _ => format!("step {number} {name}{begun}"),
+        });
+    }
+    let by = &run.principal.subject;
+    note(format!(
+        "submitted {} by {by}; {} since {}",
+        time(run.created_at),
+        run.state.name(),
+        time(run.updated_at)
+    ));
+    if run.cancel_requested && !run.state.is_final() {
+        let effect = if run.undo_requested { "undone" } else { "left as it is" };
+        note(format!("it is being cancelled; an effect that has begun is {effect}"));
+    }
+    if run.state.is_final() {
+        return;
+    }
+    match &run.holder {
+        Some(holder) => note(format!("executed by {holder}, claim {}", run.fence)),
+        None => note("executed by nobody: `astradesk serve` or `astradesk runs watch` takes it over"),
+    }
+    note(format!("its last step must begin by {}", time(run.deadline)));
+}
+
+const fn state_of(step: &Step) -> &'static str {
+    match step.state {
+        StepState::Pending => "has not begun",
+        StepState::Intended { .. } => "is being performed",
+        StepState::Performed { .. } => "was performed and is being verified",
+        StepState::Succeeded { .. } => "succeeded",
+        StepState::Failed { .. } => "failed",
+        StepState::Unknown { .. } => "has an unknown outcome",
+        StepState::Skipped => "was not performed",
+    }
+}
+
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// What came of a run; gives the exit code.

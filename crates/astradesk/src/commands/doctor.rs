@@ -6,10 +6,10 @@ use crate::config::{Config, load};
 use crate::display::{self, Mark};
 use crate::{app, exit};
 use astradesk_core::name::ObjectName;
-use astradesk_core::{Error, Result};
-use astradesk_runtime::port::Store as _;
+use astradesk_core::{Code, Error, Result, Timestamp};
+use astradesk_runtime::port::{Clock as _, Store as _, SystemClock};
 use astradesk_store::{Options, SqliteStore};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// One thing that was looked at.
 struct Finding {
@@ -104,10 +104,41 @@ async fn store(config: &Config, findings: &mut Vec<Finding>) {
                 Ok(()) => findings.push(good(format!("the store `{}` can be written", path.display()))),
                 Err(error) => findings.push(bad(&error)),
             }
+            findings.push(clock(&store).await.unwrap_or_else(|error| bad(&error)));
+            findings.extend(unfinished(&store).await.unwrap_or_else(|error| Some(bad(&error))));
             store.close().await;
         }
         Err(error) => findings.push(bad(&error)),
     }
+}
+
+/// Whether the clock is where it can be: not behind what is on record.
+async fn clock(store: &SqliteStore) -> Result<Finding> {
+    /// What the clocks of two machines may differ by.
+    const TOLERANCE: i64 = 5;
+    let last = store.head().await?.seq.saturating_sub(1);
+    let records = store.evidence(last, 1).await?;
+    let body = records.first().and_then(|record| serde_json::from_str::<Value>(&record.body).ok());
+    let at = body.and_then(|body| body.get("at")?.as_str()?.parse::<Timestamp>().ok());
+    let behind = at.map_or(0, |at| at.duration_since(SystemClock.now()).as_secs());
+    if behind <= TOLERANCE {
+        return Ok(good("the clock is not behind the evidence"));
+    }
+    let message = format!("the clock is {behind} s behind the last record of the evidence");
+    Ok(bad(&Error::new(Code::ClockStepped, message)))
+}
+
+/// Runs that no process executes, if there are some.
+async fn unfinished(store: &SqliteStore) -> Result<Option<Finding>> {
+    const MOST: u32 = 1000;
+    let runs = store.orphans(SystemClock.now(), MOST).await?.len();
+    let or_more = if runs == MOST as usize { " or more" } else { "" };
+    Ok((runs > 0).then(|| {
+        warning(
+            format!("{runs}{or_more} unfinished run(s) that no process executes"),
+            "start `astradesk serve`, which takes them over, or watch one with `astradesk runs watch`",
+        )
+    }))
 }
 
 async fn cluster(config: &Config, findings: &mut Vec<Finding>) {

@@ -4,7 +4,7 @@ use super::Context;
 use crate::cli::{Output, Runs};
 use crate::door::Door;
 use crate::{display, exit};
-use astradesk_core::run::OnFailure;
+use astradesk_core::run::{OnFailure, State};
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result, Run, RunId};
 use astradesk_runtime::port::RunFilter;
@@ -35,12 +35,7 @@ async fn perform(door: &Door, command: Runs, output: Output) -> Result<u8> {
             let run = door.run(parse(&id)?).await?;
             if output == Output::Text {
                 display::admitted(&run, false);
-                display::note(format!(
-                    "{} by {}, {}",
-                    run.created_at,
-                    run.principal.subject,
-                    run.state.name()
-                ));
+                display::life(&run);
             }
             Ok(display::outcome(&run, output))
         }
@@ -58,12 +53,12 @@ async fn perform(door: &Door, command: Runs, output: Output) -> Result<u8> {
             door.take_up(id).await?;
             let on_effect = if undo { OnFailure::Undo } else { OnFailure::Leave };
             let run = door.cancel(id, on_effect).await?;
-            if output == Output::Json {
-                display::json(&run);
-            } else {
-                display::line(format!("run {} is {}", run.id, run.state.name()));
+            if output == Output::Text && !run.state.is_final() {
+                display::note(format!("run {id} is being cancelled"));
             }
-            Ok(exit::DONE)
+            let run = super::submit::follow(door, run, output).await?;
+            let code = display::outcome(&run, output);
+            Ok(if matches!(run.state, State::Cancelled) { exit::DONE } else { code })
         }
     }
 }

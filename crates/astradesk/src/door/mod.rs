@@ -17,9 +17,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long one request for events waits for there to be some.
-const POLL: Duration = Duration::from_secs(20);
-/// How long to wait before asking again about a run that this process does not execute.
-const PAUSE: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_secs(5);
+/// Between two questions about a run on which nothing happens.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// An Engine, from where the command line stands.
 pub enum Door {
@@ -44,7 +44,7 @@ impl Door {
         Ok(Self::Embedded { app, principal: local_principal(config.local_roles()) })
     }
 
-    /// Closes what was opened. A run that is under way is left where the next process finds it.
+    /// Closes what was opened. A run that is under way is handed over to the next process.
     pub async fn close(self) {
         if let Self::Embedded { app, .. } = self {
             app.close(Duration::from_secs(15)).await;
@@ -106,14 +106,15 @@ impl Door {
                     return Ok(());
                 }
             } else {
-                // Nobody in this process executes the run: another one may.
+                // Its process may be gone by now: then somebody has to go on with it, and this one can.
+                app.engine.take_up(principal, id).await?;
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
 
-    /// Goes on with a run that an earlier command left, so that there is something to watch or cancel. A
-    /// gateway has taken it up by itself.
+    /// Goes on with a run whose process is gone, so that there is something to watch or cancel. One that
+    /// another process executes is left to that one, and a gateway takes such runs over by itself.
     pub async fn take_up(&self, id: RunId) -> Result<()> {
         match self {
             Self::Embedded { app, principal } => app.engine.take_up(principal, id).await,

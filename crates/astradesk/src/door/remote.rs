@@ -9,6 +9,7 @@ use astradesk_core::{Code, Error, Result, Run, RunId};
 use astradesk_runtime::engine::Request;
 use astradesk_runtime::evidence::Checkpoint;
 use astradesk_runtime::port::{RunEvent, RunFilter, RunPage};
+use reqwest::header::RETRY_AFTER;
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -214,6 +215,8 @@ async fn read<T: DeserializeOwned>(response: Response) -> Result<T> {
 /// The error that a problem document tells.
 async fn problem(response: Response) -> Error {
     let status = response.status();
+    let later =
+        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let Ok(Value::Object(mut problem)) = read(response).await else {
         return foreign(&format!("it answered {status}"));
     };
@@ -231,7 +234,10 @@ async fn problem(response: Response) -> Error {
     if let Some(Value::Object(details)) = problem.remove("details") {
         error.details = details;
     }
-    error
+    match later {
+        Some(seconds) => error.with_detail("retry_after", seconds),
+        None => error,
+    }
 }
 
 fn foreign(what: &str) -> Error {
