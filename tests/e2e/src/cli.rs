@@ -6,6 +6,7 @@ use crate::gateway::Settings;
 use crate::{PATIENCE, Place};
 use astradesk_core::{RoleName, Timestamp};
 use astradesk_gateway::DevIssuer;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -66,6 +67,11 @@ fn environment(place: &Place, settings: &Settings, mut command: Command) -> Comm
 /// Runs a command with the Engine in it, to its end.
 pub async fn embedded(place: &Place, settings: &Settings, arguments: &[&str]) -> Said {
     finish(command(place, settings).args(arguments)).await
+}
+
+/// Starts a command with the Engine in it, which the test ends.
+pub fn start(place: &Place, settings: &Settings, arguments: &[&str]) -> Child {
+    command(place, settings).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Runs `serve` with its state on a disk that cannot be written, to its end.
@@ -153,10 +159,15 @@ impl Serve {
         self.log.lock().unwrap().clone()
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
     /// Sends SIGTERM and waits for the end: exit code and log.
     pub async fn terminate(mut self) -> (Option<i32>, String) {
-        let id = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())).unwrap();
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         let status = status.unwrap_or_else(|_| panic!("it does not end: {}", self.log())).unwrap();
         self.reading.await.unwrap();

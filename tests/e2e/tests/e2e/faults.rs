@@ -4,7 +4,8 @@
 
 use crate::once::Before;
 use astradesk_e2e::client::took;
-use astradesk_e2e::fault::{Fault, Rule, Verb, plain, status};
+use astradesk_e2e::fault::{Answer, Fault, Rule, Verb, plain, status};
+use astradesk_e2e::proxy::Seen;
 use astradesk_e2e::{Gateway, Place, Proxy, Reply, Settings, Workload, deployment, on_both};
 use futures::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
@@ -165,9 +166,28 @@ impl<'a> Restart<'a> {
         let applied = patches.iter().filter(|status| **status == 200).count();
         assert_eq!(applied, usize::from(case.done), "{} {patches:?}", case.name);
         assert!(patches.iter().all(|status| matches!(status, 200 | 409)), "{patches:?}");
+        retries_wait(&proxy.seen());
         assert!(case.rules.is_empty() || proxy.faults() > 0, "no fault happened to {}", case.name);
         gateway.client.evidence().await;
         assert!(gateway.stop().await);
+    }
+}
+
+/// Checks that nobody asked the same again before the time that an answer named.
+fn retries_wait(seen: &[Seen]) {
+    for (number, one) in seen.iter().enumerate() {
+        let Some(Fault::Refuse(Answer { status, retry_after: Some(seconds), .. })) = one.fault else {
+            continue;
+        };
+        let same = |other: &&Seen| (other.verb, &other.path) == (one.verb, &one.path);
+        if let Some(next) = seen[number + 1..].iter().find(same) {
+            let waited = next.at - one.at;
+            let (verb, path) = (one.verb, &one.path);
+            assert!(
+                waited >= Duration::from_secs(seconds.into()),
+                "{verb:?} {path} came {waited:?} after {status} with `Retry-After: {seconds}`"
+            );
+        }
     }
 }
 
@@ -189,9 +209,13 @@ async fn all<'a>(place: &'a Place, cases: Vec<Case>, run: impl AsyncFn(Restart<'
 
 async fn the_patch_fails_and_is_settled(place: &Place) {
     let on = |fault, times| vec![Rule::new(fault).on(Verb::Patch).times(times)];
-    let mut cases: Vec<Case> =
-        refusals().into_iter().map(|(name, fault)| case(&format!("p{name}"), 20, on(fault, 2))).collect();
+    // The slow ones first.
+    let mut cases = Vec::new();
     for (name, fault) in [
+        ("ignore", Fault::Ignore),
+        ("mute", Fault::Mute),
+        ("late", Fault::Delay(Duration::from_secs(8))),
+        ("too-late", Fault::Delay(Duration::from_secs(14))),
         ("done-500", Fault::Disown(status(500))),
         ("done-503", Fault::Disown(plain(503))),
         ("done-504", Fault::Disown(status(504))),
@@ -199,12 +223,11 @@ async fn the_patch_fails_and_is_settled(place: &Place) {
         ("lose", Fault::Lose),
         ("truncate", Fault::Truncate),
         ("halve", Fault::Halve),
-        ("ignore", Fault::Ignore),
-        ("mute", Fault::Mute),
-        ("late", Fault::Delay(Duration::from_secs(8))),
-        ("too-late", Fault::Delay(Duration::from_secs(14))),
     ] {
         cases.push(case(name, 30, on(fault, 1)));
+    }
+    for (name, fault) in refusals() {
+        cases.push(case(&format!("p{name}"), 20, on(fault, 2)));
     }
     all(place, cases, Restart::submitted_into_it).await;
 }

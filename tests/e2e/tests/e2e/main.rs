@@ -17,4 +17,5 @@ mod random;
 mod refusals;
 mod restart;
 mod store;
+mod takeover;
 mod tokens;

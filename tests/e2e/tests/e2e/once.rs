@@ -8,6 +8,15 @@ use std::collections::BTreeSet;
 /// What is on record of a run that was performed, whatever happened around it.
 pub(crate) const LIFE: [&str; 4] = ["run.admitted", "step.intended", "step.performed", "run.finished"];
 
+/// Checks that a run was taken over so often by another process, and else was as any other.
+#[track_caller]
+pub(crate) fn taken_over(mut kinds: Vec<String>, times: usize) {
+    let all = kinds.len();
+    kinds.retain(|kind| kind != "run.claimed");
+    assert_eq!(kinds, LIFE);
+    assert_eq!(all - kinds.len(), times, "how often it was taken over");
+}
+
 /// A workload as it was before its restart.
 pub(crate) struct Before {
     pub(crate) pods: BTreeSet<String>,
