@@ -10,12 +10,12 @@
 //! ```text
 //! tools/kubernetes/restart_service ─┐            ┌ watches: one set per namespace, shared by all runs
 //!                 get_service_status├─ Cluster ──┤ live reads with bounded retries
-//!                 list_services ────┘     │      └ one patch, never retried blindly
+//!                 list_services ────┘     │      └ one patch, bound to its intent, never retried blindly
 //!                                         └─ workload · rollout · guard · diagnosis · redact (pure)
 //! ```
 //!
 //! **Invariant.** Whatever decides is a pure function of views of the objects ([`kubernetes::workload`]);
-//! only [`kubernetes::cluster`] and [`kubernetes::scope`] speak to the API server.
+//! only [`kubernetes::cluster`], [`kubernetes::permissions`] and [`kubernetes::scope`] speak to the API server.
 //!
 //! **Invariant.** Nothing here waits without a limit, and no watch belongs to one run.
 
@@ -24,5 +24,5 @@ pub mod kubernetes;
 pub mod pack;
 pub mod tools;
 
-pub use kubernetes::Cluster;
+pub use kubernetes::{Cluster, Pace, Sent};
 pub use pack::OperationsPack;

@@ -4,6 +4,7 @@ use crate::agents::ops::OpsAgent;
 use crate::kubernetes::Cluster;
 use crate::tools::kubernetes::{GetServiceStatus, ListServices, RestartService};
 use astradesk_core::Result;
+use astradesk_core::run::OnFailure;
 use astradesk_runtime::port::{Agent, Pack, Planner, Tool};
 use std::sync::Arc;
 
@@ -17,11 +18,12 @@ impl OperationsPack {
     /// The pack's name.
     pub const NAME: &'static str = "operations";
 
-    /// The pack with its tools on `cluster`, and an agent that plans with `planner`.
-    pub fn new(cluster: &Cluster, planner: Arc<dyn Planner>) -> Result<Self> {
+    /// The pack with its tools on `cluster`, an agent that plans with `planner`, and what becomes of a failed
+    /// restart when the call does not say.
+    pub fn new(cluster: &Cluster, planner: Arc<dyn Planner>, on_failure: OnFailure) -> Result<Self> {
         Ok(Self {
             tools: vec![
-                Arc::new(RestartService::new(cluster.clone())?),
+                Arc::new(RestartService::new(cluster.clone(), on_failure)?),
                 Arc::new(GetServiceStatus::new(cluster.clone())?),
                 Arc::new(ListServices::new(cluster.clone())?),
             ],

@@ -306,12 +306,26 @@ fn keep_identity(resource: &Resource, before: &Value, value: &mut Value) {
     set(value, &["apiVersion"], resource.api_version());
     set(value, &["kind"], resource.kind);
     let began_deletion = object::is_deleting(value) && !object::is_deleting(before);
-    if resource.generation && (value.get("spec") != before.get("spec") || began_deletion) {
+    let wants_other = value.get("spec") != before.get("spec") || annotated(resource, before, value);
+    if resource.generation && (wants_other || began_deletion) {
         set(value, &["metadata", "generation"], object::int(before, "/metadata/generation", 1) + 1);
     }
     if text(value, "/metadata/name").is_empty() {
         tracing::warn!("an object without a name was stored");
     }
+}
+
+/// Whether a Deployment was annotated, which counts as a change of its specification, since its annotations are
+/// copied to its `ReplicaSets`. What its controller annotates comes by the status, which does not count.
+fn annotated(resource: &Resource, before: &Value, value: &Value) -> bool {
+    let others = |object: &Value| {
+        let mut annotations = object.pointer("/metadata/annotations").and_then(Value::as_object).cloned();
+        if let Some(annotations) = &mut annotations {
+            annotations.remove("deployment.kubernetes.io/revision");
+        }
+        annotations.filter(|annotations| !annotations.is_empty())
+    };
+    resource.kind == "Deployment" && others(before) != others(value)
 }
 
 #[cfg(test)]

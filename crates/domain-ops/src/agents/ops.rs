@@ -42,31 +42,62 @@ impl Agent for OpsAgent {
 
 /// What is said of a run: the same words for the same facts.
 pub fn reply(run: &Run) -> String {
-    if let [only] = run.steps.as_slice() {
-        return match &only.state {
+    let planned: Vec<(usize, &Step)> =
+        run.steps.iter().enumerate().filter(|(_, step)| step.undoes.is_none()).collect();
+    if let [(index, only)] = planned.as_slice() {
+        let said = match &only.state {
             StepState::Succeeded { output, .. } => done(only, output),
             _ => state(run),
         };
+        return with_undo(said, run, *index);
     }
-    let mut lines = Vec::with_capacity(run.steps.len() + 1);
-    let of = run.steps.len();
-    for (index, step) in run.steps.iter().enumerate() {
-        lines.push(format!("{} of {of}: {}", index + 1, line(step)));
+    let mut lines = Vec::with_capacity(planned.len() + 1);
+    for (number, (index, step)) in planned.iter().enumerate() {
+        let said = line(step, is_undone(run, *index));
+        lines.push(format!("{} of {}: {}", number + 1, planned.len(), with_undo(said, run, *index)));
     }
     lines.push(state(run));
     lines.join("\n")
 }
 
-fn line(step: &Step) -> String {
+fn line(step: &Step, undone: bool) -> String {
     let what = subject(step);
     match &step.state {
         StepState::Succeeded { output, .. } => done(step, output),
-        StepState::Failed { error, .. } => format!("{what} failed: {}", told(error)),
-        StepState::Unknown { error, .. } => format!("{what} is unclear: {}", told(error)),
+        StepState::Failed { error, .. } => format!("{what} failed: {}", told(error, undone)),
+        StepState::Unknown { error, .. } => format!("{what} is unclear: {}", told(error, undone)),
         StepState::Skipped => format!("{what} was not performed"),
         StepState::Pending => format!("{what} has not begun"),
         StepState::Intended { .. } | StepState::Performed { .. } => format!("{what} is under way"),
     }
+}
+
+/// The step that undoes this one, if there is one.
+fn undo_of(run: &Run, index: usize) -> Option<&Step> {
+    run.steps.iter().find(|step| step.undoes == Some(index))
+}
+
+fn is_undone(run: &Run, index: usize) -> bool {
+    undo_of(run, index).is_some_and(|undo| matches!(undo.state, StepState::Succeeded { .. }))
+}
+
+/// What is said of a step, and below it what became of its undo.
+fn with_undo(said: String, run: &Run, index: usize) -> String {
+    let Some(undo) = undo_of(run, index) else {
+        return said;
+    };
+    let undone = match &undo.state {
+        StepState::Succeeded { output, .. } => format!("undone: {}", done(undo, output)),
+        StepState::Failed { error, .. } => format!("the undo failed, too: {}", told(error, false)),
+        StepState::Unknown { error, .. } => {
+            format!("whether it was undone is unknown: {}", told(error, false))
+        }
+        StepState::Skipped => "it was not undone".to_owned(),
+        StepState::Pending | StepState::Intended { .. } | StepState::Performed { .. } => {
+            "it is being undone".to_owned()
+        }
+    };
+    format!("{said}\n{undone}")
 }
 
 /// The tool's own sentence, or the plainest one.
@@ -85,10 +116,14 @@ fn subject(step: &Step) -> String {
 fn state(run: &Run) -> String {
     match &run.state {
         State::Succeeded => "every step is done and verified".to_owned(),
-        State::Failed { error } => format!("failed: {}", told(error)),
-        State::Denied { error } => format!("denied: {}", told(error)),
-        State::Rejected { error } => format!("rejected: {}", told(error)),
-        State::OutcomeUnknown { error } => format!("the outcome is unknown: {}", told(error)),
+        State::Failed { error } => {
+            // Who reads that it was undone need not be told how to undo it.
+            let undone = (0..run.steps.len()).any(|index| is_undone(run, index));
+            format!("failed: {}", told(error, undone))
+        }
+        State::Denied { error } => format!("denied: {}", told(error, false)),
+        State::Rejected { error } => format!("rejected: {}", told(error, false)),
+        State::OutcomeUnknown { error } => format!("the outcome is unknown: {}", told(error, false)),
         State::Expired => "nobody approved it in time; nothing was done".to_owned(),
         State::Cancelled => cancelled(run),
         State::AwaitingApproval => "it waits for an approval".to_owned(),
@@ -97,20 +132,24 @@ fn state(run: &Run) -> String {
 }
 
 fn cancelled(run: &Run) -> String {
-    let told = run.steps.iter().rev().find_map(|step| match &step.state {
-        StepState::Failed { error, .. } => Some(format!("cancelled: {}", told(error))),
+    let planned = run.steps.iter().enumerate().filter(|(_, step)| step.undoes.is_none());
+    let told = planned.rev().find_map(|(index, step)| match &step.state {
+        StepState::Failed { error, .. } => Some(format!("cancelled: {}", told(error, is_undone(run, index)))),
         _ => None,
     });
     told.unwrap_or_else(|| "cancelled; nothing more was done".to_owned())
 }
 
-fn told(error: &Error) -> String {
-    format!("{} ({}); {}", error.message, error.code, error.remedy)
+/// The error, its code, and what to do next, unless that is done.
+fn told(error: &Error, undone: bool) -> String {
+    let Error { message, code, remedy, .. } = error;
+    if undone { format!("{message} ({code})") } else { format!("{message} ({code}); {remedy}") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use astradesk_core::run::OnFailure;
     use astradesk_core::{Call, Code, Effect, FrozenCall, Principal, RunId, Source, Timestamp, ToolName};
     use serde_json::json;
 
@@ -120,7 +159,8 @@ mod tests {
             arguments: serde_json::from_value(json!({"service": name})).unwrap(),
         };
         let target = format!("kubernetes/prod/default/deployment/{name}").parse().unwrap();
-        Step { call: FrozenCall::new(call, "1".into(), Effect::Write, vec![target]), state }
+        let call = FrozenCall::new(call, "1".into(), Effect::Write, vec![target]);
+        Step { state, ..Step::new(call, OnFailure::Leave) }
     }
 
     fn run(state: State, steps: Vec<Step>) -> Run {
@@ -139,9 +179,13 @@ mod tests {
             planner: "keyword".into(),
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,
+            deadline: Timestamp::UNIX_EPOCH,
+            holder: None,
+            fence: 0,
             state,
             steps,
             cancel_requested: false,
+            undo_requested: false,
         }
     }
 
@@ -157,7 +201,7 @@ mod tests {
     #[test]
     fn a_failure_is_told_with_its_code_and_remedy() {
         let error = Error::new(Code::RolloutCrashLoop, "webapp-1 crashes").with_remedy("undo it");
-        let steps = vec![step("webapp", StepState::Failed { at: AT, error: error.clone() })];
+        let steps = vec![step("webapp", StepState::Failed { at: AT, error: error.clone(), receipt: None })];
         assert_eq!(
             reply(&run(State::Failed { error }, steps)),
             "failed: webapp-1 crashes (rollout.crash_loop); undo it"
@@ -169,7 +213,7 @@ mod tests {
         let error = Error::new(Code::GuardPaused, "`b` is paused").with_remedy("resume it");
         let steps = vec![
             step("a", StepState::Succeeded { at: AT, output: json!({}) }),
-            step("b", StepState::Failed { at: AT, error: error.clone() }),
+            step("b", StepState::Failed { at: AT, error: error.clone(), receipt: None }),
             step("c", StepState::Skipped),
         ];
         assert_eq!(
@@ -179,6 +223,60 @@ mod tests {
              (guard.paused); resume it\n\
              3 of 3: `restart_service` on kubernetes/prod/default/deployment/c was not performed\n\
              failed: `b` is paused (guard.paused); resume it"
+        );
+    }
+
+    fn failed(name: &str) -> (Error, Step) {
+        let error = Error::new(Code::RolloutCrashLoop, "the restart failed").with_remedy("undo it");
+        (error.clone(), step(name, StepState::Failed { at: AT, error, receipt: Some(json!({})) }))
+    }
+
+    fn undo(of: usize, state: StepState) -> Step {
+        Step { undoes: Some(of), ..step("webapp", state) }
+    }
+
+    #[test]
+    fn an_undo_is_told_below_what_it_undoes() {
+        let (error, restart) = failed("webapp");
+        let output = json!({"summary": "webapp was restored to revision 1"});
+        let steps = vec![restart.clone(), undo(0, StepState::Succeeded { at: AT, output })];
+        assert_eq!(
+            reply(&run(State::Failed { error: error.clone() }, steps.clone())),
+            "failed: the restart failed (rollout.crash_loop)\nundone: webapp was restored to revision 1"
+        );
+        assert_eq!(
+            reply(&run(State::Cancelled, steps)),
+            "cancelled: the restart failed (rollout.crash_loop)\nundone: webapp was restored to revision 1"
+        );
+        let second = Error::new(Code::RolloutSuperseded, "somebody changed it").with_remedy("look");
+        let steps =
+            vec![restart.clone(), undo(0, StepState::Failed { at: AT, error: second, receipt: None })];
+        assert_eq!(
+            reply(&run(State::Failed { error }, steps)),
+            "failed: the restart failed (rollout.crash_loop); undo it\n\
+             the undo failed, too: somebody changed it (rollout.superseded); look"
+        );
+        let going = vec![restart, undo(0, StepState::Pending)];
+        assert!(reply(&run(State::Running { step: 1 }, going)).ends_with("is under way\nit is being undone"));
+    }
+
+    #[test]
+    fn the_undo_of_one_of_several_steps_is_no_step_of_its_own() {
+        let (error, restart) = failed("b");
+        let output = json!({"summary": "b was restored"});
+        let steps = vec![
+            step("a", StepState::Succeeded { at: AT, output: json!({}) }),
+            restart,
+            step("c", StepState::Skipped),
+            undo(1, StepState::Succeeded { at: AT, output }),
+        ];
+        assert_eq!(
+            reply(&run(State::Failed { error }, steps)),
+            "1 of 3: `restart_service` on kubernetes/prod/default/deployment/a is done\n\
+             2 of 3: `restart_service` on kubernetes/prod/default/deployment/b failed: the restart failed \
+             (rollout.crash_loop)\nundone: b was restored\n\
+             3 of 3: `restart_service` on kubernetes/prod/default/deployment/c was not performed\n\
+             failed: the restart failed (rollout.crash_loop)"
         );
     }
 }

@@ -1,41 +1,32 @@
-//! The cluster: its client, live reads with bounded retries, the one patch, and what our identity may do.
+//! The cluster: live reads, the one patch, its watches, and the logs of its pods.
 
-use super::FIELD_MANAGER;
+use super::client::Requests;
 use super::errors::{Failure, Operation};
+use super::gate::{Pace, Sent};
+use super::history::{self, History};
 use super::redact;
 use super::scope::{self, Scope};
 use super::workload::Workload;
 use astradesk_core::name::{ClusterName, Namespace, ObjectName};
 use astradesk_core::target::Kind;
-use astradesk_core::{Code, Error, Result, Target, Timestamp};
+use astradesk_core::{Result, Target, Timestamp};
 use astradesk_runtime::port::Clock;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{LogParams, Patch, PatchParams, PostParams};
+use kube::Api;
+use kube::api::LogParams;
 use kube::core::NamespaceResourceScope;
-use kube::{Api, Client};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
-/// The longest that one request may take, watches aside.
-const REQUEST: Duration = Duration::from_secs(10);
-/// The longest that a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(5);
 /// The longest that the log of a container may take to come.
 const LOG: Duration = Duration::from_secs(3);
 /// The most lines and bytes of a log that are shown.
 const LOG_LIMIT: (usize, usize) = (20, 4096);
-/// How often a read is tried, and how long the first pause is.
-const READ_TRIES: u32 = 3;
-const READ_PAUSE: Duration = Duration::from_millis(100);
 /// The most namespaces that are watched at the same time; the least recently used goes first.
 const MAX_SCOPES: usize = 16;
 /// The most logs of crashed containers that are kept.
@@ -46,7 +37,7 @@ const MAX_LOGS: usize = 256;
 pub struct Cluster(Arc<Inner>);
 
 struct Inner {
-    client: Client,
+    requests: Requests,
     name: ClusterName,
     namespace: Namespace,
     clock: Arc<dyn Clock>,
@@ -59,68 +50,37 @@ struct Inner {
 /// Logs by pod id, container and number of restarts.
 type Logs = HashMap<(String, String, i32), Arc<Vec<String>>>;
 
-/// Something that the pack needs of the cluster, and whether AstraDesk's identity may do it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Permission {
-    /// The verb, as RBAC names it.
-    pub verb: &'static str,
-    /// The resource, as RBAC names it: `deployments.apps`, `pods/log`.
-    pub resource: &'static str,
-    /// Whether it is allowed.
-    pub allowed: bool,
-    /// What it is needed for.
-    pub why_needed: &'static str,
-}
-
-/// What the pack needs: group, resource, subresource, verbs and why.
-const NEEDS: &[(&str, &str, &str, &[&str], &str)] = &[
-    ("apps", "deployments", "", &["get", "list", "watch"], "to find and watch Deployments"),
-    ("apps", "deployments", "", &["patch"], "to restart Deployments"),
-    ("apps", "statefulsets", "", &["get", "list", "watch"], "to find and watch StatefulSets"),
-    ("apps", "statefulsets", "", &["patch"], "to restart StatefulSets"),
-    ("apps", "daemonsets", "", &["get", "list", "watch"], "to find and watch DaemonSets"),
-    ("apps", "daemonsets", "", &["patch"], "to restart DaemonSets"),
-    ("apps", "replicasets", "", &["list", "watch"], "to tell the new pods of a Deployment from the old"),
-    ("", "pods", "", &["list", "watch"], "to see that new pods are ready and old ones gone"),
-    ("", "pods", "log", &["get"], "to show the last log lines of a sick pod (optional)"),
-    ("", "events", "", &["list", "watch"], "to explain what is wrong (optional)"),
-];
-
 impl Cluster {
     /// The cluster that `config` leads to, called `name`, with the namespace that calls mean when they name
-    /// none. Nothing is sent yet. Must be called inside a Tokio runtime.
-    ///
-    /// The client has no retries of its own: kube's would repeat a write after a 429, 503 or 504 of any
-    /// origin, and hide that it did.
+    /// none, asked no faster than `pace`. Nothing is sent yet. Must be called inside a Tokio runtime.
     pub fn connect(
-        mut config: kube::Config,
+        config: kube::Config,
         name: ClusterName,
         namespace: Namespace,
         clock: Arc<dyn Clock>,
+        pace: Pace,
     ) -> Result<Self> {
-        limit(&mut config);
-        let client = Client::try_from(config).map_err(|error| {
-            Error::new(Code::ConfigInvalid, format!("the kubeconfig cannot be used: {error}"))
-                .with_remedy("correct the cluster's entry in the kubeconfig")
-        })?;
-        Ok(Self::with_client(client, name, namespace, clock))
+        Ok(Self::with(Requests::new(config, pace)?, name, namespace, clock))
     }
 
-    /// The cluster behind a client, which must not retry by itself.
-    pub(crate) fn with_client(
-        client: Client,
+    /// The cluster at the end of this way.
+    pub(crate) fn with(
+        requests: Requests,
         name: ClusterName,
         namespace: Namespace,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self(Arc::new(Inner {
-            client,
-            name,
-            namespace,
-            clock,
-            scopes: Mutex::default(),
-            logs: Mutex::default(),
-        }))
+        let (scopes, logs) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { requests, name, namespace, clock, scopes, logs }))
+    }
+
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.0.requests
+    }
+
+    /// The requests that were sent so far, by verb and status.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.requests().gate().sent()
     }
 
     /// The cluster's name, as targets show it.
@@ -146,45 +106,9 @@ impl Cluster {
     /// The API server's version, such as `v1.33.2`.
     pub async fn version(&self) -> Result<String> {
         let operation = Operation::new("get", "version", "", "");
-        let version = self.read(&operation, || self.0.client.apiserver_version()).await;
+        let requests = self.requests();
+        let version = requests.read(&operation, || requests.client().apiserver_version()).await;
         version.map(|info| info.git_version).map_err(|failure| failure.into_error(&operation))
-    }
-
-    /// What the pack needs in a namespace, and whether our identity may do it.
-    pub async fn permissions(&self, namespace: &Namespace) -> Result<Vec<Permission>> {
-        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.0.client.clone());
-        let operation = Operation::new("create", "selfsubjectaccessreviews.authorization.k8s.io", "", "");
-        let mut found = Vec::new();
-        for (group, resource, subresource, verbs, why_needed) in NEEDS {
-            for verb in *verbs {
-                let attributes = ResourceAttributes {
-                    namespace: Some(namespace.to_string()),
-                    verb: Some((*verb).to_owned()),
-                    group: Some((*group).to_owned()),
-                    resource: Some((*resource).to_owned()),
-                    subresource: Some((*subresource).to_owned()).filter(|s| !s.is_empty()),
-                    ..ResourceAttributes::default()
-                };
-                let review = SelfSubjectAccessReview {
-                    spec: SelfSubjectAccessReviewSpec {
-                        resource_attributes: Some(attributes),
-                        ..SelfSubjectAccessReviewSpec::default()
-                    },
-                    ..SelfSubjectAccessReview::default()
-                };
-                let params = PostParams::default();
-                let answer = self.read(&operation, || reviews.create(&params, &review)).await;
-                let answer = answer.map_err(|failure| failure.into_error(&operation))?;
-                let allowed = answer.status.is_some_and(|status| status.allowed);
-                found.push(Permission {
-                    verb,
-                    resource: rbac_name(resource, subresource),
-                    allowed,
-                    why_needed,
-                });
-            }
-        }
-        Ok(found)
     }
 
     /// The watches of a namespace, which are started if need be; see [`Scope::ready`].
@@ -193,7 +117,7 @@ impl Cluster {
         if let Some(found) = touch(&mut scopes, namespace) {
             return found;
         }
-        let scope = Arc::new(Scope::start(&self.0.client, namespace.as_str()));
+        let scope = Arc::new(Scope::start(self.requests(), namespace.as_str()));
         scopes.push_front((namespace.clone(), scope.clone()));
         scopes.truncate(MAX_SCOPES);
         scope
@@ -230,19 +154,25 @@ impl Cluster {
     pub async fn get(&self, kind: Kind, namespace: &Namespace, name: &str) -> Result<Workload, Failure> {
         let operation = operation("get", kind, namespace, name);
         match kind {
-            Kind::StatefulSet => {
-                let api: Api<StatefulSet> = self.api(namespace);
-                self.read(&operation, || api.get(name)).await.map(|object| Workload::from(&object))
-            }
-            Kind::DaemonSet => {
-                let api: Api<DaemonSet> = self.api(namespace);
-                self.read(&operation, || api.get(name)).await.map(|object| Workload::from(&object))
-            }
+            Kind::StatefulSet => self.get_as::<StatefulSet>(&operation).await,
+            Kind::DaemonSet => self.get_as::<DaemonSet>(&operation).await,
             Kind::Deployment | Kind::Workload | Kind::Namespace => {
-                let api: Api<Deployment> = self.api(namespace);
-                self.read(&operation, || api.get(name)).await.map(|object| Workload::from(&object))
+                self.get_as::<Deployment>(&operation).await
             }
         }
+    }
+
+    async fn get_as<K>(&self, operation: &Operation) -> Result<Workload, Failure>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+        for<'a> Workload: From<&'a K>,
+    {
+        let api: Api<K> = self.requests().api(&operation.namespace);
+        let object = self.requests().read(operation, || api.get(&operation.name)).await?;
+        Ok(Workload::from(&object))
     }
 
     /// Sends one merge patch, once. With `dry_run` the API server does everything but store it.
@@ -254,20 +184,21 @@ impl Cluster {
         patch: &Value,
         dry_run: bool,
     ) -> Result<Workload, Failure> {
-        match kind {
+        let (requests, namespace) = (self.requests(), namespace.as_str());
+        Ok(match kind {
             Kind::StatefulSet => {
-                let object = send_patch::<StatefulSet>(&self.api(namespace), name, patch, dry_run).await?;
-                Ok(Workload::from(&object))
+                (&requests.patch::<StatefulSet>(namespace, name, patch, dry_run).await?).into()
             }
-            Kind::DaemonSet => {
-                let object = send_patch::<DaemonSet>(&self.api(namespace), name, patch, dry_run).await?;
-                Ok(Workload::from(&object))
-            }
+            Kind::DaemonSet => (&requests.patch::<DaemonSet>(namespace, name, patch, dry_run).await?).into(),
             Kind::Deployment | Kind::Workload | Kind::Namespace => {
-                let object = send_patch::<Deployment>(&self.api(namespace), name, patch, dry_run).await?;
-                Ok(Workload::from(&object))
+                (&requests.patch::<Deployment>(namespace, name, patch, dry_run).await?).into()
             }
-        }
+        })
+    }
+
+    /// The templates that a workload had, as far as its controller keeps them, read from the API server.
+    pub(crate) async fn history(&self, workload: &Workload) -> Result<History, Failure> {
+        history::read(self.requests(), workload).await
     }
 
     /// The last lines of a container, made safe; of its previous life if it has crashed. Empty when the
@@ -296,7 +227,7 @@ impl Cluster {
     }
 
     async fn fetch_log(&self, namespace: &str, pod: &str, container: &str, previous: bool) -> Vec<String> {
-        let api: Api<Pod> = Api::namespaced(self.0.client.clone(), namespace);
+        let api: Api<Pod> = self.requests().api(namespace);
         let params = |previous| LogParams {
             container: Some(container.to_owned()),
             tail_lines: Some(LOG_LIMIT.0 as i64),
@@ -306,73 +237,22 @@ impl Cluster {
             ..LogParams::default()
         };
         let (first, second) = (params(previous), params(false));
+        let requests = self.requests();
         let fetch = async {
-            match api.logs(pod, &first).await {
-                Err(_) if previous => api.logs(pod, &second).await,
+            match requests.once(api.logs(pod, &first)).await {
+                Err(_) if previous => requests.once(api.logs(pod, &second)).await,
                 answer => answer,
             }
         };
         match timeout(LOG, fetch).await {
             Ok(Ok(text)) => redact::log(&text, LOG_LIMIT.0, LOG_LIMIT.1),
-            Ok(Err(error)) => {
-                tracing::debug!(pod, %error, "the log cannot be had");
+            Ok(Err(failure)) => {
+                tracing::debug!(pod, ?failure, "the log cannot be had");
                 Vec::new()
             }
             Err(_) => Vec::new(),
         }
     }
-
-    fn api<K>(&self, namespace: &Namespace) -> Api<K>
-    where
-        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
-        Api::namespaced(self.0.client.clone(), namespace.as_str())
-    }
-
-    /// Reads, trying again a few times when that may help.
-    async fn read<T, F>(&self, operation: &Operation, ask: impl Fn() -> F) -> Result<T, Failure>
-    where
-        F: Future<Output = kube::Result<T>>,
-    {
-        let mut pause = READ_PAUSE;
-        let begun = Instant::now();
-        for _ in 1..READ_TRIES {
-            match once(ask()).await {
-                Err(failure) if failure.is_transient() && begun.elapsed() < REQUEST => {
-                    tracing::debug!(%operation, ?failure, "trying again");
-                }
-                answer => return answer,
-            }
-            sleep(pause).await;
-            pause *= 3;
-        }
-        once(ask()).await
-    }
-}
-
-async fn send_patch<K>(api: &Api<K>, name: &str, patch: &Value, dry_run: bool) -> Result<K, Failure>
-where
-    K: Clone + DeserializeOwned + std::fmt::Debug,
-{
-    let params =
-        PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    once(api.patch(name, &params, &Patch::Merge(patch))).await
-}
-
-async fn once<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
-    match timeout(REQUEST, request).await {
-        Ok(answer) => answer.map_err(Failure::Api),
-        Err(_) => Err(Failure::TimedOut),
-    }
-}
-
-/// No retries of the client's own, and no wait without a limit.
-pub(crate) fn limit(config: &mut kube::Config) {
-    config.default_retry = false;
-    config.connect_timeout = Some(CONNECT);
-    config.write_timeout = Some(REQUEST);
-    config.read_timeout = Some(scope::SILENCE);
-    config.reset_reader_on_write = true;
 }
 
 /// Finds a namespace's watches, and marks them as used.
@@ -394,16 +274,4 @@ pub(crate) fn operation(verb: &'static str, kind: Kind, namespace: &Namespace, n
         Kind::Deployment | Kind::Workload | Kind::Namespace => "deployments.apps",
     };
     Operation::new(verb, resource, namespace.as_str(), name)
-}
-
-fn rbac_name(resource: &str, subresource: &str) -> &'static str {
-    match (resource, subresource) {
-        ("deployments", _) => "deployments.apps",
-        ("statefulsets", _) => "statefulsets.apps",
-        ("daemonsets", _) => "daemonsets.apps",
-        ("replicasets", _) => "replicasets.apps",
-        ("pods", "log") => "pods/log",
-        ("pods", _) => "pods",
-        _ => "events",
-    }
 }

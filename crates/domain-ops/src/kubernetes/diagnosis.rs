@@ -209,6 +209,8 @@ pub struct Blame {
     pub sentence: String,
     /// How sure it is that waiting is in vain.
     pub certainty: Certainty,
+    /// The rest of a command of kubectl that ends it, if there is one.
+    pub remedy: Option<String>,
 }
 
 /// How sure it is that waiting is in vain.
@@ -229,6 +231,7 @@ pub fn blame(workload: &Workload, family: &Family, since: Option<Timestamp>) -> 
         code: Some(sick.cause.code()),
         sentence: format!("pod `{}` {}", sick.pod, sick.clause),
         certainty: if sick.certain { Certainty::Now } else { Certainty::No },
+        remedy: None,
     };
     if let Some(certain) = sick.iter().find(|sick| sick.certain) {
         return Some(pod(certain));
@@ -240,9 +243,28 @@ pub fn blame(workload: &Workload, family: &Family, since: Option<Timestamp>) -> 
         } else {
             (None, Certainty::No)
         };
-        return Some(Blame { code, sentence: format!("new pods may not be created: {refused}"), certainty });
+        let sentence = format!("new pods may not be created: {refused}");
+        return Some(Blame { code, sentence, certainty, remedy: None });
     }
     sick.first().map(pod)
+}
+
+/// The pod of an older template for which a StatefulSet's controller waits before it replaces it.
+pub fn in_the_way(workload: &Workload, family: &Family) -> Option<Blame> {
+    let is_old =
+        |sick: &Sick| family.pods.iter().any(|pod| pod.uid == sick.uid && !family.is_new(workload, pod));
+    let sick = sick_pods(workload, family, false).into_iter().find(is_old)?;
+    // Between two crashes it runs for a moment, which is no hope.
+    let lost = sick.certain || sick.restarts >= CERTAIN_RESTARTS;
+    Some(Blame {
+        code: Some(sick.cause.code()),
+        sentence: format!(
+            "its controller waits for pod `{}` of the failed restart before it goes on, and that one {}",
+            sick.pod, sick.clause
+        ),
+        certainty: if lost { Certainty::IfItLasts } else { Certainty::No },
+        remedy: Some(format!("delete pod {}", sick.pod)),
+    })
 }
 
 /// Why the controller cannot create pods, in the API server's words.

@@ -44,6 +44,8 @@ pub enum Failure {
     Api(kube::Error),
     /// No answer came within the time limit.
     TimedOut,
+    /// It was not sent, because its turn did not come in time.
+    NotSent,
 }
 
 impl From<kube::Error> for Failure {
@@ -68,7 +70,7 @@ impl Failure {
     pub fn applied(&self) -> Applied {
         let Self::Api(kube::Error::Api(status)) = self else {
             return match self {
-                Self::Api(kube::Error::BuildRequest(_) | kube::Error::Auth(_)) => Applied::No,
+                Self::Api(kube::Error::BuildRequest(_) | kube::Error::Auth(_)) | Self::NotSent => Applied::No,
                 Self::Api(_) | Self::TimedOut => Applied::Maybe,
             };
         };
@@ -92,6 +94,7 @@ impl Failure {
                     && !status.message.contains("failed calling webhook")
             }
             Self::TimedOut
+            | Self::NotSent
             | Self::Api(
                 kube::Error::HyperError(_)
                 | kube::Error::Service(_)
@@ -119,6 +122,10 @@ impl Failure {
             Self::TimedOut => Error::new(
                 Code::KubernetesUnavailable,
                 format!("the cluster did not answer in time to {operation}"),
+            ),
+            Self::NotSent => Error::new(
+                Code::KubernetesUnavailable,
+                format!("too many requests wait for the cluster to {operation}; this one was not sent"),
             ),
             Self::Api(kube::Error::Api(status)) => from_status(&status, operation),
             Self::Api(kube::Error::Auth(_)) => Error::new(
@@ -204,6 +211,7 @@ mod tests {
             assert!(error.message.contains("patch deployments.apps"), "{}", error.message);
         }
         assert_eq!(Failure::TimedOut.applied(), Maybe);
+        assert_eq!((Failure::NotSent.applied(), Failure::NotSent.is_transient()), (No, true));
     }
 
     #[test]

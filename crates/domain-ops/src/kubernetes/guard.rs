@@ -1,6 +1,6 @@
 //! Is this a sane moment to restart a workload? Each refusal says what would make it pass.
 
-use super::rollout::{Stage, stage};
+use super::rollout::{Receipt, Stage, changed_by, stage};
 use super::workload::{Strategy, Workload};
 use astradesk_core::target::Kind;
 use astradesk_core::{Code, Error, Result};
@@ -12,6 +12,55 @@ pub fn restart(workload: &Workload, accept_downtime: bool) -> Result<()> {
         return Err(Error::new(Code::KubernetesNotFound, format!("{what} is being deleted"))
             .with_remedy("wait until it is gone, and restart what replaces it"));
     }
+    refuse_standstill(workload, &what)?;
+    refuse_without_pods(workload, &what)?;
+    refuse_in_progress(workload, &what)?;
+    if accept_downtime { Ok(()) } else { refuse_downtime(workload, &what) }
+}
+
+/// Refuses an undo that is not one any more, or that would do nothing. What a restart would wait for is no
+/// obstacle: the undo ends it.
+pub fn undo(workload: &Workload, receipt: &Receipt) -> Result<()> {
+    let what = format!("{} in namespace `{}`", workload.title(), workload.namespace);
+    let gone = |how: &str| {
+        Err(Error::new(
+            Code::RolloutWorkloadDeleted,
+            format!("{what} {how}, so its restart cannot be undone"),
+        ))
+    };
+    if workload.uid != receipt.uid {
+        return gone("was deleted and made again");
+    }
+    if workload.deleting {
+        return gone("is being deleted");
+    }
+    if receipt.before.is_none() {
+        return Err(Error::new(
+            Code::RolloutSuperseded,
+            format!(
+                "the restart of {what} was recorded without what was before it, so it cannot be undone here"
+            ),
+        )
+        .with_remedy(by_kubectl("undo", workload)));
+    }
+    if workload.template != receipt.template {
+        return Err(Error::new(
+            Code::RolloutSuperseded,
+            format!(
+                "the restart of {what} is not undone: its pod template was changed since{}",
+                changed_by(workload)
+            ),
+        ));
+    }
+    refuse_standstill(workload, &what)
+}
+
+fn by_kubectl(verb: &str, workload: &Workload) -> String {
+    format!("`kubectl -n {} rollout {verb} {}`", workload.namespace, workload.title())
+}
+
+/// Refuses where a change of the template would replace no pod, or not every pod.
+fn refuse_standstill(workload: &Workload, what: &str) -> Result<()> {
     match workload.strategy {
         Strategy::OnDelete => {
             return Err(Error::new(
@@ -30,17 +79,10 @@ pub fn restart(workload: &Workload, accept_downtime: bool) -> Result<()> {
         Strategy::RollingUpdate { .. } | Strategy::Recreate => {}
     }
     if workload.paused {
-        return Err(Error::new(Code::GuardPaused, format!("the rollout of {what} is paused")).with_remedy(
-            format!(
-                "resume it first: `kubectl -n {} rollout resume {}`",
-                workload.namespace,
-                workload.title()
-            ),
-        ));
+        return Err(Error::new(Code::GuardPaused, format!("the rollout of {what} is paused"))
+            .with_remedy(format!("resume it first: {}", by_kubectl("resume", workload))));
     }
-    refuse_without_pods(workload, &what)?;
-    refuse_in_progress(workload, &what)?;
-    if accept_downtime { Ok(()) } else { refuse_downtime(workload, &what) }
+    Ok(())
 }
 
 fn refuse_without_pods(workload: &Workload, what: &str) -> Result<()> {
@@ -77,11 +119,7 @@ fn refuse_in_progress(workload: &Workload, what: &str) -> Result<()> {
             Err(error(format!("a rollout of {what} is in progress: {updated} of {of} pods updated")))
         }
         Stage::Stalled { reason } => Err(error(format!("the last rollout of {what} has stalled: {reason}"))
-            .with_remedy(format!(
-                "undo it with `kubectl -n {} rollout undo {}`, or correct its cause",
-                workload.namespace,
-                workload.title()
-            ))),
+            .with_remedy(format!("undo it with {}, or correct its cause", by_kubectl("undo", workload)))),
     }
 }
 
@@ -120,6 +158,7 @@ fn refuse_downtime(workload: &Workload, what: &str) -> Result<()> {
 mod tests {
     use super::super::rollout::tests::{Shape, workload};
     use super::*;
+    use astradesk_core::canonical::Digest;
 
     type Edit = fn(&mut Workload);
 
@@ -162,6 +201,30 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn an_undo_needs_the_restart_to_be_there_still_and_nothing_else() {
+        use super::super::rollout::tests::receipt;
+        let cases: Vec<(&str, Edit, Option<Code>)> = vec![
+            ("as it was left", |_| {}, None),
+            ("in progress", |w| w.updated = 1, None),
+            ("one replica", one, None),
+            ("scaled to zero", |w| w.wanted = 0, None),
+            ("changed", |w| w.template = Digest::of("other"), Some(Code::RolloutSuperseded)),
+            ("another object", |w| w.uid = "other".into(), Some(Code::RolloutWorkloadDeleted)),
+            ("deleting", |w| w.deleting = true, Some(Code::RolloutWorkloadDeleted)),
+            ("paused", |w| w.paused = true, Some(Code::GuardPaused)),
+            ("on delete", |w| w.strategy = Strategy::OnDelete, Some(Code::GuardStrategyOnDelete)),
+        ];
+        for (name, edit, expected) in cases {
+            let mut subject = workload(&Shape::default());
+            edit(&mut subject);
+            assert_eq!(undo(&subject, &receipt()).err().map(|e| e.code), expected, "{name}");
+        }
+        let old = Receipt { before: None, ..receipt() };
+        let error = undo(&workload(&Shape::default()), &old).unwrap_err();
+        assert!(error.remedy.contains("kubectl -n default rollout undo deployment/webapp"), "{error}");
     }
 
     fn one(workload: &mut Workload) {

@@ -2,20 +2,27 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`cluster`] | [`Cluster`]: the client, live reads, the patch, permissions |
+//! | [`cluster`] | [`Cluster`]: live reads, the patch, the watches, logs |
+//! | `client`, [`gate`] | how requests are sent: retries, limits, pace, `Retry-After` |
+//! | [`permissions`] | what our identity may do, and should |
 //! | [`scope`] | the shared watches of one namespace and what they hold, indexed |
 //! | [`workload`] | one view of Deployment, StatefulSet and DaemonSet, of their pods and events |
 //! | [`rollout`] | pure: where a rollout stands, and whether *this* change came out well |
-//! | `restart` | the restart itself: perform once, settle what is unclear, verify by the watches |
-//! | [`guard`] | pure: is this a sane moment to restart it |
+//! | `restart` | the restart and its undo: intend, perform once, settle what is unclear, verify by the watches |
+//! | `history` | the templates that a workload had |
+//! | [`guard`] | pure: is this a sane moment to restart it, or to undo that |
 //! | [`diagnosis`] | pure: why pods are not well |
 //! | [`redact`] | pure: text of the cluster made safe to show |
 //! | [`errors`] | pure: the API's errors as ours |
 
+mod client;
 pub mod cluster;
 pub mod diagnosis;
 pub mod errors;
+pub mod gate;
 pub mod guard;
+mod history;
+pub mod permissions;
 pub mod redact;
 pub(crate) mod restart;
 pub mod rollout;
@@ -23,11 +30,17 @@ pub mod scope;
 pub mod workload;
 
 #[cfg(test)]
+mod settle_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod undo_tests;
 
-pub use cluster::{Cluster, Permission};
+pub use cluster::Cluster;
+pub use gate::{Pace, Sent};
+pub use permissions::Permission;
 
 /// The field manager of every write.
 pub const FIELD_MANAGER: &str = "astradesk";
@@ -35,3 +48,5 @@ pub const FIELD_MANAGER: &str = "astradesk";
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// The annotation that makes a restart idempotent: `RUN/STEP`.
 pub const RUN: &str = "astradesk.dev/run";
+/// The object's own annotation that makes an undo idempotent: `RUN/STEP`.
+pub const UNDO: &str = "astradesk.dev/undo";

@@ -11,6 +11,7 @@ use astradesk_core::canonical::Digest;
 use astradesk_core::target::Kind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The reason that the Deployment controller gives when a rollout has once been complete.
 const HAS_BEEN_COMPLETE: &str = "NewReplicaSetAvailable";
@@ -123,7 +124,24 @@ fn is_replaced(workload: &Workload) -> bool {
     }
 }
 
-/// A restart that happened: what identifies it, and what it needs to be verified.
+/// The two annotations of the pod template by which a restart is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks {
+    /// The value of the annotation `kubectl.kubernetes.io/restartedAt`.
+    pub restarted_at: Option<String>,
+    /// The value of the annotation `astradesk.dev/run`.
+    pub run: Option<String>,
+}
+
+impl Marks {
+    /// Those of a workload's template.
+    pub fn of(template_annotations: &BTreeMap<String, String>) -> Self {
+        let value = |name| template_annotations.get(name).cloned();
+        Self { restarted_at: value(RESTARTED_AT), run: value(RUN) }
+    }
+}
+
+/// A restart that happened, or the undo of one: what identifies it, and what it needs to be verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The target, as text.
@@ -132,34 +150,30 @@ pub struct Receipt {
     pub uid: String,
     /// The object's generation after the change.
     pub generation: i64,
-    /// The value of the annotation `kubectl.kubernetes.io/restartedAt`.
+    /// The value of the annotation `kubectl.kubernetes.io/restartedAt`; empty when an undo took it away.
     pub restarted_at: String,
-    /// The value of the annotation `astradesk.dev/run`.
+    /// The value of the annotation `astradesk.dev/run`; empty when an undo took it away.
     pub run: String,
     /// The revision before, if it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_revision: Option<String>,
     /// The digest of the pod template after the change.
     pub template: Digest,
+    /// What the template's annotations were before, for an undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Marks>,
+    /// The value of the object's own annotation `astradesk.dev/undo`, in the receipt of an undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
+    /// When an undo was performed: the annotation that it puts back is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone_at: Option<Timestamp>,
 }
 
 impl Receipt {
-    /// The receipt from the object as it is after the change.
-    pub fn of(target: String, workload: &Workload, previous_revision: Option<String>) -> Self {
-        Self {
-            target,
-            uid: workload.uid.clone(),
-            generation: workload.generation,
-            restarted_at: workload.restarted_at().unwrap_or_default().to_owned(),
-            run: workload.run().unwrap_or_default().to_owned(),
-            previous_revision,
-            template: workload.template,
-        }
-    }
-
-    /// When the restart was, if the annotation is a time.
+    /// When the change was, if that is known.
     pub fn at(&self) -> Option<Timestamp> {
-        self.restarted_at.parse().ok()
+        self.undone_at.or_else(|| self.restarted_at.parse().ok())
     }
 }
 
@@ -218,21 +232,30 @@ fn deadline_exceeded(workload: &Workload) -> bool {
 /// Who took the place of a restart, if somebody did.
 ///
 /// kubectl's restart leaves our annotation where it is and changes only the time; an apply may change
-/// anything but both. The digest of the template finds every case, the annotations say which it is.
+/// anything but both. The digest of the template finds every case, the annotations say which it is. (They are
+/// compared for themselves, too: a receipt that was made after a crash may have the digest of a later template.)
 fn superseded_by(receipt: &Receipt, workload: &Workload) -> Option<String> {
-    if workload.template == receipt.template {
+    let at = workload.restarted_at().unwrap_or_default();
+    if workload.template == receipt.template && at == receipt.restarted_at {
         return None;
     }
-    let who = workload.changed_by.as_ref().map_or_else(String::new, |change| {
-        let at = change.at.map(|at| format!(" at {at}")).unwrap_or_default();
-        format!(" by field manager `{}`{at}", change.manager)
-    });
+    let who = changed_by(workload);
     Some(match (workload.run(), workload.restarted_at()) {
         (Some(run), _) if run != receipt.run => format!("a restart of run `{}`{who}", safe(run)),
-        (None, _) => format!("a change{who} that removed `{RUN}`"),
+        (None, _) if !receipt.run.is_empty() => format!("a change{who} that removed `{RUN}`"),
         (_, Some(at)) if at != receipt.restarted_at => format!("a restart at {}{who}", safe(at)),
-        (_, None) => format!("a change{who} that removed `{RESTARTED_AT}`"),
+        (_, None) if !receipt.restarted_at.is_empty() => {
+            format!("a change{who} that removed `{RESTARTED_AT}`")
+        }
         _ => format!("another change of the pod template{who}"),
+    })
+}
+
+/// Who changed the pod template last, as the end of a sentence.
+pub(crate) fn changed_by(workload: &Workload) -> String {
+    workload.changed_by.as_ref().map_or_else(String::new, |change| {
+        let at = change.at.map(|at| format!(" at {at}")).unwrap_or_default();
+        format!(" by field manager `{}`{at}", change.manager)
     })
 }
 
@@ -318,7 +341,6 @@ pub fn phase(pod: &PodView) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::kubernetes::workload::{Change, Condition, Replicas};
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     pub(crate) struct Shape {
@@ -361,6 +383,8 @@ pub(crate) mod tests {
             replica_failure: None,
             images: vec!["webapp:1".into()],
             template: Digest::of("new"),
+            selector: "app=webapp".into(),
+            undo: None,
             template_annotations: BTreeMap::from([
                 (RUN.to_owned(), "run-1/0".to_owned()),
                 (RESTARTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned()),
@@ -397,6 +421,7 @@ pub(crate) mod tests {
             replica_sets: vec![replica_set("new-rs", "new"), replica_set("old-rs", "old")],
             pods: pods.into_iter().map(Arc::new).collect(),
             warnings: Vec::new(),
+            restored: None,
         }
     }
 
@@ -404,8 +429,20 @@ pub(crate) mod tests {
         (0..3).map(|i| pod(&format!("n{i}"), "new-rs", true)).collect()
     }
 
-    fn receipt() -> Receipt {
-        Receipt::of("t".into(), &workload(&Shape::default()), None)
+    pub(crate) fn receipt() -> Receipt {
+        let workload = workload(&Shape::default());
+        Receipt {
+            target: "t".into(),
+            uid: workload.uid.clone(),
+            generation: workload.generation,
+            restarted_at: workload.restarted_at().unwrap().to_owned(),
+            run: workload.run().unwrap().to_owned(),
+            previous_revision: None,
+            template: workload.template,
+            before: Some(Marks::default()),
+            undo: None,
+            undone_at: None,
+        }
     }
 
     fn exceeded() -> Condition {

@@ -1,14 +1,21 @@
 //! A sandbox cluster for this crate's tests, with a way to spoil what is said to it.
 
-use super::cluster::{self, Cluster};
-use super::restart::Job;
+use super::client::{self, Requests};
+use super::cluster::Cluster;
+use super::gate::{Gate, Listening, Pace};
+use super::history::Revision;
+use super::restart::{Intent, Job, perform};
+use super::rollout::Receipt;
 use super::scope::{PATIENCE, Scope};
 use super::workload::{Family, Workload};
+use super::{RESTARTED_AT, RUN};
 use astradesk_core::name::{ClusterName, Namespace};
 use astradesk_core::target::Kind;
-use astradesk_runtime::port::{Progress, SystemClock};
+use astradesk_runtime::port::{Fault, Progress, SystemClock};
 use astradesk_sandbox::{Config, Sandbox};
 use futures::future::BoxFuture;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use kube::api::{Patch, PatchParams};
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
@@ -26,8 +33,6 @@ pub(crate) enum Spoil {
     Request,
     /// It is applied, and the reply is lost.
     Reply,
-    /// It is applied, somebody undoes it, and the reply is lost.
-    ReplyAndUndone,
     /// The server says 409.
     Conflict,
     /// It never arrives, and neither does anything after it.
@@ -40,8 +45,6 @@ pub(crate) struct Wire {
     pub(crate) spoil: VecDeque<Spoil>,
     pub(crate) patches: u32,
     pub(crate) cut: bool,
-    /// A client that nothing spoils.
-    pub(crate) other: Option<kube::Client>,
 }
 
 #[derive(Clone)]
@@ -89,25 +92,11 @@ where
             *request.body_mut() = Body::from(br#"{"metadata":{"resourceVersion":"1"}}"#.to_vec());
         }
         let answer = self.0.call(request);
-        let other = wire.other.clone();
         Box::pin(async move {
             let answer = answer.await?;
-            if let (Some(Spoil::ReplyAndUndone), Some(other)) = (spoil, other) {
-                undo(other).await;
-                return Err("the reply was lost".into());
-            }
             if spoil == Some(Spoil::Reply) { Err("the reply was lost".into()) } else { Ok(answer) }
         })
     }
-}
-
-/// Takes the marks of a restart off, as `kubectl rollout undo` or a reconciler does.
-async fn undo(client: kube::Client) {
-    let marks = serde_json::json!({"kubectl.kubernetes.io/restartedAt": null, "astradesk.dev/run": null});
-    let patch = serde_json::json!({"spec": {"template": {"metadata": {"annotations": marks}}}});
-    let api: kube::Api<k8s_openapi::api::apps::v1::Deployment> = kube::Api::namespaced(client, "default");
-    let patch = kube::api::Patch::Merge(patch);
-    api.patch("webapp", &kube::api::PatchParams::default(), &patch).await.unwrap();
 }
 
 /// A cluster with these objects, twenty times faster than life.
@@ -124,12 +113,14 @@ impl World {
         let kubeconfig = Kubeconfig::from_yaml(&sandbox.kubeconfig()).unwrap();
         let options = KubeConfigOptions::default();
         let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
-        cluster::limit(&mut config);
+        client::limit(&mut config);
         let client = kube::Client::try_from(config.clone()).unwrap();
-        let wire = Arc::new(Mutex::new(Wire { other: Some(client.clone()), ..Wire::default() }));
-        let spoiled = ClientBuilder::try_from(config).unwrap().with_layer(&Faulty(wire.clone())).build();
-        let cluster = Cluster::with_client(
-            spoiled,
+        let wire = Arc::new(Mutex::new(Wire::default()));
+        let gate = Arc::new(Gate::new(Pace::default()));
+        let spoiled = ClientBuilder::try_from(config).unwrap().with_layer(&Listening(gate.clone()));
+        let spoiled = spoiled.with_layer(&Faulty(wire.clone())).build();
+        let cluster = Cluster::with(
+            Requests::with(spoiled, gate),
             ClusterName::parse("sandbox").unwrap(),
             Namespace::parse("default").unwrap(),
             Arc::new(SystemClock),
@@ -153,10 +144,92 @@ impl World {
             namespace: self.cluster.namespace().clone(),
             name: "webapp".to_owned(),
             accept_downtime: false,
-            run: run.to_owned(),
+            mark: run.to_owned(),
+            undoes: None,
             deadline: Instant::now() + Duration::from_secs(seconds),
             progress: Progress::default(),
         }
+    }
+
+    /// The undo of a restart, as a later step of its run.
+    pub(crate) fn undo(&self, kind: Kind, restart: &Receipt, seconds: u64) -> Job {
+        let mark = format!("{}/1", restart.run);
+        Job { undoes: Some(restart.clone()), mark, ..self.job(kind, "", seconds) }
+    }
+
+    /// What the object is like now, as a job is bound to it.
+    pub(crate) async fn intend(&self, job: &Job) -> astradesk_core::Result<Intent> {
+        Intent::of(job, &self.now(job.kind).await, self.cluster.now())
+    }
+
+    /// Intends and performs, as often as the Engine would.
+    pub(crate) async fn perform(&self, job: &Job) -> Result<Receipt, Fault> {
+        let mut moved = None;
+        for _ in 0..6 {
+            let intent = self.intend(job).await?;
+            match perform(&self.cluster, job, Some(&intent)).await {
+                Err(Fault::Moved(error)) => moved = Some(error),
+                known => return known,
+            }
+        }
+        Err(Fault::Moved(moved.unwrap()))
+    }
+
+    /// `webapp` as the API server has it.
+    pub(crate) async fn now(&self, kind: Kind) -> Workload {
+        self.cluster.get(kind, self.cluster.namespace(), "webapp").await.unwrap()
+    }
+
+    /// The same, unless there is none.
+    pub(crate) async fn now_or_none(&self, kind: Kind) -> Option<Workload> {
+        self.cluster.get(kind, self.cluster.namespace(), "webapp").await.ok()
+    }
+
+    /// The same, as the watches have it: nothing is sent.
+    pub(crate) async fn peek(&self, kind: Kind) -> Arc<Workload> {
+        self.until(kind, |_, _| true).await
+    }
+
+    /// Changes `webapp` behind our back.
+    pub(crate) async fn change(&self, kind: Kind, patch: &Value) {
+        async fn send<K>(client: kube::Client, patch: &Value)
+        where
+            K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+                + Clone
+                + serde::de::DeserializeOwned
+                + std::fmt::Debug,
+        {
+            let api: kube::Api<K> = kube::Api::namespaced(client, "default");
+            let params = PatchParams { field_manager: Some("somebody".into()), ..PatchParams::default() };
+            api.patch("webapp", &params, &Patch::Merge(patch)).await.unwrap();
+        }
+        let client = self.client.clone();
+        match kind {
+            Kind::StatefulSet => send::<StatefulSet>(client, patch).await,
+            Kind::DaemonSet => send::<DaemonSet>(client, patch).await,
+            _ => send::<Deployment>(client, patch).await,
+        }
+    }
+
+    /// Takes the marks of a restart off, as `kubectl rollout undo` or a reconciler does.
+    pub(crate) async fn roll_back(&self, kind: Kind) {
+        let marks = json!({RESTARTED_AT: null, RUN: null});
+        self.change(kind, &json!({"spec": {"template": {"metadata": {"annotations": marks}}}})).await;
+    }
+
+    /// Waits until the controller keeps a template with this mark.
+    pub(crate) async fn kept(&self, kind: Kind, mark: &str) {
+        let wait = async {
+            loop {
+                let history = self.cluster.history(&self.now(kind).await).await.unwrap();
+                let kept = |r: &Revision| r.template_annotations.get(RUN).is_some_and(|run| run == mark);
+                if history.revisions.iter().any(kept) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), wait).await.unwrap();
     }
 
     /// Waits until what the watches show fulfils `done`.

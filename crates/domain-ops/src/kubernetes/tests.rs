@@ -1,8 +1,7 @@
 //! The restart against the sandbox: what perform and verify promise.
 
-use super::restart::{Job, perform, verify};
-use super::testing::{Spoil, World, once_restarted, webapp};
-use super::workload::Workload;
+use super::restart::{perform, verify};
+use super::testing::{World, once_restarted, webapp};
 use super::{RESTARTED_AT, RUN};
 use astradesk_core::target::Kind;
 use astradesk_core::{Code, Error};
@@ -17,20 +16,17 @@ use std::collections::BTreeSet;
 const KINDS: [(&str, Kind); 3] =
     [("Deployment", Kind::Deployment), ("StatefulSet", Kind::StatefulSet), ("DaemonSet", Kind::DaemonSet)];
 
+/// The ids of the pods.
 async fn pods(world: &World) -> BTreeSet<String> {
     let api: Api<Pod> = Api::namespaced(world.client.clone(), "default");
     let list = api.list(&ListParams::default()).await.unwrap();
     list.items.into_iter().filter_map(|pod| pod.metadata.uid).collect()
 }
 
-async fn now(world: &World, kind: Kind) -> Workload {
-    world.cluster.get(kind, world.cluster.namespace(), "webapp").await.unwrap()
-}
-
 fn failed(fault: Fault) -> Error {
     match fault {
         Fault::Failed(error) => error,
-        Fault::Unknown(error) => panic!("unknown: {error:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -45,8 +41,10 @@ async fn every_kind_is_restarted_once_and_verified() {
         let (sender, mut reports) = tokio::sync::mpsc::channel::<ProgressReport>(100);
         let mut job = world.job(kind, "run-1", 30);
         job.progress = Progress::to(sender);
-        let receipt = perform(&world.cluster, &job).await.unwrap();
-        let again = perform(&world.cluster, &job).await.unwrap();
+        let intent = world.intend(&job).await.unwrap();
+        let receipt = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
+        job.repeated = true;
+        let again = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
         assert_eq!((again.generation, &again.uid), (receipt.generation, &receipt.uid), "{kind}");
         assert_eq!(world.patches(), 1, "{kind}: the second call found the effect");
         assert_eq!(receipt.generation, before.generation + 1, "{kind}");
@@ -56,7 +54,7 @@ async fn every_kind_is_restarted_once_and_verified() {
         assert!(new.is_disjoint(&old), "{kind}: an old pod is left: {new:?} of {old:?}");
         assert_eq!(new.len(), 3, "{kind}");
         assert_eq!(output["run"], "run-1");
-        let after = now(&world, kind).await;
+        let after = world.now(kind).await;
         assert_eq!(after.run(), Some("run-1"));
         assert_eq!(after.restarted_at(), Some(receipt.restarted_at.as_str()));
         assert_eq!(after.changed_by.as_ref().map(|c| c.manager.as_str()), Some("astradesk"));
@@ -72,55 +70,6 @@ async fn every_kind_is_restarted_once_and_verified() {
 }
 
 #[tokio::test]
-async fn an_unclear_patch_is_settled_by_looking() {
-    for (spoil, patches) in [
-        (vec![Spoil::Reply], 1),
-        (vec![Spoil::Request], 2),
-        (vec![Spoil::Request, Spoil::Reply], 2),
-        (vec![Spoil::Conflict, Spoil::Conflict], 3),
-    ] {
-        let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({}))]).await;
-        let before = world.healthy(Kind::Deployment).await;
-        world.spoil(&spoil);
-        let job = world.job(Kind::Deployment, "run-1", 20);
-        let receipt = perform(&world.cluster, &job).await.unwrap();
-        assert_eq!(receipt.generation, before.generation + 1, "{spoil:?}: applied exactly once");
-        assert_eq!(world.patches(), patches, "{spoil:?}");
-    }
-}
-
-#[tokio::test]
-async fn what_cannot_be_settled_is_unknown_and_endless_conflicts_are_a_conflict() {
-    let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({}))]).await;
-    world.healthy(Kind::Deployment).await;
-    world.spoil(&[Spoil::Conflict; 6]);
-    let error = failed(perform(&world.cluster, &world.job(Kind::Deployment, "run-1", 20)).await.unwrap_err());
-    assert_eq!(error.code, Code::KubernetesConflict);
-
-    world.spoil(&[Spoil::Everything]);
-    let fault = perform(&world.cluster, &world.job(Kind::Deployment, "run-2", 1)).await.unwrap_err();
-    let Fault::Unknown(error) = fault else { panic!("{fault:?}") };
-    assert_eq!(error.code, Code::RunOutcomeUnknown);
-    assert!(error.remedy.contains("astradesk.dev/run: run-2"), "{}", error.remedy);
-}
-
-#[tokio::test]
-async fn what_was_perhaps_done_and_undone_is_not_done_again() {
-    let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({}))]).await;
-    world.healthy(Kind::Deployment).await;
-    world.spoil(&[Spoil::ReplyAndUndone]);
-    let fault = perform(&world.cluster, &world.job(Kind::Deployment, "run-1", 20)).await.unwrap_err();
-    assert!(matches!(&fault, Fault::Unknown(error) if error.code == Code::RunOutcomeUnknown), "{fault:?}");
-    assert_eq!(world.patches(), 1);
-
-    // After a crash nobody knows whether the patch was sent; with its mark it was, without it it may have been.
-    let again = Job { repeated: true, ..world.job(Kind::Deployment, "run-1", 20) };
-    let fault = perform(&world.cluster, &again).await.unwrap_err();
-    assert!(matches!(&fault, Fault::Unknown(error) if error.code == Code::RunOutcomeUnknown), "{fault:?}");
-    assert_eq!(world.patches(), 1);
-}
-
-#[tokio::test]
 async fn a_rollout_that_fails_says_why() {
     for (behaviour, code, seconds) in [
         ("image-pull", Code::RolloutImagePull, 30),
@@ -131,7 +80,7 @@ async fn a_rollout_that_fails_says_why() {
         let world = World::start(vec![object]).await;
         world.healthy(Kind::Deployment).await;
         let job = world.job(Kind::Deployment, "run-1", seconds);
-        let receipt = perform(&world.cluster, &job).await.unwrap();
+        let receipt = world.perform(&job).await.unwrap();
         let error = failed(verify(&world.cluster, &job, &receipt).await.unwrap_err());
         assert_eq!(error.code, code, "{behaviour}: {error:?}");
         let pod = &error.details["pods"][0];
@@ -156,7 +105,7 @@ async fn a_rollout_without_room_is_unschedulable_at_its_own_deadline() {
     let world = World::start(vec![webapp("Deployment", 3, &json!({}), &spec)]).await;
     world.healthy(Kind::Deployment).await;
     let job = world.job(Kind::Deployment, "run-1", 30);
-    let receipt = perform(&world.cluster, &job).await.unwrap();
+    let receipt = world.perform(&job).await.unwrap();
     let error = failed(verify(&world.cluster, &job, &receipt).await.unwrap_err());
     assert_eq!(error.code, Code::RolloutUnschedulable, "{error:?}");
 }
@@ -166,7 +115,7 @@ async fn whoever_takes_the_place_of_a_restart_is_named() {
     let world = World::start(vec![webapp("Deployment", 2, &once_restarted("slow:20"), &json!({}))]).await;
     world.healthy(Kind::Deployment).await;
     let job = world.job(Kind::Deployment, "run-1", 20);
-    let receipt = perform(&world.cluster, &job).await.unwrap();
+    let receipt = world.perform(&job).await.unwrap();
     let api: Api<Deployment> = Api::namespaced(world.client.clone(), "default");
     let annotations = json!({RUN: "run-2", RESTARTED_AT: "2030-01-01T00:00:00Z"});
     let other = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
@@ -186,7 +135,7 @@ async fn a_workload_that_is_deleted_fails_its_restart() {
     let world = World::start(vec![webapp("Deployment", 2, &once_restarted("slow:20"), &json!({}))]).await;
     world.healthy(Kind::Deployment).await;
     let job = world.job(Kind::Deployment, "run-1", 20);
-    let receipt = perform(&world.cluster, &job).await.unwrap();
+    let receipt = world.perform(&job).await.unwrap();
     let api: Api<Deployment> = Api::namespaced(world.client.clone(), "default");
     api.delete("webapp", &DeleteParams::background()).await.unwrap();
     let error = failed(verify(&world.cluster, &job, &receipt).await.unwrap_err());
@@ -198,7 +147,7 @@ async fn a_cluster_that_is_gone_is_said_to_be() {
     let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({}))]).await;
     world.healthy(Kind::Deployment).await;
     let job = world.job(Kind::Deployment, "run-1", 6);
-    let receipt = perform(&world.cluster, &job).await.unwrap();
+    let receipt = world.perform(&job).await.unwrap();
     world.wire.lock().unwrap().cut = true;
     let World { cluster, sandbox, .. } = world;
     drop(sandbox);

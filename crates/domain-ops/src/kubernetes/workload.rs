@@ -3,14 +3,15 @@
 //! The views hold only what decisions need: objects are reduced as they arrive, so that a watch of a
 //! large namespace stays small, and so that every decision can be tested with a few lines.
 
-use super::{FIELD_MANAGER, RESTARTED_AT, RUN, redact};
+use super::{FIELD_MANAGER, RESTARTED_AT, RUN, UNDO, redact};
 use astradesk_core::Timestamp;
 use astradesk_core::canonical::Digest;
 use astradesk_core::target::Kind;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, LabelSelector, ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::core::Selector;
 use std::collections::BTreeMap;
 
 /// What a message of the cluster may be long at most, in characters.
@@ -63,6 +64,10 @@ pub struct Workload {
     pub images: Vec<String>,
     /// The digest of the pod template: the same as long as nobody asks for other pods.
     pub template: Digest,
+    /// Which pods, and which revisions, are its own, as a label selector.
+    pub selector: String,
+    /// The object's own annotation that marks an undo by AstraDesk.
+    pub undo: Option<String>,
     /// The template's annotations; new pods carry them.
     pub template_annotations: BTreeMap<String, String>,
     /// The DaemonSet controller's count of templates, which pods carry as a label.
@@ -174,7 +179,7 @@ impl From<&Deployment> for Workload {
             revision: annotation(&object.metadata, "deployment.kubernetes.io/revision"),
             progressing: condition("Progressing"),
             replica_failure: condition("ReplicaFailure"),
-            ..common(Kind::Deployment, &object.metadata, &spec.template)
+            ..common(Kind::Deployment, &object.metadata, &spec.selector, &spec.template)
         }
     }
 }
@@ -208,7 +213,7 @@ impl From<&StatefulSet> for Workload {
             strategy,
             revision: status.update_revision,
             previous_revision: status.current_revision,
-            ..common(Kind::StatefulSet, &object.metadata, &spec.template)
+            ..common(Kind::StatefulSet, &object.metadata, &spec.selector, &spec.template)
         }
     }
 }
@@ -239,12 +244,12 @@ impl From<&DaemonSet> for Workload {
             strategy,
             revision: template_generation.clone(),
             template_generation,
-            ..common(Kind::DaemonSet, &object.metadata, &spec.template)
+            ..common(Kind::DaemonSet, &object.metadata, &spec.selector, &spec.template)
         }
     }
 }
 
-fn common(kind: Kind, meta: &ObjectMeta, template: &PodTemplateSpec) -> Workload {
+fn common(kind: Kind, meta: &ObjectMeta, selector: &LabelSelector, template: &PodTemplateSpec) -> Workload {
     Workload {
         kind,
         namespace: meta.namespace.clone().unwrap_or_default(),
@@ -261,6 +266,8 @@ fn common(kind: Kind, meta: &ObjectMeta, template: &PodTemplateSpec) -> Workload
             .filter_map(|container| container.image.clone())
             .collect(),
         template: template_digest(template),
+        selector: Selector::try_from(selector.clone()).map(|s| s.to_string()).unwrap_or_default(),
+        undo: annotation(meta, UNDO),
         template_annotations: template
             .metadata
             .as_ref()
@@ -286,10 +293,14 @@ fn common(kind: Kind, meta: &ObjectMeta, template: &PodTemplateSpec) -> Workload
 
 /// The digest of a template, without the label by which the Deployment controller tells `ReplicaSets` apart:
 /// so the newest ReplicaSet is the one with the Deployment's own digest, as the controller itself compares.
-fn template_digest(template: &PodTemplateSpec) -> Digest {
+pub(crate) fn template_digest(template: &PodTemplateSpec) -> Digest {
     let mut template = template.clone();
-    if let Some(labels) = template.metadata.as_mut().and_then(|meta| meta.labels.as_mut()) {
-        labels.remove("pod-template-hash");
+    if let Some(meta) = template.metadata.as_mut() {
+        if let Some(labels) = meta.labels.as_mut() {
+            labels.remove("pod-template-hash");
+        }
+        // None and no annotation mean the same.
+        meta.annotations.take_if(|annotations| annotations.is_empty());
     }
     Digest::of_value(&serde_json::to_value(&template).unwrap_or_default())
 }
@@ -533,6 +544,9 @@ pub struct Family {
     pub pods: Vec<std::sync::Arc<PodView>>,
     /// The warnings on it, its `ReplicaSets` and its pods, newest first.
     pub warnings: Vec<std::sync::Arc<Warning>>,
+    /// For the undo of a DaemonSet's restart: the count of templates before that restart. Pods from it on that
+    /// carry the template's own annotations are of the template that the undo has brought back.
+    pub restored: Option<i64>,
 }
 
 impl Family {
@@ -541,8 +555,12 @@ impl Family {
     /// A Deployment's pods are as new as their `ReplicaSet`. The others carry the template's annotations, and
     /// beside them the newest revision's name (`StatefulSet`) or the count of templates (`DaemonSet`).
     pub fn is_new(&self, workload: &Workload, pod: &PodView) -> bool {
-        let annotated =
-            || workload.template_annotations.iter().all(|(k, v)| pod.annotations.get(k) == Some(v));
+        let marked = |name| pod.annotations.get(name) == workload.template_annotations.get(name);
+        let annotated = || {
+            marked(RUN)
+                && marked(RESTARTED_AT)
+                && workload.template_annotations.iter().all(|(k, v)| pod.annotations.get(k) == Some(v))
+        };
         match workload.kind {
             Kind::Deployment => self
                 .replica_sets
@@ -551,13 +569,17 @@ impl Family {
             Kind::StatefulSet => pod.revision.is_some() && pod.revision == workload.revision && annotated(),
             Kind::DaemonSet => {
                 let counted = match (&workload.template_generation, &pod.template_generation) {
-                    (Some(wanted), Some(has)) => wanted == has,
+                    (Some(wanted), Some(has)) => wanted == has || self.is_restored(has),
                     _ => true,
                 };
                 counted && annotated()
             }
             Kind::Workload | Kind::Namespace => false,
         }
+    }
+
+    fn is_restored(&self, template_generation: &str) -> bool {
+        self.restored.is_some_and(|since| template_generation.parse().is_ok_and(|count: i64| count >= since))
     }
 }
 

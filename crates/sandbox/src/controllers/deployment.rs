@@ -176,6 +176,11 @@ impl Controllers {
             REVISION: number, DESIRED: bounds.wanted.to_string(),
             MAXIMUM: (bounds.wanted + bounds.surge).to_string(),
         });
+        let mut inherited = deployment.pointer("/metadata/annotations").cloned().unwrap_or_else(|| json!({}));
+        if let Some(inherited) = inherited.as_object_mut() {
+            inherited.remove("kubectl.kubernetes.io/last-applied-configuration");
+        }
+        json_patch::merge(&mut inherited, &limits);
         let found = match present {
             Some(rs) => self.storage.update(&Key::of(&REPLICA_SETS, rs), |rs| {
                 let was = annotation(rs, REVISION).unwrap_or_default().to_owned();
@@ -186,13 +191,13 @@ impl Controllers {
                 }
                 let annotations =
                     object::child(rs, "metadata").entry("annotations").or_insert_with(|| json!({}));
-                json_patch::merge(annotations, &limits);
+                json_patch::merge(annotations, &inherited);
                 let min_ready = deployment.pointer("/spec/minReadySeconds").cloned();
                 if let Some(seconds) = min_ready {
                     set(rs, &["spec", "minReadySeconds"], seconds);
                 }
             }),
-            None => self.make_replica_set(deployment, sets, &bounds, &limits),
+            None => self.make_replica_set(deployment, sets, &bounds, &inherited),
         }?;
         let made = present.is_none();
         super::rollout::note_newest(&self.storage, key, name(&found), &number, made);
@@ -211,11 +216,6 @@ impl Controllers {
         set(&mut template, &["metadata", "labels", HASH], hash.clone());
         let mut selector = deployment.pointer("/spec/selector")?.clone();
         set(&mut selector, &["matchLabels", HASH], hash.clone());
-        let mut inherited = deployment.pointer("/metadata/annotations").cloned().unwrap_or_else(|| json!({}));
-        if let Some(inherited) = inherited.as_object_mut() {
-            inherited.remove("kubectl.kubernetes.io/last-applied-configuration");
-        }
-        json_patch::merge(&mut inherited, annotations);
         let total = sets.iter().map(|rs| int(rs, "/spec/replicas", 0)).sum();
         let replicas = new_replicas(bounds, 0, total);
         let mut spec = json!({ "replicas": replicas, "selector": selector, "template": template });
@@ -225,7 +225,7 @@ impl Controllers {
         let rs_name = format!("{}-{hash}", name(deployment));
         let made = json!({
             "metadata": {
-                "name": rs_name, "namespace": namespace(deployment), "annotations": inherited,
+                "name": rs_name, "namespace": namespace(deployment), "annotations": annotations,
                 "labels": template.pointer("/metadata/labels"),
                 "ownerReferences": [owner_reference(&DEPLOYMENTS, deployment)],
             },

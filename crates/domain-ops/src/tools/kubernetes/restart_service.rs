@@ -6,10 +6,11 @@ use super::{
     service_schema, service_slot, slot, strings, text, unresolved, workload_target,
 };
 use crate::kubernetes::cluster::operation;
-use crate::kubernetes::restart::{self, Job};
+use crate::kubernetes::restart::{self, Intent, Job};
 use crate::kubernetes::rollout::Receipt;
 use crate::kubernetes::workload::Workload;
 use crate::kubernetes::{Cluster, guard};
+use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
 use astradesk_core::tool::{Form, Grammar};
 use astradesk_core::{Arguments, Effect, Error, FrozenCall, Result, Target, ToolName, ToolSpec};
@@ -26,12 +27,13 @@ const TIMEOUT: Duration = Duration::from_mins(10);
 /// The tool `restart_service`.
 pub struct RestartService {
     cluster: Cluster,
+    on_failure: OnFailure,
     spec: Arc<ToolSpec>,
 }
 
 impl RestartService {
-    /// The tool on a cluster.
-    pub fn new(cluster: Cluster) -> Result<Self> {
+    /// The tool on a cluster, and what becomes of a failed restart when the call does not say.
+    pub fn new(cluster: Cluster, on_failure: OnFailure) -> Result<Self> {
         let spec = ToolSpec {
             name: ToolName::parse("restart_service")?,
             version: "1".to_owned(),
@@ -53,6 +55,15 @@ impl RestartService {
                         "description": "whether to restart although nothing may serve meanwhile: a single \
                                         replica, or the strategy `Recreate`",
                     },
+                    "on_failure": {
+                        "type": "string",
+                        "description": format!(
+                            "what becomes of a restart whose rollout fails: `leave` it as it is, or `undo` it; \
+                             `{}` unless it is given",
+                            word(on_failure),
+                        ),
+                        "enum": ["leave", "undo"],
+                    },
                     "timeout": {
                         "type": "string",
                         "description": "how long the restart may take, from `1s` to `1h`; `10m` unless it is given",
@@ -64,18 +75,19 @@ impl RestartService {
             timeout: TIMEOUT,
             grammar: grammar(),
         };
-        Ok(Self { cluster, spec: Arc::new(spec) })
+        Ok(Self { cluster, on_failure, spec: Arc::new(spec) })
     }
 
     fn job(step: &StepContext) -> Result<Job> {
         let Subject { namespace, kind, name } = Subject::of(&step.call)?;
         Ok(Job {
+            undoes: step.undoes.as_ref().map(receipt).transpose()?,
             target: step.call.targets.iter().map(Target::to_string).collect(),
             kind,
             namespace,
             name: name.to_string(),
             accept_downtime: accepts_downtime(&step.call.arguments),
-            run: Job::mark(step),
+            mark: Job::mark(step),
             repeated: step.repeated,
             deadline: step.deadline,
             progress: step.progress.clone(),
@@ -84,15 +96,19 @@ impl RestartService {
 
     /// The workload as it is now, if this is a sane moment to restart it.
     async fn sane(&self, call: &FrozenCall) -> Result<Workload> {
+        let workload = self.workload(call).await?;
+        guard::restart(&workload, accepts_downtime(&call.arguments))?;
+        Ok(workload)
+    }
+
+    /// The workload as it is now.
+    async fn workload(&self, call: &FrozenCall) -> Result<Workload> {
         let subject = Subject::of(call)?;
         if subject.kind == Kind::Workload {
             return Err(unresolved(&self.cluster, &subject).await);
         }
         match self.cluster.get(subject.kind, &subject.namespace, subject.name.as_str()).await {
-            Ok(workload) => {
-                guard::restart(&workload, accepts_downtime(&call.arguments))?;
-                Ok(workload)
-            }
+            Ok(workload) => Ok(workload),
             Err(failure) if failure.is_not_found() => Err(not_found(&self.cluster, &subject).await),
             Err(failure) => {
                 let name = subject.name.as_str();
@@ -133,6 +149,7 @@ fn grammar() -> Grammar {
                     "z przestojem",
                 ])),
             ),
+            slot("on_failure", Form::OneOf(on_failure_words())),
         ],
         fillers: strings(&[
             "please",
@@ -160,6 +177,36 @@ fn grammar() -> Grammar {
             "teraz",
         ]),
     }
+}
+
+/// How a sentence says what becomes of a restart that fails. The longer ones come first.
+fn on_failure_words() -> Vec<(String, Value)> {
+    let undo = [
+        "undo on failure",
+        "undo on error",
+        "with undo",
+        "wycofaj przy błędzie",
+        "wycofaj przy bledzie",
+        "z wycofaniem",
+    ];
+    let leave = ["leave on failure", "leave on error", "zostaw przy błędzie", "zostaw przy bledzie"];
+    let meaning = |words: &[&str], value: &str| -> Vec<(String, Value)> {
+        words.iter().map(|word| ((*word).to_owned(), json!(value))).collect()
+    };
+    [meaning(&undo, "undo"), meaning(&leave, "leave")].concat()
+}
+
+/// What arguments and outputs call it.
+const fn word(on_failure: OnFailure) -> &'static str {
+    match on_failure {
+        OnFailure::Leave => "leave",
+        OnFailure::Undo => "undo",
+    }
+}
+
+fn receipt(value: &Value) -> Result<Receipt> {
+    serde_json::from_value(value.clone())
+        .map_err(|error| Error::internal(format!("the receipt cannot be read: {error}")))
 }
 
 fn accepts_downtime(arguments: &Arguments) -> bool {
@@ -204,28 +251,49 @@ impl Tool for RestartService {
     async fn preview(&self, call: &FrozenCall) -> Result<Value> {
         let workload = self.sane(call).await?;
         let Subject { namespace, kind, name } = Subject::of(call)?;
-        let body = restart::patch(&workload, &restart::stamp(self.cluster.now()), "RUN");
+        let body = restart::restart_patch(&workload, self.cluster.now(), "RUN");
         let checked = self.cluster.patch(kind, &namespace, name.as_str(), &body, true).await;
         checked
             .map_err(|failure| failure.into_error(&operation("patch", kind, &namespace, name.as_str())))?;
-        Ok(plan(&workload, &body))
+        Ok(plan(&workload, &body, self.on_failure(&call.arguments)))
+    }
+
+    fn on_failure(&self, arguments: &Arguments) -> OnFailure {
+        match text(arguments, "on_failure") {
+            Some("undo") => OnFailure::Undo,
+            Some(_) => OnFailure::Leave,
+            None => self.on_failure,
+        }
+    }
+
+    fn can_undo(&self) -> bool {
+        true
+    }
+
+    async fn intend(&self, step: &StepContext) -> Result<Value> {
+        let job = Self::job(step)?;
+        let workload = self.workload(&step.call).await?;
+        let intent = Intent::of(&job, &workload, self.cluster.now())?;
+        serde_json::to_value(intent).map_err(|error| Error::internal(error.to_string()))
     }
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let receipt = restart::perform(&self.cluster, &Self::job(step)?).await?;
+        let unreadable = |error: serde_json::Error| {
+            Fault::Unknown(Error::internal(format!("the intent cannot be read: {error}")))
+        };
+        let intent: Option<Intent> = serde_json::from_value(step.intent.clone()).map_err(unreadable)?;
+        let receipt = restart::perform(&self.cluster, &Self::job(step)?, intent.as_ref()).await?;
         serde_json::to_value(receipt).map_err(|error| Fault::Unknown(Error::internal(error.to_string())))
     }
 
-    async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
-        let receipt: Receipt = serde_json::from_value(receipt.clone()).map_err(|error| {
-            Fault::Unknown(Error::internal(format!("the receipt cannot be read: {error}")))
-        })?;
+    async fn verify(&self, step: &StepContext, value: &Value) -> Result<Value, Fault> {
+        let receipt = receipt(value).map_err(Fault::Unknown)?;
         restart::verify(&self.cluster, &Self::job(step)?, &receipt).await
     }
 }
 
 /// What a restart would do.
-fn plan(workload: &Workload, patch: &Value) -> Value {
+fn plan(workload: &Workload, patch: &Value, on_failure: OnFailure) -> Value {
     use crate::kubernetes::workload::Strategy;
     let (order, most_missing, most_extra) = match workload.strategy {
         Strategy::Recreate => ("every pod is stopped, then the new ones start", workload.wanted, 0),
@@ -241,7 +309,12 @@ fn plan(workload: &Workload, patch: &Value) -> Value {
         }
     };
     json!({
-        "summary": format!("would replace {} of {}: {order}", pods(workload.wanted), workload.title()),
+        "summary": format!(
+            "would replace {} of {}: {order}; {}",
+            pods(workload.wanted),
+            workload.title(),
+            if_it_fails(workload, on_failure),
+        ),
         "object": workload.title(),
         "namespace": workload.namespace,
         "pods": workload.wanted,
@@ -251,9 +324,20 @@ fn plan(workload: &Workload, patch: &Value) -> Value {
         "at_most_in_addition": most_extra,
         "revision": workload.revision,
         "restarted_at": workload.restarted_at(),
+        "on_failure": word(on_failure),
         "patch": patch,
         "checked": "the API server accepted the same patch as a dry run",
     })
+}
+
+fn if_it_fails(workload: &Workload, on_failure: OnFailure) -> String {
+    match (on_failure, &workload.revision) {
+        (OnFailure::Leave, _) => "a rollout that fails would be left as it is".to_owned(),
+        (OnFailure::Undo, Some(revision)) if workload.kind != Kind::DaemonSet => {
+            format!("a rollout that fails would be undone, back to revision {revision}")
+        }
+        (OnFailure::Undo, _) => "a rollout that fails would be undone".to_owned(),
+    }
 }
 
 fn pods(count: i32) -> String {

@@ -2,8 +2,8 @@
 
 use super::{GetServiceStatus, ListServices, RestartService};
 use crate::kubernetes::RESTARTED_AT;
-use crate::kubernetes::restart::perform;
 use crate::kubernetes::testing::{World, webapp};
+use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
 use astradesk_core::{Arguments, Call, Code, Effect, FrozenCall};
 use astradesk_runtime::port::Tool;
@@ -30,7 +30,7 @@ async fn a_name_is_looked_up_and_refused_only_by_the_guard() {
     let mut stateful = webapp("StatefulSet", 2, &json!({}), &json!({}));
     stateful["metadata"]["name"] = json!("both");
     let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({})), other, stateful]).await;
-    let tool = RestartService::new(world.cluster.clone()).unwrap();
+    let tool = RestartService::new(world.cluster.clone(), OnFailure::Leave).unwrap();
     world.healthy(Kind::Deployment).await;
     for (input, target, code) in [
         (json!({"service": "webapp"}), "default/deployment/webapp", None),
@@ -62,7 +62,7 @@ async fn a_name_is_looked_up_and_refused_only_by_the_guard() {
 async fn a_preview_changes_nothing_and_says_what_would() {
     let world = World::start(vec![webapp("Deployment", 3, &json!({}), &json!({}))]).await;
     let before = world.healthy(Kind::Deployment).await;
-    let tool = RestartService::new(world.cluster.clone()).unwrap();
+    let tool = RestartService::new(world.cluster.clone(), OnFailure::Leave).unwrap();
     let call = frozen(&tool, &json!({"service": "webapp"})).await;
     let preview = tool.preview(&call).await.unwrap();
     assert_eq!(preview["pods"], 3);
@@ -111,7 +111,7 @@ async fn services_are_listed_in_order() {
 async fn a_restart_by_somebody_else_is_not_credited_to_the_earlier_run() {
     let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({}))]).await;
     world.healthy(Kind::Deployment).await;
-    let receipt = perform(&world.cluster, &world.job(Kind::Deployment, "run-1", 20)).await.unwrap();
+    let receipt = world.perform(&world.job(Kind::Deployment, "run-1", 20)).await.unwrap();
     let tool = GetServiceStatus::new(world.cluster.clone()).unwrap();
     let call = frozen(&tool, &json!({"service": "webapp"})).await;
     world.until(Kind::Deployment, |workload, _| workload.run().is_some()).await;

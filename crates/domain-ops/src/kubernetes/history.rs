@@ -1,0 +1,107 @@
+//! The templates that a workload had: what its controller keeps of them, read from the API server.
+//!
+//! A Deployment's templates are in its `ReplicaSets`, a StatefulSet's and a DaemonSet's in `ControllerRevisions`.
+//! They are asked for live: what decides whether something is done again must not come from a cache.
+
+use super::client::Requests;
+use super::errors::{Failure, Operation};
+use super::workload::{Workload, template_digest};
+use astradesk_core::canonical::Digest;
+use astradesk_core::target::Kind;
+use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{ListParams, ObjectList};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// How many are asked for at a time, and how often: controllers keep 10 unless they are told otherwise.
+const PAGE: u32 = 250;
+const PAGES: usize = 8;
+
+/// The templates that a workload had.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct History {
+    pub(crate) revisions: Vec<Revision>,
+    /// Whether there are more than were read.
+    pub(crate) truncated: bool,
+}
+
+/// One template that a workload had.
+#[derive(Debug, Clone)]
+pub(crate) struct Revision {
+    pub(crate) template: Digest,
+    pub(crate) template_annotations: BTreeMap<String, String>,
+    /// Of the object that keeps it; those of a Deployment are copied there.
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+/// Reads the templates that a workload had.
+pub(crate) async fn read(requests: &Requests, workload: &Workload) -> Result<History, Failure> {
+    if workload.kind == Kind::Deployment {
+        read_as(requests, workload, "replicasets.apps", |object: &ReplicaSet| {
+            (&object.metadata, object.spec.as_ref().and_then(|spec| spec.template.clone()))
+        })
+        .await
+    } else {
+        read_as(requests, workload, "controllerrevisions.apps", |object: &ControllerRevision| {
+            let data = object.data.as_ref().and_then(|data| data.0.pointer("/spec/template")).cloned();
+            (&object.metadata, data.and_then(template))
+        })
+        .await
+    }
+}
+
+async fn read_as<K>(
+    requests: &Requests,
+    workload: &Workload,
+    resource: &'static str,
+    view: impl Fn(&K) -> (&ObjectMeta, Option<PodTemplateSpec>),
+) -> Result<History, Failure>
+where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug,
+{
+    let api = requests.api::<K>(&workload.namespace);
+    let operation = Operation::new("list", resource, &workload.namespace, "");
+    let mut params = ListParams::default().limit(PAGE);
+    if !workload.selector.is_empty() {
+        params = params.labels(&workload.selector);
+    }
+    let mut history = History::default();
+    for _ in 0..PAGES {
+        let page: ObjectList<K> = requests.read(&operation, || api.list(&params)).await?;
+        history.revisions.extend(page.items.iter().map(&view).filter_map(|(meta, template)| {
+            let owned = meta
+                .owner_references
+                .iter()
+                .flatten()
+                .any(|owner| owner.controller == Some(true) && owner.uid == workload.uid);
+            owned.then(|| revision(meta, template.as_ref())).flatten()
+        }));
+        match page.metadata.continue_.filter(|next| !next.is_empty()) {
+            Some(next) => params = params.continue_token(&next),
+            None => return Ok(history),
+        }
+    }
+    history.truncated = true;
+    Ok(history)
+}
+
+fn revision(meta: &ObjectMeta, template: Option<&PodTemplateSpec>) -> Option<Revision> {
+    let template = template?;
+    let of = |meta: Option<&ObjectMeta>| meta.and_then(|meta| meta.annotations.clone()).unwrap_or_default();
+    Some(Revision {
+        template: template_digest(template),
+        template_annotations: of(template.metadata.as_ref()),
+        annotations: of(Some(meta)),
+    })
+}
+
+/// The template in a `ControllerRevision`, which is kept as a patch that replaces.
+fn template(mut patch: Value) -> Option<PodTemplateSpec> {
+    patch.as_object_mut()?.remove("$patch");
+    serde_json::from_value(patch).ok()
+}

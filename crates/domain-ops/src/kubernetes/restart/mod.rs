@@ -1,0 +1,96 @@
+//! The restart and its undo: intended, performed once, settled when it is unclear, verified by the shared watches.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `intent` | what the patch is bound to; durable before it is sent |
+//! | `settle` | pure: what became of a patch, from the object and from the history of its templates |
+//! | `perform` | sends that patch, and no other, until it is known what became of it |
+//! | `verify` | watches until the outcome is known |
+//! | `report` | that outcome in words |
+//!
+//! A restart sets two annotations of the pod template, an undo puts them back. The run's mark is one of the two in a
+//! restart (`astradesk.dev/run`), and an annotation of the object itself in an undo (`astradesk.dev/undo`), since
+//! the template must become exactly what it was: then the controller goes back to the `ReplicaSet` or
+//! `ControllerRevision` that it still has, and keeps its pods.
+
+mod intent;
+mod perform;
+mod report;
+mod settle;
+mod verify;
+
+pub(crate) use intent::{Intent, restart_patch};
+pub(crate) use perform::perform;
+pub(crate) use verify::verify;
+
+use super::rollout::Receipt;
+use super::workload::Workload;
+use astradesk_core::Timestamp;
+use astradesk_core::name::Namespace;
+use astradesk_core::target::Kind;
+use astradesk_runtime::port::{Progress, StepContext};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long the last look at the object may take after the time limit.
+const LAST_LOOK: Duration = Duration::from_secs(3);
+
+/// One restart, or the undo of one.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) target: String,
+    pub(crate) kind: Kind,
+    pub(crate) namespace: Namespace,
+    pub(crate) name: String,
+    pub(crate) accept_downtime: bool,
+    /// What marks the object as changed by this step.
+    pub(crate) mark: String,
+    /// The restart that is to be undone; none in a restart.
+    pub(crate) undoes: Option<Receipt>,
+    /// Whether an earlier process may have performed this step already.
+    pub(crate) repeated: bool,
+    pub(crate) deadline: Instant,
+    pub(crate) progress: Progress,
+}
+
+impl Job {
+    /// What marks the object as changed by this step: the run's id, with the step unless it is the first.
+    pub(crate) fn mark(step: &StepContext) -> String {
+        if step.step == 0 { step.run.to_string() } else { format!("{}/{}", step.run, step.step) }
+    }
+
+    fn what(&self) -> String {
+        format!("{}/{} in namespace `{}`", self.kind, self.name, self.namespace)
+    }
+
+    /// What is done, as the beginning of a sentence.
+    fn doing(&self) -> String {
+        let undo = if self.undoes.is_some() { "undo of the restart" } else { "restart" };
+        format!("the {undo} of {}", self.what())
+    }
+
+    /// What becomes of the workload.
+    const fn done(&self) -> &'static str {
+        if self.undoes.is_some() { "restored" } else { "restarted" }
+    }
+
+    /// The annotation that carries the mark, and where it is.
+    const fn place(&self) -> (&'static str, &'static str) {
+        if self.undoes.is_some() {
+            (super::UNDO, "among its own annotations")
+        } else {
+            (super::RUN, "in its pod template")
+        }
+    }
+
+    /// Whether the workload carries this step's mark.
+    fn is_marked(&self, workload: &Workload) -> bool {
+        let found = if self.undoes.is_some() { workload.undo.as_deref() } else { workload.run() };
+        found == Some(self.mark.as_str())
+    }
+}
+
+/// The time as kubectl writes it: RFC 3339, to the second.
+pub(crate) fn stamp(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

@@ -1,0 +1,212 @@
+//! Watches a restart, or its undo, until the outcome is known.
+
+use super::super::cluster::Cluster;
+use super::super::diagnosis::{self, Blame, Certainty};
+use super::super::rollout::{self, Receipt, Verdict};
+use super::super::scope::{Followed, PATIENCE, Scope};
+use super::super::workload::{Family, Workload};
+use super::report::{self, Rollout};
+use super::{Job, LAST_LOOK};
+use astradesk_core::target::Kind;
+use astradesk_core::{Code, Error};
+use astradesk_runtime::port::Fault;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// How long a finding must last that may yet go away, such as a quota that old pods still use.
+const LASTING: Duration = Duration::from_secs(10);
+/// How soon to look again when the watches lag behind.
+const LAG: Duration = Duration::from_secs(1);
+
+/// Watches until every pod is of the template that the receipt tells of and available, and none of another one is
+/// left, or until it is known to fail.
+pub(crate) async fn verify(cluster: &Cluster, job: &Job, receipt: &Receipt) -> Result<Value, Fault> {
+    let scope = cluster.scope(&job.namespace);
+    let changes = scope.follow(job.kind, &job.name);
+    Watch { cluster, job, receipt, scope, changes, told: None, suspicion: None }.until_known().await
+}
+
+/// A rollout that is watched.
+struct Watch<'a> {
+    cluster: &'a Cluster,
+    job: &'a Job,
+    receipt: &'a Receipt,
+    scope: Arc<Scope>,
+    changes: Followed,
+    /// What was reported last.
+    told: Option<(String, Value)>,
+    /// What may be wrong, and from when on that counts.
+    suspicion: Option<(Blame, Instant)>,
+}
+
+impl Watch<'_> {
+    async fn until_known(&mut self) -> Result<Value, Fault> {
+        let deadline = self.job.deadline;
+        loop {
+            self.changes.mark_unchanged();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Err(error) = self.scope.ready(PATIENCE.min(left.max(LAST_LOOK))).await {
+                if Instant::now() >= deadline {
+                    return Err(report::unwatched(self.job, &error));
+                }
+                sleep(LAG.min(left)).await;
+                continue;
+            }
+            let (workload, family) = self.look();
+            let verdict = rollout::verdict(self.receipt, workload.as_deref(), &family);
+            let unseen = verdict == Verdict::NotSeen;
+            let wake = match self.judge(verdict, workload.as_deref(), &family).await? {
+                Judged::Succeeded(output) => return Ok(output),
+                Judged::Open { wake } => wake,
+            };
+            if Instant::now() >= deadline {
+                return Err(self.timed_out(unseen).await);
+            }
+            tokio::select! {
+                () = self.changes.changed() => {}
+                () = sleep_until(wake.min(deadline)) => {}
+            }
+        }
+    }
+
+    /// The workload and what belongs to it, as the watches have it.
+    fn look(&self) -> (Option<Arc<Workload>>, Family) {
+        let (workload, family) = self.scope.family(self.job.kind, &self.job.name).unzip();
+        let mut family = family.unwrap_or_default();
+        family.restored = self.job.undoes.as_ref().and_then(|restart| {
+            restart.previous_revision.as_ref().and_then(|revision| revision.parse().ok())
+        });
+        (workload, family)
+    }
+
+    /// Ends the watch if the verdict does; else says when to look again although nothing has changed.
+    async fn judge(
+        &mut self,
+        verdict: Verdict,
+        workload: Option<&Workload>,
+        family: &Family,
+    ) -> Result<Judged, Fault> {
+        let mut wake = self.job.deadline;
+        match (verdict, workload) {
+            (Verdict::Complete, Some(workload)) => {
+                self.tell(workload, family);
+                let rollout = Rollout { job: self.job, workload, family };
+                return Ok(Judged::Succeeded(rollout.success(self.receipt, self.cluster.now())));
+            }
+            (Verdict::Superseded { by }, _) => return Err(report::superseded(self.job, &by)),
+            // After an undo the condition speaks of the restart until the controller sees progress.
+            (Verdict::DeadlineExceeded, Some(workload)) if self.job.undoes.is_none() => {
+                let blame = self.stalled(workload, family);
+                return Err(self.failed(&blame, workload, family).await);
+            }
+            (verdict @ (Verdict::Going | Verdict::DeadlineExceeded), Some(workload)) => {
+                self.tell(workload, family);
+                let blame = match verdict {
+                    Verdict::DeadlineExceeded => {
+                        Some(Blame { certainty: Certainty::IfItLasts, ..self.stalled(workload, family) })
+                    }
+                    _ => self.in_the_way(workload, family).or_else(|| self.blame(workload, family)),
+                };
+                self.suspicion = suspect(self.suspicion.take(), blame);
+                if let Some((blame, since)) = &self.suspicion {
+                    if Instant::now() >= *since {
+                        return Err(self.failed(blame, workload, family).await);
+                    }
+                    wake = *since;
+                }
+            }
+            (Verdict::Gone, _) => {
+                if let Some(how) = self.deleted().await {
+                    return Err(report::deleted(self.job, how));
+                }
+                wake = Instant::now() + LAG;
+            }
+            // The watches are behind the change; a change of theirs wakes this.
+            (Verdict::NotSeen | Verdict::Complete | Verdict::DeadlineExceeded | Verdict::Going, _) => {}
+        }
+        Ok(Judged::Open { wake })
+    }
+
+    /// Reports progress when there is some.
+    fn tell(&mut self, workload: &Workload, family: &Family) {
+        let report = rollout::progress(workload, family);
+        if self.told.as_ref() != Some(&report) {
+            self.job.progress.report(report.0.clone(), report.1.clone());
+            self.told = Some(report);
+        }
+    }
+
+    fn blame(&self, workload: &Workload, family: &Family) -> Option<Blame> {
+        diagnosis::blame(workload, family, self.receipt.at())
+    }
+
+    /// Why the controller gave up waiting for progress.
+    fn stalled(&self, workload: &Workload, family: &Family) -> Blame {
+        let words = "it made no progress within the workload's own `progressDeadlineSeconds`";
+        let blame = self.blame(workload, family);
+        let code = blame.as_ref().and_then(|blame| blame.code).unwrap_or(Code::RolloutDeadlineExceeded);
+        let sentence = blame.map_or_else(|| words.to_owned(), |blame| blame.sentence);
+        Blame { code: Some(code), sentence, certainty: Certainty::Now, remedy: None }
+    }
+
+    /// A StatefulSet's controller waits for a pod that will never be ready before it goes back: a known limitation
+    /// of Kubernetes ("forced rollback"). It takes somebody to delete that pod.
+    fn in_the_way(&self, workload: &Workload, family: &Family) -> Option<Blame> {
+        if self.job.undoes.is_none()
+            || workload.kind != Kind::StatefulSet
+            || workload.observed_generation < workload.generation
+        {
+            return None;
+        }
+        diagnosis::in_the_way(workload, family)
+    }
+
+    /// Why the watches do not have the object: the API server has the last word.
+    async fn deleted(&self) -> Option<&'static str> {
+        match self.cluster.get(self.job.kind, &self.job.namespace, &self.job.name).await {
+            Err(failure) if failure.is_not_found() => Some("was deleted"),
+            Ok(workload) if workload.uid != self.receipt.uid => Some("was deleted and made again"),
+            Ok(workload) if workload.deleting => Some("is being deleted"),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    async fn failed(&self, blame: &Blame, workload: &Workload, family: &Family) -> Fault {
+        Rollout { job: self.job, workload, family }.failed(self.cluster, blame).await
+    }
+
+    async fn timed_out(&self, unseen: bool) -> Fault {
+        let unwatched = |words| report::unwatched(self.job, &Error::new(Code::KubernetesUnavailable, words));
+        if unseen {
+            return unwatched("the watches have not shown the change in time");
+        }
+        let (Some(workload), family) = self.look() else {
+            return unwatched("the watches do not show it");
+        };
+        let blame = self.in_the_way(&workload, &family).or_else(|| self.blame(&workload, &family));
+        let blame = report::late(&workload, &family, blame);
+        self.failed(&blame, &workload, &family).await
+    }
+}
+
+/// What is known of a rollout that is watched.
+enum Judged {
+    Succeeded(Value),
+    Open { wake: Instant },
+}
+
+/// Keeps a finding and the moment from which on it counts; the same cause keeps its moment.
+fn suspect(before: Option<(Blame, Instant)>, now: Option<Blame>) -> Option<(Blame, Instant)> {
+    let blame = now?;
+    let since = match blame.certainty {
+        Certainty::Now => Instant::now(),
+        Certainty::No => return None,
+        Certainty::IfItLasts => match before {
+            Some((known, since)) if known.code == blame.code => since,
+            _ => Instant::now() + LASTING,
+        },
+    };
+    Some((blame, since))
+}
