@@ -45,9 +45,10 @@ impl Active {
         }
     }
 
-    /// The store has just confirmed that this process holds the run.
-    pub(super) fn confirm(&self) {
-        *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    /// The store has confirmed that this process holds the run, when it was asked at this moment: its answer may
+    /// have come much later.
+    pub(super) fn confirm(&self, asked: Instant) {
+        *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = asked;
     }
 
     /// How long ago that was.

@@ -10,6 +10,7 @@ use astradesk_core::run::{By, Event, StepState, decide};
 use astradesk_core::{Code, Result, Run};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::time::Instant;
 
 impl Engine {
     /// Makes what happened to the step in progress durable, with its evidence, and gives locks back when the
@@ -72,9 +73,10 @@ impl Engine {
     pub(super) async fn persist(&self, change: Change, active: &Active) -> Result<bool, CommitError> {
         let mut pause = Duration::from_millis(50);
         loop {
+            let asked = Instant::now();
             match self.0.store.commit(change.clone()).await {
                 Ok(_) => {
-                    active.confirm();
+                    active.confirm(asked);
                     active.changed.send_modify(|n| *n += 1);
                     return Ok(true);
                 }
@@ -92,6 +94,7 @@ impl Engine {
 
     /// The run as it is stored, if this process still holds it with the same claim.
     pub(super) async fn reload(&self, run: &Run, active: &Active) -> Result<Progressed> {
+        let asked = Instant::now();
         let Some(stored) = self.insist(|| self.0.store.run(run.id)).await else {
             return Ok(Progressed::Rest);
         };
@@ -100,7 +103,7 @@ impl Engine {
             tracing::warn!(run = %run.id, by = ?now.holder, "another process has taken the run over");
             return Ok(Progressed::Rest);
         }
-        active.confirm();
+        active.confirm(asked);
         Ok(Progressed::To(Box::new(now)))
     }
 
