@@ -120,9 +120,14 @@ impl Storage {
     ) -> Result<Snapshot, TooOld> {
         let inner = self.lock();
         inner.reaches(version)?;
+        let since = inner.history.partition_point(|change| change.version <= version);
+        if !inner.history.range(since..).any(|change| change.key.resource == resource) {
+            let items = inner.range(resource, namespace).map(|(_, object)| object.clone()).collect();
+            return Ok(Snapshot { version, items });
+        }
         let mut objects: BTreeMap<Key, Object> =
             inner.range(resource, namespace).map(|(key, object)| (key.clone(), object.clone())).collect();
-        for change in inner.history.iter().rev().take_while(|change| change.version > version) {
+        for change in inner.history.range(since..).rev() {
             let inside = namespace.is_empty() || change.key.namespace == namespace;
             if change.key.resource != resource || !inside {
                 continue;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -37,7 +38,7 @@ pub(crate) fn collection(
             let object = prepare(resource, namespace, call.json()?)?;
             let write = Write { manager: &call.manager(), operation: "Update", dry_run: call.dry_run()? };
             let created = create(&shared.storage, resource, object, &write)?;
-            Ok((StatusCode::CREATED, Json((*created).clone())).into_response())
+            Ok((StatusCode::CREATED, Json(&*created)).into_response())
         }
         Method::DELETE => delete_collection(&shared.storage, resource, namespace, &selector()?, call),
         _ => Err(Status::method_not_allowed()),
@@ -67,7 +68,7 @@ pub(crate) fn object(
         (&Method::PATCH, _) => {
             let (object, created) = patch_object(storage, key, subresource, call)?;
             if created {
-                return Ok((StatusCode::CREATED, Json((*object).clone())).into_response());
+                return Ok((StatusCode::CREATED, Json(&*object)).into_response());
             }
             object
         }
@@ -86,7 +87,7 @@ pub(crate) fn object(
         ))
         .into_response());
     }
-    Ok(Json((*changed).clone()).into_response())
+    Ok(Json(&*changed).into_response())
 }
 
 fn find(storage: &Storage, key: &Key) -> Result<Object, Status> {
@@ -110,13 +111,12 @@ fn list_objects(
         let snapshot = storage.snapshot_at(resource, namespace, version);
         (snapshot.map_err(|_| Status::expired_continue())?, Some(after))
     };
-    let position = |object: &Value| (object::namespace(object).to_owned(), name(object).to_owned());
-    let mut items: Vec<&Object> = snapshot
-        .items
-        .iter()
-        .filter(|object| selector.matches(object))
-        .filter(|object| after.as_ref().is_none_or(|after| position(object) > *after))
-        .collect();
+    let is_after = |object: &Value| {
+        let position = (object::namespace(object), name(object));
+        after.as_ref().is_none_or(|(namespace, name)| position > (namespace.as_str(), name.as_str()))
+    };
+    let mut items: Vec<&Object> =
+        snapshot.items.iter().filter(|object| is_after(object) && selector.matches(object)).collect();
     let mut metadata = json!({ "resourceVersion": snapshot.version.to_string() });
     let limit = call.params.number("limit")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0);
     if limit > 0 && items.len() > limit {
@@ -131,20 +131,29 @@ fn list_objects(
         let items = items.into_iter().map(|object| &**object);
         return Ok(Json(table::of(resource, items, &metadata, call.wants_whole_rows())).into_response());
     }
-    // As the real server's lists: what each item is, the list says once.
-    let items: Vec<Value> = items
-        .into_iter()
-        .map(|object| {
-            let fields = object.as_object().into_iter().flatten();
-            let fields = fields.filter(|(key, _)| *key != "kind" && *key != "apiVersion");
-            Value::Object(fields.map(|(key, value)| (key.clone(), value.clone())).collect())
-        })
-        .collect();
-    Ok(Json(json!({
-        "kind": format!("{}List", resource.kind), "apiVersion": resource.api_version(),
-        "metadata": metadata, "items": items,
-    }))
-    .into_response())
+    let items = items.into_iter().map(|object| Item(object)).collect();
+    let kind = format!("{}List", resource.kind);
+    Ok(Json(List { kind, api_version: resource.api_version(), metadata, items }).into_response())
+}
+
+/// As the real server's lists: what each item is, the list says once.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    kind: String,
+    api_version: String,
+    metadata: Value,
+    items: Vec<Item<'a>>,
+}
+
+/// An object without its kind; it is not copied on its way.
+struct Item<'a>(&'a Value);
+
+impl Serialize for Item<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = self.0.as_object().into_iter().flatten();
+        serializer.collect_map(fields.filter(|(key, _)| *key != "kind" && *key != "apiVersion"))
+    }
 }
 
 fn first_snapshot(

@@ -57,10 +57,11 @@ pub(super) fn measure(binary: &Path, folder: &Path, count: usize) -> Result<Crow
     ])?;
     let gateway = program.start("state")?;
     let token = runs::token(&program, &gateway)?;
+    let runs = Runs { gateway: &gateway, token: &token };
+    runs.until_known(&site.names().into_iter().next().unwrap_or_default())?;
     let idle_mb = memory::of(gateway.pid)?.now;
     site.relay.take()?;
     let (sandbox, begun) = (cpu::of(site.pid)?, Instant::now());
-    let runs = Runs { gateway: &gateway, token: &token };
     ui::stage("restart all, supervised by astradesk", Pace::Slow, || {
         runs.submit(&site.names())?;
         ensure!(runs.until_ended(PATIENCE)?, "not all runs ended within {} s", PATIENCE.as_secs());
@@ -121,7 +122,7 @@ impl Crowd {
             self.watches.iter().map(|(resource, most)| format!("{resource} {most}")).collect();
         notes.push(format!(
             "crowd: {whole} Deployments of {PODS} pods on the sandbox, restarted at once; a new pod needs 10 s to be ready. `concurrent_runs` and \
-             `concurrent_per_tool` are {whole}, `requests_per_second` is {}. The runs: {}. Memory is VmHWM, {} MB when idle; the API is spoken to without TLS, through a relay that \
+             `concurrent_per_tool` are {whole}, `requests_per_second` is {}. The runs: {}. Memory is VmHWM, {} MB before; the API is spoken to without TLS, through a relay that \
              counts: {} requests, at most {} connections, and these watches at once: {}. The sandbox alone: patches \
              like kubectl's over 8 connections until two watches show every Deployment rolled out and every old pod \
              gone. It used {} s of processor time then, and {} s with astradesk; at most {} MB",

@@ -61,6 +61,10 @@ pub(super) fn measure(binary: &Path, folder: &Path, count: usize) -> Result<Reco
     let program = site.program(&[("limits.queued_runs", count)])?;
     let mut gateway = program.start("state")?;
     let token = runs::token(&program, &gateway)?;
+    let first = site.names().into_iter().next().unwrap_or_default();
+    ui::stage("wait until the gateway knows them", Pace::Quick, || {
+        Runs { gateway: &gateway, token: &token }.until_known(&first)
+    })?;
     site.relay.take()?;
     let admitted_in =
         ui::stage(&format!("submit {count} restarts, and kill the gateway"), Pace::Slow, || {

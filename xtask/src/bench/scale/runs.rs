@@ -15,6 +15,8 @@ use crate::http::Request;
 const SUBMITTERS: usize = 32;
 /// How often it is asked whether runs are left.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+/// How long the gateway may take to list the cluster.
+const KNOWN_WITHIN: Duration = Duration::from_mins(2);
 /// How long the token holds.
 const TOKEN_MINUTES: u32 = 60;
 /// The longest page of runs.
@@ -46,6 +48,16 @@ pub(super) fn token(program: &Program, gateway: &Gateway) -> Result<String> {
 }
 
 impl Runs<'_> {
+    /// Waits until the gateway knows the cluster: a large one takes a while to be listed.
+    pub(super) fn until_known(&self, service: &str) -> Result<()> {
+        let deadline = Instant::now() + KNOWN_WITHIN;
+        while let Err(error) = self.gateway.read(self.token, service) {
+            ensure!(Instant::now() < deadline, "after {} s: {error:#}", KNOWN_WITHIN.as_secs());
+            std::thread::sleep(ASK_EVERY);
+        }
+        Ok(())
+    }
+
     /// Asks for a restart of each service, and waits for none. Every one must be admitted.
     pub(super) fn submit(&self, services: &[String]) -> Result<()> {
         let authorization = bearer(self.token);
