@@ -3,18 +3,20 @@
 //! Each case is a service of its own behind a gateway and a proxy of its own; they run at the same time.
 
 use crate::once::Before;
-use astradesk_e2e::client::took;
+use astradesk_e2e::client::{send, took};
 use astradesk_e2e::fault::{Answer, Fault, Rule, Verb, plain, status};
 use astradesk_e2e::proxy::Seen;
 use astradesk_e2e::{Gateway, Place, Proxy, Reply, Settings, Workload, deployment, on_both};
 use futures::{FutureExt as _, StreamExt as _};
-use serde_json::Value;
+use http::Method;
+use serde_json::{Value, json};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 on_both!(
     the_patch_fails_and_is_settled,
     the_patch_stays_unclear,
+    a_dry_run_fails,
     reads_fail_at_submission,
     watches_fail_at_submission,
     watches_fail_during_the_rollout,
@@ -114,6 +116,7 @@ impl<'a> Restart<'a> {
         let (reply, held) = self.performed().await;
         self.begin();
         self.proxy.struck().await;
+        assert_eq!(self.gateway.client.run(reply.run()).await["state"], "running", "an old pod is left");
         self.place.release(&held).await;
         self.check(reply).await;
     }
@@ -250,6 +253,31 @@ async fn the_patch_stays_unclear(place: &Place) {
     all(place, cases, Restart::submitted_into_it).await;
 }
 
+/// What it could not check is told; in no case is it anything but a dry run.
+async fn a_dry_run_fails(place: &Place) {
+    let webapp = deployment("webapp", 2);
+    place.run(&[&webapp]).await;
+    let before = Before::of(place, &webapp).await;
+    let rules = vec![
+        Rule::new(Fault::Refuse(status(503))).on(Verb::DryRun).times(1),
+        Rule::new(Fault::Lose).on(Verb::DryRun).times(1),
+    ];
+    let proxy = Proxy::start(place, rules).await;
+    let mut settings = Settings::of(place, &["webapp"]);
+    settings.kubeconfig = proxy.kubeconfig.clone();
+    let gateway = Gateway::start(place, settings).await;
+    let body = json!({"agent": "ops", "input": "restart webapp", "dry_run": true});
+    let dry_run = async || send(gateway.client.request(Method::POST, "/v1/run").json(&body)).await;
+    for refused in [true, true, false] {
+        let reply = dry_run().await;
+        assert_eq!(reply.status, 200, "{:#}", reply.body);
+        let error = &reply.body["preview"]["steps"][0]["refused"];
+        assert_eq!(error["code"] == "kubernetes.unavailable", refused, "{:#}", reply.body);
+    }
+    assert_eq!((proxy.faults(), proxy.patches()), (2, Vec::new()));
+    before.never_changed(place, &webapp).await;
+}
+
 async fn reads_fail_at_submission(place: &Place) {
     let on = |fault, times| vec![Rule::new(fault).on(Verb::Get).times(times)];
     let mut cases: Vec<Case> =
@@ -265,11 +293,18 @@ async fn reads_fail_at_submission(place: &Place) {
     all(place, cases, Restart::submitted_into_it).await;
 }
 
+/// Makes each of the six watches of a namespace begin with a list again.
+fn expire() -> Rule {
+    Rule::new(Fault::Expire).on(Verb::Watch).times(6)
+}
+
 /// What happens to watches, and to the lists that they begin with.
 fn of_watches() -> Vec<Case> {
     let mut cases = Vec::new();
     for (verb, short, times) in [(Verb::List, "l", 6), (Verb::Watch, "w", 12)] {
         let mut faults = refusals();
+        // One of each: to a watch they are all the same.
+        faults.retain(|(name, _)| !matches!(*name, "429" | "429-plain" | "500-plain" | "503"));
         faults.extend([("410", Fault::Refuse(status(410))), ("truncate", Fault::Truncate)]);
         faults.extend(match verb {
             Verb::List => vec![("halve", Fault::Halve)],
@@ -279,7 +314,7 @@ fn of_watches() -> Vec<Case> {
             let mut rules = vec![Rule::new(fault).on(verb).times(times)];
             if verb == Verb::List {
                 // A watch that is merely closed goes on without a list.
-                rules.push(Rule::new(Fault::Expire).on(Verb::Watch).times(6));
+                rules.push(expire());
             }
             cases.push(case(&format!("{short}{name}"), 25, rules));
         }
@@ -288,7 +323,12 @@ fn of_watches() -> Vec<Case> {
 }
 
 async fn watches_fail_at_submission(place: &Place) {
-    all(place, of_watches(), Restart::submitted_into_it).await;
+    let mut cases = of_watches();
+    for code in [410, 503] {
+        let rules = vec![Rule::new(Fault::Refuse(status(code))).on(Verb::List), expire()];
+        cases.push(case(&format!("l{code}-always"), 20, rules).fails(&["refused"]));
+    }
+    all(place, cases, Restart::submitted_into_it).await;
 }
 
 async fn watches_fail_during_the_rollout(place: &Place) {
@@ -297,10 +337,7 @@ async fn watches_fail_during_the_rollout(place: &Place) {
 
 /// The requests are taken and never answered, so nothing fails, and nothing comes.
 async fn watches_hang(place: &Place) {
-    let on = |verb| {
-        let expire = Rule::new(Fault::Expire).on(Verb::Watch).times(6);
-        vec![expire, Rule::new(Fault::Ignore).on(verb)]
-    };
+    let on = |verb| vec![expire(), Rule::new(Fault::Ignore).on(verb)];
     let either = &["succeeded", "outcome_unknown"];
     let cases = vec![
         case("list", 15, on(Verb::List)).fails(&["refused"]),

@@ -2,7 +2,7 @@
 
 use crate::once::{Before, taken_over};
 use astradesk_e2e::observer::Kind;
-use astradesk_e2e::{Place, Reply, Serve, Settings, cli, deployment, on_both};
+use astradesk_e2e::{PATIENCE, Place, Reply, Serve, Settings, cli, deployment, on_both};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -69,10 +69,26 @@ async fn a_stopped_gateway(place: &Place) {
     taken_over(second.client.evidence_of(started.run()).await, 1);
 }
 
+/// Makes the first one hang, though not in the middle of a transaction: then no other can write, either.
+async fn hang(first: &Serve, second: &Serve) {
+    /// For how long an answer of `/readyz` is good.
+    const READY_FOR: Duration = Duration::from_millis(1100);
+    let begun = Instant::now();
+    loop {
+        first.signal(Signal::STOP);
+        tokio::time::sleep(READY_FOR).await;
+        if second.client.get("/readyz").await.status == 200 {
+            return;
+        }
+        first.signal(Signal::CONT);
+        assert!(begun.elapsed() < PATIENCE, "the second one cannot write: {}", second.log());
+    }
+}
+
 /// It is not dead, and goes on later: by then the run is not its own any more.
 async fn a_gateway_that_hangs(place: &Place) {
     let Pair { before, held, first, second, started } = Pair::start(place).await;
-    first.signal(Signal::STOP);
+    hang(&first, &second).await;
     claimed(&second, started.run(), SOON).await;
     first.signal(Signal::CONT);
     place.release(&held).await;
