@@ -2,7 +2,7 @@
 
 use super::restart::{Intent, Job, perform, verify};
 use super::testing::{Spoil, World, once_restarted, webapp};
-use super::{RUN, UNDO};
+
 use astradesk_core::target::Kind;
 use astradesk_core::{Code, Error};
 use astradesk_runtime::port::Fault;
@@ -240,5 +240,4 @@ async fn the_intent_is_told_in_stable_words() {
     let stored = serde_json::to_value(world.intend(&undo).await.unwrap()).unwrap();
     assert_eq!((&stored["restarted_at"], &stored["run"]), (&Value::Null, &Value::Null));
     assert_eq!(stored["before"]["run"], "run-1");
-    let _ = (RUN, UNDO);
 }

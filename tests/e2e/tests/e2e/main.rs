@@ -19,3 +19,4 @@ mod restart;
 mod store;
 mod takeover;
 mod tokens;
+mod undo;

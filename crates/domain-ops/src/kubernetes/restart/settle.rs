@@ -115,3 +115,112 @@ pub(super) fn dig(job: &Job, intent: &Intent, history: &History, now: Timestamp)
         undone_at: job.undoes.as_ref().map(|_| now),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::rollout::tests::{Shape, receipt, workload};
+    use super::*;
+    use astradesk_core::target::Kind;
+    use std::time::Duration;
+
+    type Edit = fn(&mut Workload);
+
+    fn job(undo: bool) -> Job {
+        Job {
+            target: "t".into(),
+            kind: Kind::Deployment,
+            namespace: astradesk_core::name::Namespace::parse("default").unwrap(),
+            name: "webapp".into(),
+            accept_downtime: false,
+            mark: "run-2/1".into(),
+            undoes: undo.then(receipt),
+            repeated: true,
+            deadline: tokio::time::Instant::now() + Duration::from_secs(1),
+            progress: astradesk_runtime::port::Progress::default(),
+        }
+    }
+
+    #[test]
+    fn what_became_of_a_patch_follows_from_the_version_and_the_generation() {
+        use Finding::{Applied, Buried, Gone, Never, Open};
+        use Sent::{Maybe, Nothing, Refused};
+        let marks = |w: &mut Workload| {
+            w.template_annotations.insert(RUN.into(), "run-2/1".into());
+        };
+        let moved = |w: &mut Workload| w.resource_version = "101".into();
+        let stripped: Edit = |w| {
+            w.template_annotations
+                .insert(crate::kubernetes::RESTARTED_AT.into(), "2026-02-02T00:00:00Z".into());
+        };
+        let other: Edit = |w| w.uid = "other".into();
+        let nothing: Edit = |_| {};
+        // What else happened, by how much the generation rose, whether the version changed, and what follows.
+        for (edit, raised, changed, sent, expected) in [
+            (nothing, 0, false, Maybe, Open),
+            (nothing, 0, false, Refused, Open),
+            (nothing, 0, true, Maybe, Never),
+            (nothing, 1, true, Maybe, Never),
+            (nothing, 2, true, Maybe, Buried),
+            (nothing, 2, true, Refused, Buried),
+            (nothing, 2, true, Nothing, Never),
+            (nothing, -1, true, Maybe, Buried),
+            (stripped, 1, true, Maybe, Buried),
+            (stripped, 0, true, Maybe, Never),
+            (other, 0, false, Maybe, Gone),
+            (other, 0, false, Nothing, Gone),
+        ] {
+            let intent = Intent {
+                sets: Marks {
+                    restarted_at: Some("2026-02-02T00:00:00Z".into()),
+                    run: Some("run-2/1".into()),
+                },
+                ..intent()
+            };
+            let mut subject = workload(&Shape::default());
+            subject.generation += raised;
+            if changed {
+                moved(&mut subject);
+            }
+            edit(&mut subject);
+            assert_eq!(find(&job(false), &intent, sent, &subject), expected, "{raised} {changed} {sent:?}");
+            if expected != Gone {
+                marks(&mut subject);
+                assert_eq!(
+                    find(&job(false), &intent, sent, &subject),
+                    Applied,
+                    "{raised} {changed} {sent:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_undo_is_found_by_the_objects_own_annotation() {
+        let intent = Intent { sets: Marks::default(), ..intent() };
+        let mut subject = workload(&Shape::default());
+        (subject.resource_version, subject.generation) = ("101".into(), intent.generation + 1);
+        assert_eq!(find(&job(true), &intent, Sent::Maybe, &subject), Finding::Never, "still restarted");
+        subject.template_annotations.clear();
+        assert_eq!(find(&job(true), &intent, Sent::Maybe, &subject), Finding::Buried, "undone, by whom?");
+        subject.undo = Some("run-2/1".into());
+        assert_eq!(find(&job(true), &intent, Sent::Maybe, &subject), Finding::Applied);
+        subject.undo = Some("run-1/1".into());
+        assert_eq!(
+            find(&job(true), &intent, Sent::Maybe, &subject),
+            Finding::Buried,
+            "an earlier undo's mark"
+        );
+    }
+
+    fn intent() -> Intent {
+        let workload = workload(&Shape::default());
+        Intent {
+            uid: workload.uid.clone(),
+            resource_version: workload.resource_version.clone(),
+            generation: workload.generation,
+            revision: workload.revision.clone(),
+            sets: Marks::default(),
+            before: Marks::of(&workload.template_annotations),
+        }
+    }
+}

@@ -282,6 +282,7 @@ mod tests {
 
     #[test]
     fn each_change_concerns_the_workload_that_it_belongs_to() {
+        type Step = (Slot, &'static str, Option<Item>, [Option<Title>; 2]);
         let mut contents = Contents::default();
         let web = workload(&Shape::default());
         let title = || Some((Kind::Deployment, "webapp".to_owned()));
@@ -297,7 +298,7 @@ mod tests {
             }))
         };
         let pod_item = |name: &str, owner: &str| Some(Item::Pod(Box::new(pod(name, owner, true))));
-        let steps: Vec<(Slot, &str, Option<Item>, [Option<Title>; 2])> = vec![
+        let steps: Vec<Step> = vec![
             (Slot::Pods, "early", pod_item("early", "rs"), [None, None]),
             (Slot::Deployments, "webapp", Some(Item::Workload(Box::new(web))), [None, title()]),
             (Slot::ReplicaSets, "webapp-1", Some(replicas("rs")), [None, title()]),
