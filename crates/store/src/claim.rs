@@ -16,11 +16,12 @@ pub(crate) const CANCELLED: &str =
 /// The most dead holders whose runs are looked for at once; those of the others come next.
 const HOLDERS: usize = 10_000;
 
-/// The runs that can be claimed at `now`, oldest first, at most `limit`.
+/// The runs that can be claimed at `now`, or `only` that one, oldest first, at most `limit`.
 pub(crate) async fn orphans(
     pool: &SqlitePool,
     presence: &Presence,
     now: Timestamp,
+    only: Option<RunId>,
     limit: u32,
 ) -> Result<Vec<Run>> {
     let holders = holders(pool).await?;
@@ -33,7 +34,7 @@ pub(crate) async fn orphans(
     if dead.is_empty() && !unheld {
         return Ok(Vec::new());
     }
-    let rows = held_by(&dead, limit).build().fetch_all(pool).await.map_err(refused)?;
+    let rows = held_by(&dead, only, limit).build().fetch_all(pool).await.map_err(refused)?;
     rows.iter().map(run_of).collect()
 }
 
@@ -65,13 +66,17 @@ async fn leases(pool: &SqlitePool) -> Result<Leases> {
 }
 
 /// The runs of nobody and of these holders.
-pub(crate) fn held_by(holders: &[String], limit: u32) -> QueryBuilder<Sqlite> {
+pub(crate) fn held_by(holders: &[String], only: Option<RunId>, limit: u32) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new("SELECT id, body FROM runs WHERE ");
     sql.push(CLAIMABLE).push(" AND (holder IS NULL OR holder IN (");
     let mut list = sql.separated(", ");
     for holder in holders {
         list.push_bind(holder.clone());
     }
-    sql.push(")) ORDER BY id LIMIT ").push_bind(i64::from(limit));
+    sql.push("))");
+    if let Some(run) = only {
+        sql.push(" AND id = ").push_bind(run.to_string());
+    }
+    sql.push(" ORDER BY id LIMIT ").push_bind(i64::from(limit));
     sql
 }

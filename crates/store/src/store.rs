@@ -153,7 +153,12 @@ impl Store for SqliteStore {
     }
 
     async fn orphans(&self, now: Timestamp, limit: u32) -> Result<Vec<Run>> {
-        claim::orphans(&self.readers, &self.presence, now, limit).await
+        claim::orphans(&self.readers, &self.presence, now, None, limit).await
+    }
+
+    async fn orphan(&self, run: RunId, now: Timestamp) -> Result<Option<Run>> {
+        let found = claim::orphans(&self.readers, &self.presence, now, Some(run), 1).await?;
+        Ok(found.into_iter().next())
     }
 
     async fn cancelled(&self) -> Result<Vec<RunId>> {

@@ -109,7 +109,7 @@ async fn a_read_only_file_is_said_and_can_still_be_read() {
 #[tokio::test]
 async fn what_can_be_claimed_is_found_without_looking_at_what_has_finished() {
     let store = SqliteStore::in_memory().await.unwrap();
-    let plan = claim::held_by(&["one".to_owned(), "two".to_owned()], 256);
+    let plan = claim::held_by(&["one".to_owned(), "two".to_owned()], None, 256);
     let queries = [
         (plan.sql().as_str().to_owned(), "runs_claimable"),
         (claim::holders_of().sql().as_str().to_owned(), "runs_claimable"),

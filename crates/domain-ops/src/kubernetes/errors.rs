@@ -90,7 +90,7 @@ impl Failure {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Api(kube::Error::Api(status)) => {
-                matches!(status.code, 408 | 429 | 500..=599)
+                matches!(status.code, 408 | 410 | 429 | 500..=599)
                     && !status.message.contains("failed calling webhook")
             }
             Self::TimedOut
@@ -158,6 +158,11 @@ fn from_status(status: &kube::core::Status, operation: &Operation) -> Error {
             Code::KubernetesConflict,
             format!("somebody else changed the object in between, so this was refused: {operation}"),
         ),
+        // What was read before is too old to go on from: a list begins anew.
+        410 => (
+            Code::KubernetesUnavailable,
+            format!("the cluster has forgotten the version from which to {operation}"),
+        ),
         408 | 429 | 502..=504 => (
             Code::KubernetesUnavailable,
             format!("the cluster is too busy, or not up, to {operation} (HTTP {})", status.code),
@@ -196,6 +201,7 @@ mod tests {
             (404, "not found", Code::KubernetesNotFound, No, false),
             (408, "timeout", Code::KubernetesUnavailable, Maybe, true),
             (409, "modified", Code::KubernetesConflict, Conflict, false),
+            (410, "too old resource version", Code::KubernetesUnavailable, No, true),
             (422, "invalid", Code::KubernetesRejected, No, false),
             (429, "slow down", Code::KubernetesUnavailable, Maybe, true),
             (500, "etcdserver: request timed out", Code::KubernetesUnavailable, Maybe, true),

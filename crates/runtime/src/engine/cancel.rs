@@ -44,6 +44,8 @@ impl Engine {
                 active.cancel.cancel();
             }
             if cancelled.state.is_final() {
+                // Who asks next finds its target free.
+                self.queue().leave(id);
                 return Ok(cancelled);
             }
             return self.wait(principal, id, Instant::now() + PATIENCE).await;

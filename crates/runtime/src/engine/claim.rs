@@ -99,6 +99,10 @@ impl Engine {
 
     /// Claims orphans as far as there is room. Whether there may be more of them, and room for them.
     async fn sweep(&self) -> Result<bool> {
+        if self.0.steady.check(&*self.0.clock).is_err() {
+            // By a clock that has stepped, the living look dead.
+            return Ok(false);
+        }
         let room = self.queue().vacant().min(PAGE);
         if room == 0 {
             tokio::select! {
@@ -152,8 +156,7 @@ impl Engine {
 
     /// Claims this run if it is an orphan. Whether this process executes it from now on.
     async fn claim_orphan(&self, id: RunId) -> Result<bool> {
-        let orphans = self.0.store.orphans(self.0.clock.now(), u32::MAX).await?;
-        match orphans.into_iter().find(|run| run.id == id) {
+        match self.0.store.orphan(id, self.0.clock.now()).await? {
             Some(run) => self.claim(run, true).await,
             None => Ok(false),
         }

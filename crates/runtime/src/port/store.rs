@@ -163,6 +163,12 @@ pub trait Store: Send + Sync + 'static {
     /// by a holder that is dead at `now`.
     async fn orphans(&self, now: Timestamp, limit: u32) -> Result<Vec<Run>>;
 
+    /// This run, if it can be claimed.
+    async fn orphan(&self, run: RunId, now: Timestamp) -> Result<Option<Run>> {
+        let orphans = self.orphans(now, u32::MAX).await?;
+        Ok(orphans.into_iter().find(|orphan| orphan.id == run))
+    }
+
     /// The unfinished runs of this store's holder that are to be cancelled.
     async fn cancelled(&self) -> Result<Vec<RunId>>;
 

@@ -19,13 +19,16 @@ use tokio::time::{Instant, sleep, sleep_until};
 const LASTING: Duration = Duration::from_secs(10);
 /// How soon to look again when the watches lag behind.
 const LAG: Duration = Duration::from_secs(1);
+/// How far they may lag behind before they are taken to have died without a word.
+const DEAD: Duration = Duration::from_secs(3);
 
 /// Watches until every pod is of the template that the receipt tells of and available, and none of another one is
 /// left, or until it is known to fail.
 pub(crate) async fn verify(cluster: &Cluster, job: &Job, receipt: &Receipt) -> Result<Value, Fault> {
     let scope = cluster.scope(&job.namespace);
     let changes = scope.follow(job.kind, &job.name);
-    Watch { cluster, job, receipt, scope, changes, told: None, suspicion: None }.until_known().await
+    let doubt = Instant::now() + DEAD;
+    Watch { cluster, job, receipt, scope, changes, doubt, told: None, suspicion: None }.until_known().await
 }
 
 /// A rollout that is watched.
@@ -35,6 +38,8 @@ struct Watch<'a> {
     receipt: &'a Receipt,
     scope: Arc<Scope>,
     changes: Followed,
+    /// When the watches are to start over, if they have not shown the change by then.
+    doubt: Instant,
     /// What was reported last.
     told: Option<(String, Value)>,
     /// What may be wrong, and from when on that counts.
@@ -54,19 +59,18 @@ impl Watch<'_> {
                 sleep(LAG.min(left)).await;
                 continue;
             }
-            let (workload, family) = self.look();
-            let verdict = rollout::verdict(self.receipt, workload.as_deref(), &family);
-            let unseen = verdict == Verdict::NotSeen;
-            let wake = match self.judge(verdict, workload.as_deref(), &family).await? {
+            let mut wake = match self.judge().await? {
                 Judged::Succeeded(output) => return Ok(output),
+                Judged::Unseen => self.until_renewed(),
                 Judged::Open { wake } => wake,
             };
             if Instant::now() >= deadline {
-                return Err(self.timed_out(unseen).await);
+                return self.at_the_end().await;
             }
+            wake = wake.min(deadline);
             tokio::select! {
                 () = self.changes.changed() => {}
-                () = sleep_until(wake.min(deadline)) => {}
+                () = sleep_until(wake) => {}
             }
         }
     }
@@ -81,15 +85,38 @@ impl Watch<'_> {
         (workload, family)
     }
 
-    /// Ends the watch if the verdict does; else says when to look again although nothing has changed.
-    async fn judge(
-        &mut self,
-        verdict: Verdict,
-        workload: Option<&Workload>,
-        family: &Family,
-    ) -> Result<Judged, Fault> {
+    /// The watches have not shown the change yet: once that has lasted, they start over. Gives when to look again.
+    fn until_renewed(&mut self) -> Instant {
+        if Instant::now() >= self.doubt {
+            tracing::info!(mark = self.job.mark, "the watches lag behind and start over");
+            self.scope.renew();
+            self.doubt = Instant::now() + DEAD;
+        }
+        self.doubt
+    }
+
+    /// The time limit has passed. A watch may have died without a word, so what is claimed now is read now.
+    async fn at_the_end(&mut self) -> Result<Value, Fault> {
+        let listed = self.scope.renewed(LAST_LOOK).await;
+        listed.map_err(|error| report::unwatched(self.job, &error))?;
+        match self.judge().await? {
+            Judged::Succeeded(output) => Ok(output),
+            Judged::Unseen => {
+                let words = "the cluster does not show the change";
+                Err(report::unwatched(self.job, &Error::new(Code::KubernetesUnavailable, words)))
+            }
+            Judged::Open { .. } => Err(self.timed_out().await),
+        }
+    }
+
+    /// Ends the watch if what is seen does; else says when to look again although nothing has changed.
+    async fn judge(&mut self) -> Result<Judged, Fault> {
+        let (workload, family) = self.look();
+        let (workload, family) = (workload.as_deref(), &family);
+        let verdict = rollout::verdict(self.receipt, workload, family);
         let mut wake = self.job.deadline;
         match (verdict, workload) {
+            (Verdict::NotSeen, _) => return Ok(Judged::Unseen),
             (Verdict::Complete, Some(workload)) => {
                 self.tell(workload, family);
                 let rollout = Rollout { job: self.job, workload, family };
@@ -123,8 +150,8 @@ impl Watch<'_> {
                 }
                 wake = Instant::now() + LAG;
             }
-            // The watches are behind the change; a change of theirs wakes this.
-            (Verdict::NotSeen | Verdict::Complete | Verdict::DeadlineExceeded | Verdict::Going, _) => {}
+            // These are verdicts on a workload that is seen.
+            (Verdict::Complete | Verdict::DeadlineExceeded | Verdict::Going, _) => {}
         }
         Ok(Judged::Open { wake })
     }
@@ -177,13 +204,10 @@ impl Watch<'_> {
         Rollout { job: self.job, workload, family }.failed(self.cluster, blame).await
     }
 
-    async fn timed_out(&self, unseen: bool) -> Fault {
-        let unwatched = |words| report::unwatched(self.job, &Error::new(Code::KubernetesUnavailable, words));
-        if unseen {
-            return unwatched("the watches have not shown the change in time");
-        }
+    async fn timed_out(&self) -> Fault {
         let (Some(workload), family) = self.look() else {
-            return unwatched("the watches do not show it");
+            let error = Error::new(Code::KubernetesUnavailable, "the watches do not show it");
+            return report::unwatched(self.job, &error);
         };
         let blame = self.in_the_way(&workload, &family).or_else(|| self.blame(&workload, &family));
         let blame = report::late(&workload, &family, blame);
@@ -194,7 +218,11 @@ impl Watch<'_> {
 /// What is known of a rollout that is watched.
 enum Judged {
     Succeeded(Value),
-    Open { wake: Instant },
+    /// The watches do not show the change yet.
+    Unseen,
+    Open {
+        wake: Instant,
+    },
 }
 
 /// Keeps a finding and the moment from which on it counts; the same cause keeps its moment.

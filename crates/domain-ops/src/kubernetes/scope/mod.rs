@@ -39,6 +39,8 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 pub const REWATCH: Duration = Duration::from_secs(30);
 /// A connection on which nothing comes for so long is dead.
 pub const SILENCE: Duration = Duration::from_secs(40);
+/// Those who doubt what is held within this time share one renewal.
+const SHARED: Duration = Duration::from_secs(1);
 /// How long the API server may fail to answer before whoever waits for a first list is told.
 const FAILING: Duration = Duration::from_secs(1);
 /// The most answers that are kept of a namespace.
@@ -54,6 +56,10 @@ struct Shared {
     namespace: String,
     contents: RwLock<Contents>,
     health: Mutex<[Health; Slot::ALL.len()]>,
+    /// When each list that is held was begun.
+    listed: Mutex<[Option<Instant>; Slot::ALL.len()]>,
+    /// When every watch was last told to start over.
+    renewed: watch::Sender<Option<Instant>>,
     /// Rises with every change of the contents and of the watches' health.
     version: watch::Sender<u64>,
     followers: Followers,
@@ -167,6 +173,41 @@ impl Scope {
         }
     }
 
+    /// Makes every watch start over with a list, because one may have died without a word.
+    pub fn renew(&self) -> Instant {
+        let now = Instant::now();
+        self.shared.renewed.send_if_modified(|last| {
+            let due = last.is_none_or(|last| last + SHARED < now);
+            if due {
+                *last = Some(now);
+            }
+            due
+        });
+        self.shared.renewed.borrow().unwrap_or(now)
+    }
+
+    /// The same, and waits until everything that is held was listed since, for at most `patience`.
+    ///
+    /// # Errors
+    /// As [`Scope::ready`].
+    pub async fn renewed(&self, patience: Duration) -> Result<()> {
+        let until = Instant::now() + patience;
+        let mut changes = self.changes();
+        let asked = self.renew();
+        loop {
+            changes.mark_unchanged();
+            if self.shared.listed_since(asked) {
+                return Ok(());
+            }
+            if timeout_at(until, changes.changed()).await.is_err() {
+                return Err(match self.shared.readable() {
+                    Readable::Never(error) | Readable::NotYet(Some((_, error))) => error,
+                    Readable::Yes | Readable::NotYet(None) => self.not_listed(patience),
+                });
+            }
+        }
+    }
+
     fn not_listed(&self, patience: Duration) -> Error {
         let (namespace, seconds) = (&self.shared.namespace, patience.as_secs());
         let message = format!("the cluster has not listed namespace `{namespace}` within {seconds} s");
@@ -252,6 +293,8 @@ impl Shared {
             namespace: namespace.to_owned(),
             contents: RwLock::default(),
             health: Mutex::new([starting(), starting(), starting(), starting(), starting(), starting()]),
+            listed: Mutex::new([None; Slot::ALL.len()]),
+            renewed: watch::Sender::new(None),
             version: watch::Sender::new(0),
             followers: Followers::default(),
             answers: Mutex::default(),
@@ -318,9 +361,24 @@ impl Shared {
         });
     }
 
-    fn replace(&self, slot: Slot, items: Vec<(String, Item)>) {
+    /// Puts a list in the place of what is held.
+    fn replace(&self, slot: Slot, begun: Instant, items: Vec<(String, Item)>) {
         self.write().replace(slot, items);
-        self.tell_everybody();
+        if let Some(listed) = self.listed().get_mut(slot as usize) {
+            *listed = Some(begun);
+        }
+        self.set_health(slot, |_| Health::Live);
+    }
+
+    /// Whether what is held was listed since then; warnings, which only explain, aside.
+    fn listed_since(&self, asked: Instant) -> bool {
+        let listed = *self.listed();
+        let mut all = Slot::ALL.into_iter().zip(listed);
+        all.all(|(slot, begun)| slot == Slot::Warnings || begun.is_some_and(|begun| begun >= asked))
+    }
+
+    fn listed(&self) -> MutexGuard<'_, [Option<Instant>; Slot::ALL.len()]> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn apply(&self, slot: Slot, name: &str, item: Option<Item>) {

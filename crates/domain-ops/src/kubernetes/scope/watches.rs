@@ -1,7 +1,7 @@
 //! One watch: kept going, and what it brings put in its place.
 
 use super::contents::Item;
-use super::{Health, REWATCH, Shared, Slot};
+use super::{REWATCH, Shared, Slot};
 use crate::kubernetes::client::Requests;
 use crate::kubernetes::errors::{Failure, Operation};
 use futures::StreamExt as _;
@@ -9,7 +9,7 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt as _};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 /// The first and the longest delay before a watch starts over.
@@ -45,7 +45,7 @@ where
     }))
 }
 
-/// Follows one watch until it fails. Returns whether it was live.
+/// Follows one watch until it fails, or is to start over. Returns whether it was live.
 async fn follow<K>(api: &Api<K>, shared: &Shared, slot: Slot, view: fn(&K) -> Option<Item>) -> bool
 where
     K: kube::Resource<DynamicType = ()>
@@ -60,18 +60,30 @@ where
         config = config.fields("type=Warning");
     }
     let mut events = std::pin::pin!(watcher(api.clone(), config));
+    let mut renewed = shared.renewed.subscribe();
+    let mut begun = Instant::now();
     let mut listed: Vec<(String, Item)> = Vec::new();
     let mut was_live = false;
-    while let Some(event) = events.next().await {
+    loop {
+        let event = tokio::select! {
+            biased;
+            _ = renewed.changed() => return true,
+            event = events.next() => match event {
+                Some(event) => event,
+                None => break,
+            },
+        };
         match event {
-            Ok(watcher::Event::Init) => listed.clear(),
+            Ok(watcher::Event::Init) => {
+                listed.clear();
+                begun = Instant::now();
+            }
             Ok(watcher::Event::InitApply(object)) => {
                 listed.extend(view(&object).map(|item| (object.name_any(), item)));
             }
             Ok(watcher::Event::InitDone) => {
                 let listed = std::mem::take(&mut listed);
-                shared.replace(slot, listed);
-                shared.set_health(slot, |_| Health::Live);
+                shared.replace(slot, begun, listed);
                 was_live = true;
             }
             Ok(watcher::Event::Apply(object)) => {
