@@ -120,8 +120,8 @@ async fn a_store_of_the_first_version_keeps_everything_and_its_runs_can_be_claim
     let found = store.idempotency(&principal("ada").id(), "k", at(69)).await.unwrap();
     assert_eq!(found, Some((queued.id, Digest::of("body"))));
 
-    let held = ["queued", "running", "waiting"].map(|name| target(name).to_string());
-    assert_eq!(locked(&path).await, held);
+    let kept = ["queued", "running", "waiting"].map(|name| target(name).to_string());
+    assert_eq!(locked(&path).await, kept);
     for (name, holder) in [("queued", &queued), ("running", &running), ("waiting", &waiting)] {
         let refused = Err(CommitError::Locked { target: target(name), holder: holder.id });
         assert_eq!(store.commit(locking(name, &run())).await, refused);
