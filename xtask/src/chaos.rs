@@ -167,7 +167,11 @@ fn besiege(
         facts.processes.push(format!("{error:#}"));
     }
     rest::collect(&siege, &place, &mut facts)?;
-    facts.history = watch.finish()?;
+    let (history, shown) = watch.finish()?;
+    facts.history = history;
+    if !shown {
+        facts.processes.push("the watches do not show what is there".to_owned());
+    }
     facts.processes.append(&mut siege.tally.wrong);
     let (violations, counts) = check::check(&facts);
     let report = report::Report {

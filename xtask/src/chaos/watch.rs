@@ -104,24 +104,25 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Waits until the watches have shown everything that is there now, and ends them.
-    pub(super) fn finish(mut self) -> Result<History> {
+    /// Waits until the watches have shown everything that is there now, and ends them; whether they have.
+    pub(super) fn finish(mut self) -> Result<(History, bool)> {
         let mut now = Vec::new();
         for resource in RESOURCES {
             now.push((resource, self.api.get(&collection(resource))?));
         }
         let deadline = Instant::now() + CATCH_UP;
-        while !now.iter().all(|(resource, list)| self.history.has_shown(resource, list)) {
-            if Instant::now() > deadline {
-                bail!("the watches do not show what is there");
+        let shown = loop {
+            self.tend()?;
+            let shown = now.iter().all(|(resource, list)| self.history.has_shown(resource, list));
+            if shown || Instant::now() > deadline {
+                break shown;
             }
             std::thread::sleep(proc::POLL);
-            self.tend()?;
-        }
+        };
         for child in self.parts.iter_mut().filter_map(|part| part.child.as_mut()) {
             proc::kill(child)?;
         }
-        Ok(self.history)
+        Ok((self.history, shown))
     }
 }
 
