@@ -4,7 +4,7 @@ use crate::cli::Output;
 use crate::exit;
 use anstyle::{AnsiColor, Style};
 use astradesk_core::run::{State, Step, StepState};
-use astradesk_core::{Error, Run, Timestamp};
+use astradesk_core::{Code, Error, Run, Timestamp};
 use astradesk_runtime::port::RunEvent;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -89,7 +89,14 @@ pub fn refusal(error: &Error) {
 fn explain(error: &Error, print: impl Fn(String)) {
     print(format!("{BAD}✗ {}{BAD:#} {}", error.code, error.message));
     details(error, &print);
-    print(format!("{DIM}  → {}{DIM:#}", error.remedy));
+    // The remedy of a rollout that failed may be to undo it.
+    if !is_undone(error) {
+        print(format!("{DIM}  → {}{DIM:#}", error.remedy));
+    }
+}
+
+fn is_undone(error: &Error) -> bool {
+    error.details.get("undo").and_then(Value::as_str) == Some("succeeded")
 }
 
 /// The facts of an error that help a person: candidates, sick pods, log lines.
@@ -103,13 +110,11 @@ fn details(error: &Error, print: &impl Fn(String)) {
     if let Some(seconds) = error.details.get("retry_after").and_then(Value::as_u64) {
         print(format!("  it may be repeated in {seconds} s"));
     }
-    match error.details.get("undo") {
-        Some(Value::String(_)) => print("  it was undone".to_owned()),
-        Some(undo) => {
-            let text = |key: &str| undo.get(key).and_then(Value::as_str).unwrap_or_default();
-            print(format!("  undoing it failed, too: {} {}", text("code"), text("message")));
-        }
-        None => {}
+    if is_undone(error) {
+        print("  it was undone".to_owned());
+    } else if let Some(Value::Object(undo)) = error.details.get("undo") {
+        let text = |key: &str| undo.get(key).and_then(Value::as_str).unwrap_or_default();
+        print(format!("  undoing it failed, too: {} {}", text("code"), text("message")));
     }
     let pods = error.details.get("pods").and_then(Value::as_array);
     for pod in pods.into_iter().flatten().take(5) {
@@ -202,33 +207,32 @@ pub fn life(run: &Run) {
             _ => format!("step {number} {name}{begun}"),
         });
     }
-    let by = &run.principal.subject;
-    note(format!(
-        "submitted {} by {by}; {} since {}",
-        time(run.created_at),
-        run.state.name(),
-        time(run.updated_at)
-    ));
-    if run.cancel_requested && !run.state.is_final() {
-        let effect = if run.undo_requested { "undone" } else { "left as it is" };
-        note(format!("it is being cancelled; an effect that has begun is {effect}"));
-    }
+    let (by, state) = (&run.principal.subject, run.state.name().replace('_', " "));
+    let since = if run.state.is_final() { "at" } else { "since" };
+    note(format!("submitted {} by {by}; {state} {since} {}", time(run.created_at), time(run.updated_at)));
     if run.state.is_final() {
         return;
     }
-    match &run.holder {
-        Some(holder) => note(format!("executed by {holder}, claim {}", run.fence)),
-        None => note("executed by nobody: `astradesk serve` or `astradesk runs watch` takes it over"),
+    if run.cancel_requested {
+        let effect = if run.undo_requested { "undone" } else { "left as it is" };
+        note(format!("it is being cancelled; an effect that has begun is {effect}"));
     }
-    note(format!("its last step must begin by {}", time(run.deadline)));
+    match &run.holder {
+        Some(holder) => note(format!("held by {holder}, claim {}", run.fence)),
+        None => note("held by nobody: `astradesk serve` or `astradesk runs watch` takes it over"),
+    }
+    if run.steps.iter().any(|step| matches!(step.state, StepState::Pending)) {
+        note(format!("its last step must begin by {}", time(run.deadline)));
+    }
 }
 
-const fn state_of(step: &Step) -> &'static str {
-    match step.state {
+fn state_of(step: &Step) -> &'static str {
+    match &step.state {
         StepState::Pending => "has not begun",
         StepState::Intended { .. } => "is being performed",
         StepState::Performed { .. } => "was performed and is being verified",
         StepState::Succeeded { .. } => "succeeded",
+        StepState::Failed { error, .. } if error.code == Code::RunCancelled => "was cancelled",
         StepState::Failed { .. } => "failed",
         StepState::Unknown { .. } => "has an unknown outcome",
         StepState::Skipped => "was not performed",
@@ -258,7 +262,8 @@ pub fn outcome(run: &Run, output: Output) -> u8 {
         State::Submitted | State::AwaitingApproval | State::Queued | State::Running { .. } => {
             mark(Mark::Warning, reply);
         }
-        State::Expired | State::Cancelled => mark(Mark::Bad, reply),
+        State::Cancelled => mark(Mark::Warning, reply),
+        State::Expired => mark(Mark::Bad, reply),
     }
     exit::state(&run.state)
 }

@@ -75,6 +75,9 @@ fn row(run: &Run) -> String {
         .steps
         .iter()
         .map(|step| {
+            if step.undoes.is_some() {
+                return "undo".to_owned();
+            }
             let targets: Vec<String> = step.call.targets.iter().map(ToString::to_string).collect();
             format!("{} {}", step.call.tool, targets.join(","))
         })
