@@ -84,11 +84,16 @@ async fn the_generation_counts_what_a_restart_relies_on(place: &Place) {
         let (kind, name) = (workload.kind, &*workload.name);
         let generation = async || place.get(kind, name).await["metadata"]["generation"].as_i64().unwrap();
         let counts = i64::from(kind == Kind::Deployment);
+        // Of a StatefulSet, older API servers let only a few fields be changed.
+        let other_field = match kind {
+            Kind::StatefulSet => json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 1}}}}),
+            _ => json!({"spec": {"revisionHistoryLimit": 7}}),
+        };
         for (change, raised) in [
             (json!({"metadata": {"labels": {"a": "b"}}}), 0),
             (json!({"metadata": {"annotations": {"a": "b"}}}), counts),
             (json!({"metadata": {"annotations": {"a": "b"}}}), 0),
-            (json!({"spec": {"revisionHistoryLimit": 7}}), 1),
+            (other_field, 1),
             (json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}), 1),
             (json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}), 0),
             (
