@@ -182,8 +182,7 @@ async fn only_queued_and_running_runs_of_nobody_and_of_the_dead_are_orphans() {
     }
     // What has finished is nobody's to claim, whoever it names.
     own.commit(change(&Run { state: State::Cancelled, ..held("node-3-0123456789ab") })).await.unwrap();
-    held_by(&own).await;
-    held_by(&other).await;
+    let (mine, theirs) = (held_by(&own).await, held_by(&other).await);
 
     let wanted = wanted.map(|run| run.id);
     assert_eq!(orphans(&own, 11).await, wanted);
@@ -192,6 +191,11 @@ async fn only_queued_and_running_runs_of_nobody_and_of_the_dead_are_orphans() {
     assert_eq!(own.orphans(at(11), 0).await.unwrap(), []);
     let whole = own.orphans(at(11), 3).await.unwrap();
     assert_eq!(whole[2], of_the_dead);
+
+    assert_eq!(own.orphan(of_the_dead.id, at(11)).await.unwrap(), Some(of_the_dead));
+    for held in [mine, theirs] {
+        assert_eq!(own.orphan(held.id, at(11)).await.unwrap(), None);
+    }
 }
 
 #[tokio::test]
