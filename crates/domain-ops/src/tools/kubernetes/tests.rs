@@ -1,16 +1,20 @@
 //! The tools against the sandbox: how arguments become targets, what guards refuse, what reads show.
 
 use super::{GetServiceStatus, ListServices, RestartService};
-use crate::kubernetes::RESTARTED_AT;
 use crate::kubernetes::testing::{World, webapp};
+use crate::kubernetes::{Cluster, Pace, RESTARTED_AT};
+use astradesk_core::name::{ClusterName, Namespace};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
-use astradesk_core::{Arguments, Call, Code, Effect, FrozenCall};
-use astradesk_runtime::port::Tool;
+use astradesk_core::{Arguments, Call, Code, Effect, FrozenCall, Result, ToolName};
+use astradesk_runtime::planner::KeywordPlanner;
+use astradesk_runtime::port::{Names, Planner as _, SystemClock, Tool};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::time::Instant;
 
 fn arguments(value: &Value) -> Arguments {
     value.as_object().unwrap().clone()
@@ -130,4 +134,74 @@ async fn a_restart_by_somebody_else_is_not_credited_to_the_earlier_run() {
     let status = tool.status(&call).await.unwrap();
     let theirs = json!({"at": "2030-01-01T00:00:00Z", "run": null, "by": "kubectl-rollout"});
     assert_eq!(status["last_restart"], theirs);
+}
+
+/// The one service that sentences may name.
+struct Webapp;
+
+#[async_trait::async_trait]
+impl Names for Webapp {
+    async fn candidates(&self, _: &ToolName, _: &str) -> Result<Option<Vec<String>>> {
+        Ok(Some(vec!["webapp".to_owned()]))
+    }
+
+    async fn permitted(&self, _: &ToolName, _: &str, candidates: &[String]) -> Vec<String> {
+        candidates.to_vec()
+    }
+}
+
+/// A cluster where nothing listens.
+fn unreachable() -> Cluster {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    Cluster::connect(
+        kube::Config::new(format!("http://{address}").parse().unwrap()),
+        ClusterName::parse("nowhere").unwrap(),
+        Namespace::parse("default").unwrap(),
+        Arc::new(SystemClock),
+        Pace::default(),
+    )
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_sentence_says_what_becomes_of_a_failed_restart() {
+    let tool = RestartService::new(unreachable(), OnFailure::Leave).unwrap();
+    let specs = [tool.spec().clone()];
+    for (sentence, expected) in [
+        ("restart webapp", Ok(None)),
+        ("restart webapp with undo", Ok(Some("undo"))),
+        ("restart webapp undo on failure", Ok(Some("undo"))),
+        ("zrestartuj webapp z wycofaniem", Ok(Some("undo"))),
+        ("zrestartuj webapp wycofaj przy błędzie", Ok(Some("undo"))),
+        ("restart webapp leave on failure", Ok(Some("leave"))),
+        ("restart webapp with undo leave on failure", Err(Code::PlanAmbiguous)),
+        ("undo the restart of webapp", Err(Code::PlanAmbiguous)),
+        ("restart webapp or undo", Err(Code::PlanNotInstruction)),
+    ] {
+        let plan = KeywordPlanner.plan(sentence, &specs, &Webapp).await;
+        let said = plan.map(|plan| plan.calls[0].arguments.get("on_failure").cloned());
+        let expected = expected.map(|word| word.map(Value::from));
+        assert_eq!(said.map_err(|error| error.code), expected, "{sentence}");
+    }
+    for (default, said, expected) in [
+        (OnFailure::Leave, json!({}), OnFailure::Leave),
+        (OnFailure::Undo, json!({}), OnFailure::Undo),
+        (OnFailure::Undo, json!({"on_failure": "leave"}), OnFailure::Leave),
+        (OnFailure::Leave, json!({"on_failure": "undo"}), OnFailure::Undo),
+    ] {
+        let tool = RestartService::new(unreachable(), default).unwrap();
+        assert_eq!(tool.on_failure(&arguments(&said)), expected, "{default:?} {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_refuses_connections_is_told_soon() {
+    let tool = RestartService::new(unreachable(), OnFailure::Leave).unwrap();
+    let begun = Instant::now();
+    let call = frozen(&tool, &json!({"service": "webapp"})).await;
+    let error = tool.guard(&call).await.unwrap_err();
+    assert_eq!(error.code, Code::KubernetesUnavailable);
+    assert!(begun.elapsed().as_secs() < 3, "{:?}", begun.elapsed());
 }
