@@ -5,6 +5,9 @@
 //! longest since their last turn, and of that principal's runs the oldest. So a principal who submits a thousand
 //! runs delays nobody else by more than one.
 
+#[cfg(test)]
+mod tests;
+
 use astradesk_core::{Code, Effect, Error, Result, Run, RunId, ToolName};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;

@@ -99,6 +99,11 @@ impl Data {
         self.evidence.last().map_or(Head::EMPTY, |last| Head { seq: last.seq, hash: last.hash })
     }
 
+    fn is_orphan(&self, run: &Run, who: &Holder, now: Timestamp) -> bool {
+        let claimable = matches!(run.state, State::Queued | State::Running { .. });
+        claimable && !run.holder.as_ref().is_some_and(|holder| holder == who || self.lives(holder, now))
+    }
+
     fn lives(&self, holder: &Holder, now: Timestamp) -> bool {
         let latest = now.saturating_add(LONGEST_LEASE).unwrap();
         let covers = |until: &Timestamp| now < *until && *until <= latest;
@@ -156,12 +161,8 @@ impl Store for Memory {
 
     async fn orphans(&self, now: Timestamp, limit: u32) -> Result<Vec<Run>> {
         let data = self.data();
-        let is_orphan = |run: &&Run| {
-            let claimable = matches!(run.state, State::Queued | State::Running { .. });
-            let cared_for = |holder: &Holder| *holder == self.holder || data.lives(holder, now);
-            claimable && !run.holder.as_ref().is_some_and(cared_for)
-        };
-        Ok(data.runs.values().filter(is_orphan).take(limit as usize).cloned().collect())
+        let orphans = data.runs.values().filter(|run| data.is_orphan(run, &self.holder, now));
+        Ok(orphans.take(limit as usize).cloned().collect())
     }
 
     async fn cancelled(&self) -> Result<Vec<RunId>> {

@@ -1,0 +1,185 @@
+//! What outlives a process.
+
+use crate::cluster::Cluster;
+use crate::gate::{Fault, Process};
+use crate::memory::{Data, Memory};
+use crate::ports::{GatedPolicy, GatedStore};
+use crate::time::Time;
+use crate::tool::{Place, TestPack};
+use astradesk_core::evidence::Kind;
+use astradesk_core::run::StepState;
+use astradesk_core::{Principal, RunId};
+use astradesk_runtime::engine::{Limits, Parts};
+use astradesk_runtime::evidence::Signer;
+use astradesk_runtime::port::{StepContext, Store};
+use astradesk_runtime::{Engine, ToolRegistry};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::time::Duration;
+
+thread_local! {
+    /// For the first process of a life, and for the other one.
+    static REGISTRIES: [(Place, Arc<ToolRegistry>); 2] = [registry(), registry()];
+}
+
+fn registry() -> (Place, Arc<ToolRegistry>) {
+    let (place, registry) = (Place::default(), ToolRegistry::default());
+    registry.register(&TestPack(place.clone())).unwrap();
+    (place, Arc::new(registry))
+}
+
+/// How a scenario's world is.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// Services whose rollouts fail, and those whose restarts cannot be undone.
+    pub(crate) failing: &'static [&'static str],
+    pub(crate) failing_undo: &'static [&'static str],
+    /// Whether the cluster takes its time to answer a change.
+    pub(crate) slow_patches: bool,
+    /// Whether a rollout takes longer than a lease.
+    pub(crate) slow_verify: bool,
+    pub(crate) concurrent: usize,
+    pub(crate) queued: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            failing: &[],
+            failing_undo: &[],
+            slow_patches: false,
+            slow_verify: false,
+            concurrent: 2,
+            queued: 2,
+        }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) setup: Setup,
+    pub(crate) data: Arc<Mutex<Data>>,
+    pub(crate) store_down: AtomicBool,
+    cluster: Mutex<Cluster>,
+    pub(crate) time: Arc<Time>,
+    pub(crate) permits: AtomicBool,
+    /// The run that each key's client was told of.
+    pub(crate) told: Mutex<BTreeMap<String, RunId>>,
+    /// The runs of which the tool could not tell what became of them.
+    pub(crate) unclear: Mutex<BTreeSet<RunId>>,
+    violations: Mutex<Vec<String>>,
+    /// What was left of its time limit, for each step that was verified.
+    pub(crate) left: Mutex<Vec<Duration>>,
+    /// Who was the first to perform a step with an intent.
+    performers: Mutex<BTreeMap<String, String>>,
+}
+
+impl World {
+    pub(crate) fn new(setup: Setup) -> Arc<Self> {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let (failing, failing_undo) = (names(setup.failing), names(setup.failing_undo));
+        Arc::new(Self {
+            setup,
+            data: Arc::default(),
+            store_down: AtomicBool::new(false),
+            cluster: Mutex::new(Cluster { failing, failing_undo, ..Cluster::default() }),
+            time: Arc::default(),
+            permits: AtomicBool::new(true),
+            told: Mutex::default(),
+            unclear: Mutex::default(),
+            violations: Mutex::default(),
+            left: Mutex::default(),
+            performers: Mutex::default(),
+        })
+    }
+
+    /// The Engine of a process in this world, with the registry that is at this place among the thread's.
+    pub(crate) fn engine(self: &Arc<Self>, process: &Arc<Process>, place: usize) -> Engine {
+        static SIGNER: LazyLock<Arc<Signer>> =
+            LazyLock::new(|| Arc::new(Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap()));
+        let (place, registry) = REGISTRIES.with(|all| all[place].clone());
+        place.is_in(self, process);
+        let memory = Memory::open(&self.data, &process.name);
+        let store: Arc<dyn Store> =
+            Arc::new(GatedStore { world: self.clone(), process: process.clone(), memory });
+        Engine::new(Parts {
+            store,
+            policy: Arc::new(GatedPolicy(self.clone(), process.clone())),
+            registry,
+            clock: self.time.clone(),
+            signer: SIGNER.clone(),
+            limits: Limits {
+                concurrent_runs: self.setup.concurrent,
+                queued_runs: self.setup.queued,
+                ..Limits::default()
+            },
+        })
+    }
+
+    /// A process of this world, with its faults.
+    pub(crate) fn process(self: &Arc<Self>, name: String, faults: Vec<Fault>) -> Arc<Process> {
+        let world = self.clone();
+        let meddle = move |restart| {
+            for service in ["a", "b"] {
+                world.cluster().meddle(service, restart);
+            }
+        };
+        Arc::new(Process::new(name, faults, Box::new(meddle)))
+    }
+
+    pub(crate) fn data(&self) -> MutexGuard<'_, Data> {
+        self.data.lock().unwrap()
+    }
+
+    pub(crate) fn cluster(&self) -> MutexGuard<'_, Cluster> {
+        self.cluster.lock().unwrap()
+    }
+
+    pub(crate) fn violate(&self, what: impl Into<String>) {
+        self.violations.lock().unwrap().push(what.into());
+    }
+
+    pub(crate) fn violations(&self) -> Vec<String> {
+        self.violations.lock().unwrap().clone()
+    }
+
+    /// An effect was just applied: it must have been durable before, with its lock and its evidence.
+    pub(crate) fn check_applied(&self, step: &StepContext) {
+        let data = self.data();
+        let what = format!("step {}/{} was applied", step.run, step.step);
+        let state = data.runs.get(&step.run).and_then(|run| run.steps.get(step.step)).map(|s| &s.state);
+        if !matches!(state, Some(StepState::Intended { intent, .. }) if *intent == step.intent) {
+            self.violate(format!("{what} and not intended so: {state:?}"));
+        }
+        for target in &step.call.targets {
+            if data.locks.get(&target.to_string()) != Some(&step.run) {
+                self.violate(format!("{what} without the lock of {target}"));
+            }
+        }
+        let intended = |body: &str| {
+            let body: Value = serde_json::from_str(body).unwrap();
+            body["kind"] == json!(Kind::Intended)
+                && body["run"] == json!(step.run)
+                && body["data"]["step"] == step.step
+                && body["data"]["intent"] == step.intent
+        };
+        if !data.evidence.iter().rev().any(|record| intended(&record.body)) {
+            self.violate(format!("{what} without evidence of its intent"));
+        }
+    }
+
+    /// A process performs a step: if another one may have done so already, it must be told.
+    pub(crate) fn note_perform(&self, process: &str, step: &StepContext) {
+        let what = format!("{}/{} {}", step.run, step.step, step.intent);
+        let mut performers = self.performers.lock().unwrap();
+        let first = performers.entry(what.clone()).or_insert_with(|| process.to_owned());
+        if first != process && !step.repeated {
+            self.violate(format!("{what} is performed by {process} after {first}, and it is not told"));
+        }
+    }
+}
+
+pub(crate) fn ada() -> Principal {
+    Principal { subject: "ada".into(), issuer: "test".into(), roles: [].into(), actor: None }
+}
