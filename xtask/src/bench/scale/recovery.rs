@@ -26,7 +26,8 @@ const STORM: Duration = Duration::from_secs(10);
 /// What was measured.
 pub(super) struct Recovery {
     runs: usize,
-    admitted_in: Duration,
+    /// Until the last was admitted: the time, and the gateway's on the processors.
+    admitted_in: (Duration, Duration),
     /// Patches until the kill, and the runs that had not ended then.
     patched: usize,
     unfinished: usize,
@@ -68,9 +69,9 @@ pub(super) fn measure(binary: &Path, folder: &Path, count: usize) -> Result<Reco
     site.relay.take()?;
     let admitted_in =
         ui::stage(&format!("submit {count} restarts, and kill the gateway"), Pace::Slow, || {
-            let begun = Instant::now();
+            let (begun, idle) = (Instant::now(), cpu::of(gateway.pid)?);
             Runs { gateway: &gateway, token: &token }.submit(&site.names())?;
-            let admitted_in = begun.elapsed();
+            let admitted_in = (begun.elapsed(), cpu::of(gateway.pid)?.saturating_sub(idle));
             proc::kill(&mut gateway.child)?;
             Ok(admitted_in)
         })?;
@@ -184,13 +185,14 @@ impl Recovery {
             row("  processor time", "s", self.cpu.as_secs_f64(), Aim::None),
         ]);
         notes.push(format!(
-            "recovery: {} restarts of Deployments of one pod on the sandbox, admitted in {} s over HTTP; the gateway was \
-             killed (SIGKILL) then, after {} patches. It was started again with the defaults, but for the length of the \
-             queue; {} s after that start and {} patches the runs were: {}. No Deployment was patched more than {} \
-             times over both lives. A relay before the API server counts the \
+            "recovery: {} restarts of Deployments of one pod on the sandbox, admitted in {} s over HTTP ({} s of \
+             processor time); the gateway was killed (SIGKILL) then, after {} patches. It was started again with the \
+             defaults, but for the length of the queue; {} s after that start and {} patches the runs were: {}. No \
+             Deployment was patched more than {} times over both lives. A relay before the API server counts the \
              requests. The sandbox used {} s of processor time after the start, and at most {} MB",
             super::count(self.runs),
-            number(self.admitted_in.as_secs_f64()),
+            number(self.admitted_in.0.as_secs_f64()),
+            number(self.admitted_in.1.as_secs_f64()),
             super::count(self.patched),
             number(followed),
             super::count(self.load.patches),

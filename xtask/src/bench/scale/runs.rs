@@ -110,7 +110,8 @@ impl Runs<'_> {
     }
 
     fn page(&self, query: &str) -> Result<(Vec<Value>, Option<String>)> {
-        let path = format!("/v1/runs{query}");
+        // Reads are runs, too.
+        let path = format!("/v1/runs{query}&tool=restart_service");
         let answer = get(self.gateway.address, &path, &[("Authorization", &bearer(self.token))])?;
         let (status, text) = (answer.status, answer.text()?);
         ensure!(status == 200, "{path} was answered with {status}: {text}");
