@@ -89,14 +89,7 @@ pub fn refusal(error: &Error) {
 fn explain(error: &Error, print: impl Fn(String)) {
     print(format!("{BAD}✗ {}{BAD:#} {}", error.code, error.message));
     details(error, &print);
-    // The remedy of a rollout that failed may be to undo it.
-    if !is_undone(error) {
-        print(format!("{DIM}  → {}{DIM:#}", error.remedy));
-    }
-}
-
-fn is_undone(error: &Error) -> bool {
-    error.details.get("undo").and_then(Value::as_str) == Some("succeeded")
+    print(format!("{DIM}  → {}{DIM:#}", error.remedy));
 }
 
 /// The facts of an error that help a person: candidates, sick pods, log lines.
@@ -110,9 +103,7 @@ fn details(error: &Error, print: &impl Fn(String)) {
     if let Some(seconds) = error.details.get("retry_after").and_then(Value::as_u64) {
         print(format!("  it may be repeated in {seconds} s"));
     }
-    if is_undone(error) {
-        print("  it was undone".to_owned());
-    } else if let Some(Value::Object(undo)) = error.details.get("undo") {
+    if let Some(Value::Object(undo)) = error.details.get("undo_failed") {
         let text = |key: &str| undo.get(key).and_then(Value::as_str).unwrap_or_default();
         print(format!("  undoing it failed, too: {} {}", text("code"), text("message")));
     }

@@ -4,6 +4,9 @@ use super::{By, Event, OnFailure, Run, State, Step, StepState};
 use crate::{Code, Error, Result, Timestamp};
 use serde_json::{Value, json};
 
+/// What remains to be done about a failure that was undone.
+const UNDONE: &str = "it was undone; correct the cause before you repeat it";
+
 /// What has to be done after a transition was committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -183,7 +186,7 @@ impl Run {
             _ if undo => self.undo(step),
             Some(undone) => {
                 let undo = json!({"code": error.code, "message": error.message});
-                let error = self.error_of(undone).unwrap_or(error).with_detail("undo", undo);
+                let error = self.error_of(undone).unwrap_or(error).with_detail("undo_failed", undo);
                 self.end(State::Failed { error });
             }
             None => self.end(State::Failed { error }),
@@ -232,7 +235,7 @@ impl Run {
     fn end_undone(&mut self, undone: usize) {
         let ended = match self.error_of(undone) {
             Some(error) if error.code != Code::RunCancelled => {
-                State::Failed { error: error.with_detail("undo", "succeeded") }
+                State::Failed { error: error.with_detail("undone", true).with_remedy(UNDONE) }
             }
             _ => State::Cancelled,
         };

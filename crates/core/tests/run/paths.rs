@@ -95,11 +95,18 @@ fn an_effect_that_failed_is_undone_as_a_step_of_its_own() {
 fn a_run_that_was_undone_ends_as_its_step_did() {
     let fail = |step| Event::StepFailed { step, error: failed() };
     let undone = undoing(&[fail(0), intended(1), performed(1), verified(1)]);
-    assert_eq!(undone.state, State::Failed { error: failed().with_detail("undo", "succeeded") });
+    assert_eq!(
+        undone.state,
+        State::Failed {
+            error: failed()
+                .with_detail("undone", true)
+                .with_remedy("it was undone; correct the cause before you repeat it")
+        }
+    );
 
     let stuck = undoing(&[fail(0), intended(1), fail(1)]);
     let undo = json!({"code": failed().code, "message": failed().message});
-    assert_eq!(stuck.state, State::Failed { error: failed().with_detail("undo", undo) });
+    assert_eq!(stuck.state, State::Failed { error: failed().with_detail("undo_failed", undo) });
     assert_eq!(stuck.steps.len(), 2);
 
     let asked = [Event::CancelRequested { undo: true }, fail(0), intended(1), performed(1)];

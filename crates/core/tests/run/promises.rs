@@ -2,7 +2,7 @@
 
 use super::{cancelled, claimed, failed, is_holders, run};
 use astradesk_core::run::{By, Event, Holder, OnFailure, Run, State, Step, StepState, decide, next};
-use astradesk_core::{Code, Error, Timestamp};
+use astradesk_core::{Code, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -276,11 +276,15 @@ fn end_of(run: &Run, undo: Option<(usize, usize)>) -> State {
         let cause = error_of(undone).expect("what is undone has failed");
         return match error_of(undo) {
             Some(error) if error.code == Code::RunCancelled => State::Cancelled,
-            Some(error) => State::Failed {
-                error: with_undo(cause, json!({"code": error.code, "message": error.message})),
-            },
+            Some(error) => {
+                let failed = json!({"code": error.code, "message": error.message});
+                State::Failed { error: cause.with_detail("undo_failed", failed) }
+            }
             None if cause.code == Code::RunCancelled => State::Cancelled,
-            None => State::Failed { error: with_undo(cause, json!("succeeded")) },
+            None => {
+                let remedy = "it was undone; correct the cause before you repeat it";
+                State::Failed { error: cause.with_detail("undone", true).with_remedy(remedy) }
+            }
         };
     }
     match (0..run.steps.len()).find_map(error_of) {
@@ -296,8 +300,4 @@ fn end_of(run: &Run, undo: Option<(usize, usize)>) -> State {
             other => panic!("a run cannot end so without a reason: {other:?}"),
         },
     }
-}
-
-fn with_undo(error: Error, undo: Value) -> Error {
-    error.with_detail("undo", undo)
 }

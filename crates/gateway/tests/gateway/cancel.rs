@@ -63,7 +63,7 @@ async fn what_fails_is_undone_when_its_call_says_so() {
     let body = json!({"arguments": {"service": "reverts"}});
     let reply = Reply::read(request.json(&body).send().await.unwrap()).await;
     reply.is_problem(502, "rollout.crash_loop");
-    assert_eq!(reply.body["details"]["undo"], "succeeded", "{}", reply.text);
+    assert_eq!(reply.body["details"]["undone"], true, "{}", reply.text);
     let run = &reply.body["run"];
     assert_eq!((&run["steps"][0]["on_failure"], &run["steps"][1]["undoes"]), (&json!("undo"), &json!(0)));
     assert_eq!((harness.pack.effects(), harness.pack.undone()), (1, 1));

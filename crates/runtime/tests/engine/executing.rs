@@ -63,7 +63,7 @@ async fn an_effect_that_failed_is_undone_if_the_call_says_so() {
     let ended = world.ended(run.id).await;
     let error = ended.state.error().unwrap();
     assert_eq!((ended.state.name(), error.code), ("failed", Code::RolloutCrashLoop));
-    assert_eq!(error.details["undo"], "succeeded");
+    assert_eq!(error.details["undone"], true);
     assert_eq!(*world.script.undone.lock().unwrap(), [json!({"generation": 2})]);
     let one = ["step.intended", "step.performed"];
     assert_eq!(world.evidence().await, [&["run.admitted"], &one[..], &one, &["run.finished"]].concat());
