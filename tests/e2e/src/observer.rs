@@ -80,6 +80,12 @@ impl View {
         self.now.iter().filter(move |((k, _), _)| *k == kind).map(|(_, object)| object)
     }
 
+    /// Whether this version of a workload was seen.
+    pub fn saw(&self, kind: Kind, name: &str, version: &Value) -> bool {
+        let mut versions = self.history.iter().filter(|(k, o)| *k == kind && o["metadata"]["name"] == name);
+        versions.any(|(_, object)| object["metadata"]["resourceVersion"] == *version)
+    }
+
     /// The different marks that the workload's template has had, in order: each pair is the time of a
     /// restart and the run that made it, null where there was none.
     pub fn marks(&self, kind: Kind, name: &str) -> Vec<(Value, Value)> {

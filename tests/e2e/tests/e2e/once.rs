@@ -55,8 +55,8 @@ impl Before {
         let marks = place
             .observer
             .until("the watch has seen it all", |view| {
-                let seen = &view.workload(workload.kind, &workload.name)?["metadata"]["resourceVersion"];
-                (*seen == version).then(|| view.marks(workload.kind, &workload.name))
+                view.saw(workload.kind, &workload.name, &version)
+                    .then(|| view.marks(workload.kind, &workload.name))
             })
             .await;
         assert_eq!(marks.len(), 2, "{marks:?}");

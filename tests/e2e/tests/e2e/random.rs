@@ -14,7 +14,7 @@ on_both!(nothing_is_lost_or_done_twice);
 
 const SERVICES: [&str; 6] = ["auth", "billing", "cart", "search", "stock", "webapp"];
 /// How often each is restarted.
-const TURNS: usize = 6;
+const TURNS: usize = 5;
 
 /// One or two faults that will happen to a service's own requests, or to anybody's watches.
 fn faults(random: &mut Random, service: &str) -> Vec<Rule> {
@@ -152,8 +152,7 @@ async fn changes(place: &Place, name: &str) -> BTreeMap<String, usize> {
     let marks = place
         .observer
         .until("the watch has seen it all", |view| {
-            let seen = &view.workload(Kind::Deployment, name)?["metadata"]["resourceVersion"];
-            (*seen == version).then(|| view.marks(Kind::Deployment, name))
+            view.saw(Kind::Deployment, name, &version).then(|| view.marks(Kind::Deployment, name))
         })
         .await;
     let mut changes = BTreeMap::new();
