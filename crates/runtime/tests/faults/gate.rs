@@ -10,6 +10,9 @@ use tokio_util::sync::CancellationToken;
 /// How long a process is held: longer than its lease.
 pub(crate) const HELD: Duration = Duration::from_secs(15);
 
+/// The most calls of one process: more are made by one that goes round in circles.
+const MOST_GATES: usize = 20_000;
+
 /// How a call breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -145,6 +148,10 @@ impl Process {
         }
         state.gates += 1;
         let gate = state.gates;
+        if gate > MOST_GATES {
+            drop(state);
+            panic!("{} does not come to rest: {label}", self.name);
+        }
         let mode = self.faults.iter().find(|(n, _)| *n == gate).map(|(_, mode)| *mode);
         let told = mode.map(|mode| format!("  <- {mode:?}")).unwrap_or_default();
         let _ = writeln!(state.log, "    {} {gate:>3} {label}{told}", self.name);
