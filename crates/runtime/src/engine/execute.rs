@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The most intents of one step: the system may move on under it so often.
-const INTENTS: u32 = 6;
+const INTENTS: u32 = 16;
 /// How often the clock is looked at while it is not trusted.
 const UNSTEADY: Duration = Duration::from_secs(1);
 
