@@ -95,6 +95,16 @@ impl Proxy {
         self.state.silent.send_replace(silent);
     }
 
+    /// Waits until every request that was delayed has arrived.
+    pub async fn arrived(&self) {
+        let begun = Instant::now();
+        let waits = |one: &Seen| matches!(one.fault, Some(Fault::Delay(_))) && one.status.is_none();
+        while self.seen().iter().any(waits) {
+            assert!(begun.elapsed() < PATIENCE, "a delayed request does not arrive");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Every request until now.
     pub fn seen(&self) -> Vec<Seen> {
         self.state.seen.lock().unwrap().clone()
@@ -111,11 +121,11 @@ impl Proxy {
         *self.state.faults.borrow()
     }
 
-    /// Waits until a fault has happened.
-    pub async fn struck(&self) {
+    /// Waits until so many faults have happened.
+    pub async fn struck(&self, times: usize) {
         let mut faults = self.state.faults.subscribe();
-        let struck = tokio::time::timeout(PATIENCE, faults.wait_for(|count| *count > 0)).await;
-        assert!(struck.is_ok(), "no fault happened to any of {} requests", self.seen().len());
+        let struck = tokio::time::timeout(PATIENCE, faults.wait_for(|count| *count >= times)).await;
+        assert!(struck.is_ok(), "{} faults happened to {} requests", self.faults(), self.seen().len());
     }
 }
 

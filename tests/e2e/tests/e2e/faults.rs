@@ -118,7 +118,7 @@ impl<'a> Restart<'a> {
     async fn watched_into_it(self) {
         let (reply, held) = self.performed().await;
         self.begin();
-        self.proxy.struck().await;
+        self.proxy.struck(1).await;
         assert_eq!(self.gateway.client.run(reply.run()).await["state"], "running", "an old pod is left");
         self.place.release(&held).await;
         self.check(reply).await;
@@ -375,7 +375,7 @@ async fn thirty_seconds_of_silence(place: &Place) {
         "patching" => {
             restart.begin();
             let reply = restart.start().await;
-            restart.proxy.struck().await;
+            restart.proxy.struck(1).await;
             restart.silence(SILENCE).await;
             restart.check(reply).await;
         }

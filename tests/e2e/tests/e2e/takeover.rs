@@ -1,13 +1,20 @@
 //! Processes on one state: what one of them leaves, another one goes on with, and nothing is done twice.
 
 use crate::once::{Before, taken_over};
+use astradesk_e2e::fault::{Fault, Rule, Verb};
 use astradesk_e2e::observer::Kind;
-use astradesk_e2e::{PATIENCE, Place, Reply, Serve, Settings, cli, deployment, on_both};
+use astradesk_e2e::{PATIENCE, Place, Proxy, Reply, Serve, Settings, cli, deployment, on_both};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-on_both!(a_killed_gateway, a_stopped_gateway, a_gateway_that_hangs, killed_commands,);
+on_both!(
+    a_killed_gateway,
+    a_gateway_killed_while_it_patches,
+    a_stopped_gateway,
+    a_gateway_that_hangs,
+    killed_commands,
+);
 
 /// How long it may take until another process goes on with a run of one that is dead or hangs.
 const SOON: Duration = Duration::from_secs(15);
@@ -56,6 +63,47 @@ async fn a_killed_gateway(place: &Place) {
     assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
     before.verify(place, &deployment("webapp", 2), &run).await;
     taken_over(second.client.evidence_of(started.run()).await, 1);
+}
+
+/// Its patch never arrives, or was applied, or arrives when another process has long gone on.
+async fn a_gateway_killed_while_it_patches(place: &Place) {
+    const FAULTS: [(&str, Fault); 4] = [
+        ("ignored", Fault::Ignore),
+        ("applied", Fault::Mute),
+        ("late", Fault::Delay(Duration::from_millis(1500))),
+        ("very-late", Fault::Delay(Duration::from_secs(8))),
+    ];
+    let workloads = FAULTS.map(|(name, _)| deployment(name, 2));
+    place.run(&workloads.iter().collect::<Vec<_>>()).await;
+    let rules = FAULTS.map(|(name, fault)| Rule::new(fault).on(Verb::Patch).at(&format!("/{name}")).times(1));
+    let proxy = Proxy::start(place, rules.into()).await;
+    let mut settings = Settings::of(place, &FAULTS.map(|(name, _)| name));
+    settings.kubeconfig = proxy.kubeconfig.clone();
+    let (first, second) = (Serve::start(place, &settings).await, Serve::start(place, &settings).await);
+    let mut started = Vec::new();
+    for workload in &workloads {
+        let before = Before::of(place, workload).await;
+        let reply = first.client.start(&format!("restart {} timeout 40s", workload.name)).await;
+        assert_eq!(reply.status, 202, "{:#}", reply.body);
+        started.push((workload, before, reply));
+    }
+    proxy.struck(FAULTS.len()).await;
+    first.kill().await;
+    for (workload, before, reply) in &started {
+        let run = second.client.ended(reply.run()).await;
+        before.verify(place, workload, &run).await;
+    }
+    proxy.arrived().await;
+    for (workload, before, reply) in &started {
+        before.changed_once(place, workload, reply.run()).await;
+        let kinds = second.client.evidence_of(reply.run()).await;
+        for kind in ["run.admitted", "run.claimed", "step.performed", "run.finished"] {
+            assert_eq!(kinds.iter().filter(|one| *one == kind).count(), 1, "{kinds:?}");
+        }
+    }
+    let patches = proxy.patches();
+    assert_eq!(patches.iter().filter(|status| **status == 200).count(), started.len(), "{patches:?}");
+    assert!(patches.iter().all(|status| matches!(status, 200 | 409)), "{patches:?}");
 }
 
 async fn a_stopped_gateway(place: &Place) {
