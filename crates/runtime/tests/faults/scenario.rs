@@ -27,12 +27,14 @@ pub(crate) enum Scenario {
     DryRun,
     QueueFull,
     DeniedLater,
+    /// A rollout that takes longer than a lease; not among [`ALL`](Self::ALL), since it passes many gates.
+    Slow,
 }
 
 use Scenario::{
     CancelledAndUndone, CancelledDuringTheUndo, CancelledInTheQueue, CancelledWhilePerforming,
     CancelledWhileVerifying, DeniedLater, DryRun, Failing, One, OtherBody, QueueFull, Read, SameKey,
-    SecondWrite, TwoSteps, UndoFails, Undone,
+    SecondWrite, Slow, TwoSteps, UndoFails, Undone,
 };
 
 impl Scenario {
@@ -64,6 +66,7 @@ impl Scenario {
             CancelledInTheQueue | DeniedLater => Setup { concurrent: 1, ..setup },
             CancelledWhilePerforming => Setup { slow_patches: true, ..setup },
             QueueFull => Setup { concurrent: 1, queued: 1, ..setup },
+            Slow => Setup { slow_verify: true, ..setup },
             _ => setup,
         }
     }
@@ -71,7 +74,7 @@ impl Scenario {
     /// How the runs end when nothing breaks, in the order of their submission.
     pub(crate) const fn ends(self) -> &'static [&'static str] {
         match self {
-            One | TwoSteps | SameKey | OtherBody | Read => &["succeeded"],
+            One | Slow | TwoSteps | SameKey | OtherBody | Read => &["succeeded"],
             Failing | Undone | UndoFails => &["failed"],
             CancelledInTheQueue => &["succeeded", "cancelled"],
             CancelledWhilePerforming
@@ -89,7 +92,7 @@ impl Scenario {
     /// are as good as ever, but a cancellation may come late, and a refusal after what it was to refuse.
     pub(crate) const fn may_end(self) -> &'static [&'static str] {
         match self {
-            One | TwoSteps | SameKey | OtherBody | Read | DryRun => &["succeeded"],
+            One | Slow | TwoSteps | SameKey | OtherBody | Read | DryRun => &["succeeded"],
             Failing | Undone | UndoFails => &["failed"],
             CancelledInTheQueue | CancelledWhilePerforming | CancelledWhileVerifying | CancelledAndUndone => {
                 &["cancelled", "succeeded"]
@@ -103,7 +106,7 @@ impl Scenario {
     /// The client's part. It begins anew in each life, and finds what it began before by its keys.
     pub(crate) async fn play(self, client: &Client) {
         match self {
-            One | Failing => self.simple(client, call("restart", "a")).await,
+            One | Slow | Failing => self.simple(client, call("restart", "a")).await,
             Undone | UndoFails => self.simple(client, undoing()).await,
             Read => self.simple(client, call("look", "a")).await,
             TwoSteps => {

@@ -66,6 +66,15 @@ fn the_process_may_be_held_at_every_call() {
 }
 
 #[test]
+fn a_process_that_was_held_leaves_its_run_to_who_has_it_by_now() {
+    for n in 1..=20 {
+        for mode in [HoldBefore, HoldAfter] {
+            held(Scenario::Slow, &Plan { lives: vec![vec![(n, mode)]], two: true, known_dead: false });
+        }
+    }
+}
+
+#[test]
 fn one_of_two_processes_may_die_after_every_call() {
     at_every_gate(&[DieAfter], true);
 }
