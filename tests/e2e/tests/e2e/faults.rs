@@ -162,6 +162,7 @@ impl<'a> Restart<'a> {
             "refused".to_owned()
         };
         assert!(case.states.contains(&&*state), "{} ended {state}: {told:#}", case.name);
+        proxy.arrived().await;
         if case.done {
             before.changed_once(place, &workload, reply.run()).await;
         } else {

@@ -110,6 +110,7 @@ async fn nothing_is_lost_or_done_twice(place: &Place) {
     let ended = futures::future::join_all(running).await;
     assert!(proxy.faults() >= SERVICES.len() * TURNS / 2, "only {} faults happened", proxy.faults());
 
+    proxy.arrived().await;
     let records = ada.evidence().await;
     let mut succeeded = 0;
     for (name, ended) in SERVICES.iter().zip(&ended) {
@@ -141,6 +142,8 @@ async fn nothing_is_lost_or_done_twice(place: &Place) {
         assert_eq!(listed.remove(id).as_deref(), run["state"].as_str(), "run {id}");
     }
     assert!(listed.values().all(|state| state == "denied"), "{listed:?}");
+    let applied = proxy.patches().into_iter().filter(|status| *status == 200).count();
+    assert_eq!(applied, succeeded, "every patch that was applied made a run succeed");
     let wanted = SERVICES.len() * TURNS;
     assert!(succeeded * 2 >= wanted, "only {succeeded} of {wanted} restarts succeeded");
 }
