@@ -19,7 +19,9 @@ use crate::ui::{self, Pace};
 /// How long work may take to begin before the measurement is given up.
 const BEGINS_WITHIN: Duration = Duration::from_mins(2);
 /// How long the runs are followed, unless they have all ended before.
-const FOLLOWED: Duration = Duration::from_mins(2);
+const FOLLOWED: Duration = Duration::from_mins(1);
+/// Requests a second to the API server while the runs are admitted.
+const PACE: usize = 10_000;
 /// How long the API server's load is looked at.
 const STORM: Duration = Duration::from_secs(10);
 
@@ -59,7 +61,10 @@ pub(super) fn measure(binary: &Path, folder: &Path, count: usize) -> Result<Reco
     let site = ui::stage(&format!("make {count} deployments of one pod"), Pace::Slow, || {
         Site::start(binary, folder, Shape { deployments: count, pods: 1, behaviour: "ready" })
     })?;
-    let program = site.program(&[("limits.queued_runs", count)])?;
+    // Each admission asks the API server: at its default pace most would have ended before the last is admitted.
+    let queue = ("limits.queued_runs", count);
+    let (pace, burst) = (("kubernetes.requests_per_second", PACE), ("kubernetes.request_burst", PACE));
+    let program = site.program(&[queue, pace, burst])?;
     let mut gateway = program.start("state")?;
     let token = runs::token(&program, &gateway)?;
     let first = site.names().into_iter().next().unwrap_or_default();
@@ -79,6 +84,7 @@ pub(super) fn measure(binary: &Path, folder: &Path, count: usize) -> Result<Reco
     let before = site.relay.take()?;
     let cpu_before = cpu::of(site.pid)?;
 
+    let program = site.program(&[queue])?;
     let begun = Instant::now();
     let mut gateway = program.launch(&gateway.state, &folder.join("second.log"))?;
     let first_patch = ui::stage("wait for the first patch", Pace::Slow, || {
