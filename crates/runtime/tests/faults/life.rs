@@ -93,7 +93,7 @@ async fn to_the_end(
         engines.push(begun(world, process, place).await);
     }
     let client = Client::new(world, engines.clone());
-    scenario.play(&client).await;
+    Box::pin(scenario.play(&client)).await;
     client.until(|data: &Data| data.runs.values().all(|run| run.state.is_final())).await;
     for process in [Some(process), other].into_iter().flatten() {
         process.stop_counting();

@@ -125,7 +125,7 @@ impl Scenario {
             }
             CancelledAndUndone => cancel(client, call("restart", "a"), OnFailure::Undo, is_performed).await,
             CancelledDuringTheUndo => cancel(client, undoing(), OnFailure::Leave, is_undoing).await,
-            SameKey => same_key(client).await,
+            SameKey => Box::pin(same_key(client)).await,
             OtherBody => other_body(client).await,
             SecondWrite => second_write(client).await,
             QueueFull => queue_full(client).await,
