@@ -9,10 +9,9 @@ use astradesk_runtime::engine::{Limits, Parts};
 use astradesk_runtime::evidence::Signer;
 use astradesk_runtime::planner::KeywordPlanner;
 use astradesk_runtime::port::SystemClock;
-use astradesk_runtime::{Engine, ToolRegistry};
+use astradesk_runtime::{Engine, ToolRegistry, key};
 use astradesk_store::{Options, SqliteStore};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +41,7 @@ impl App {
             policy: Arc::new(CedarPolicy::compile(&settings(config))?),
             registry,
             clock: Arc::new(SystemClock),
-            signer: Arc::new(Signer::from_pkcs8(&key(&state.join("evidence.key"))?)?),
+            signer: Arc::new(Signer::from_pkcs8(&evidence_key(&state.join("evidence.key"))?)?),
             limits: Limits {
                 concurrent_runs: config.limits.concurrent_runs,
                 concurrent_per_tool: config.limits.concurrent_per_tool,
@@ -117,24 +116,14 @@ fn read_all(paths: &str) -> std::result::Result<Kubeconfig, kube::config::Kubeco
 }
 
 /// The key in `path`; a fresh one, readable by its owner only, when there is none.
-pub fn key(path: &Path) -> Result<Vec<u8>> {
+fn evidence_key(path: &Path) -> Result<Vec<u8>> {
     let failed = |error: std::io::Error| {
         Error::new(Code::StoreUnavailable, format!("the key `{}` cannot be used: {error}", path.display()))
     };
     if let Some(folder) = path.parent() {
         private_folder(folder)?;
     }
-    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(mut file) => {
-            let key = Signer::generate()?;
-            file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
-            Ok(key)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            std::fs::read(path).map_err(failed)
-        }
-        Err(error) => Err(failed(error)),
-    }
+    key::of_file(path).map_err(failed)
 }
 
 /// Makes a folder, for its owner only, unless it is there.

@@ -52,14 +52,6 @@ impl Checkpoint {
 pub struct Signer(Ed25519KeyPair);
 
 impl Signer {
-    /// A fresh key, as a PKCS#8 document.
-    pub fn generate() -> Result<Vec<u8>> {
-        let rng = aws_lc_rs::rand::SystemRandom::new();
-        let document =
-            Ed25519KeyPair::generate_pkcs8(&rng).map_err(|_| Error::internal("no randomness for a key"))?;
-        Ok(document.as_ref().to_vec())
-    }
-
     /// Reads a PKCS#8 document.
     pub fn from_pkcs8(document: &[u8]) -> Result<Self> {
         Ed25519KeyPair::from_pkcs8(document)
@@ -104,12 +96,12 @@ mod tests {
 
     #[test]
     fn a_checkpoint_holds_only_for_its_key_and_its_words() {
-        let signer = Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap();
+        let signer = Signer::from_pkcs8(&crate::key::fresh().unwrap()).unwrap();
         let head = Head { seq: 7, hash: Digest::of("x") };
         let good = signer.checkpoint(head, Timestamp::UNIX_EPOCH);
         assert_eq!(good.verify(&signer.public_key()).unwrap(), head);
 
-        let other = Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap();
+        let other = Signer::from_pkcs8(&crate::key::fresh().unwrap()).unwrap();
         assert!(good.verify(&other.public_key()).is_err());
         assert!(Checkpoint { seq: 8, ..good.clone() }.verify(&signer.public_key()).is_err());
         assert!(Checkpoint { signature: "00".repeat(64), ..good }.verify(&signer.public_key()).is_err());

@@ -6,12 +6,14 @@
 //! | [`engine`] | the one door: admission, execution, recovery, reading |
 //! | [`registry`] | which tools and agents there are, at run time |
 //! | [`planner`] | the `KeywordPlanner` |
+//! | [`key`] | Ed25519 keys in files |
 //! | [`evidence`] | signed checkpoints of the chain, and its verification offline |
 //!
 //! **Invariant.** Nothing but [`engine`] can make a [`Permit`], and no tool performs anything without one.
 
 pub mod engine;
 pub mod evidence;
+pub mod key;
 pub mod planner;
 pub mod port;
 pub mod registry;

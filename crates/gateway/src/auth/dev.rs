@@ -3,13 +3,12 @@
 use super::Algorithm;
 use super::keys::KeySet;
 use astradesk_core::{Code, Error, Result, RoleName, Timestamp};
-use aws_lc_rs::rand::SystemRandom;
+use astradesk_runtime::key;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use serde_json::json;
-use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,8 +18,6 @@ pub const ISSUER: &str = "astradesk-dev";
 pub const AUDIENCE: &str = "astradesk";
 /// The longest that such a token may be valid.
 pub const MAX_TTL: Duration = Duration::from_hours(24);
-/// The largest key file, in bytes.
-const MAX_FILE: u64 = 4096;
 
 /// Mints tokens with an Ed25519 key. A gateway accepts them on a loopback address only.
 pub struct DevIssuer(Ed25519KeyPair);
@@ -28,7 +25,7 @@ pub struct DevIssuer(Ed25519KeyPair);
 impl DevIssuer {
     /// An issuer with a fresh key, which is forgotten with it.
     pub fn generate() -> Result<Self> {
-        Self::from_pkcs8(&fresh_key()?)
+        Self::from_pkcs8(&key::fresh()?)
     }
 
     /// An issuer with the key in the file, which is made (readable for its owner only) when there is none.
@@ -42,19 +39,8 @@ impl DevIssuer {
                 format!("the key file `{}` cannot be used: {what}", path.display()),
             )
         };
-        match std::fs::File::open(path) {
-            Ok(file) => {
-                let mut document = Vec::new();
-                file.take(MAX_FILE).read_to_end(&mut document).map_err(|error| invalid(error.to_string()))?;
-                Self::from_pkcs8(&document).map_err(|error| invalid(error.message))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let document = fresh_key()?;
-                write_new(path, &document).map_err(|error| invalid(error.to_string()))?;
-                Self::from_pkcs8(&document)
-            }
-            Err(error) => Err(invalid(error.to_string())),
-        }
+        let document = key::of_file(path).map_err(|error| invalid(error.to_string()))?;
+        Self::from_pkcs8(&document).map_err(|error| invalid(error.message))
     }
 
     /// A token for `subject` with these roles, valid from `now` for `ttl` (1 second to [`MAX_TTL`]).
@@ -87,23 +73,4 @@ impl DevIssuer {
             .map(Self)
             .map_err(|_| Error::new(Code::ConfigInvalid, "it is not an Ed25519 key in PKCS#8"))
     }
-}
-
-fn fresh_key() -> Result<Vec<u8>> {
-    let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
-        .map_err(|_| Error::internal("no randomness for a key"))?;
-    Ok(document.as_ref().to_vec())
-}
-
-fn write_new(path: &Path, document: &[u8]) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = options.open(path)?;
-    file.write_all(document)?;
-    file.sync_all()
 }

@@ -51,7 +51,7 @@ async fn an_effect_that_keeps_being_overtaken_is_intended_a_few_times() {
     let run = world.admitted(submission("restart", "webapp")).await;
     assert_eq!(world.ended(run.id).await.state.name(), "failed");
     let intents = world.evidence().await.iter().filter(|kind| *kind == "step.intended").count();
-    assert_eq!(intents, 6);
+    assert_eq!(intents, 16);
 }
 
 #[tokio::test]

@@ -165,7 +165,7 @@ impl World {
             policy: policy.clone(),
             registry: registry.clone(),
             clock: clock.clone(),
-            signer: Arc::new(Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap()),
+            signer: Arc::new(Signer::from_pkcs8(&astradesk_runtime::key::fresh().unwrap()).unwrap()),
             limits: Limits { concurrent_runs: 2, queued_runs: 1, ..Limits::default() },
         })
     }

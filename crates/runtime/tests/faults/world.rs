@@ -96,8 +96,9 @@ impl World {
 
     /// The Engine of a process in this world, with the registry that is at this place among the thread's.
     pub(crate) fn engine(self: &Arc<Self>, process: &Arc<Process>, place: usize) -> Engine {
-        static SIGNER: LazyLock<Arc<Signer>> =
-            LazyLock::new(|| Arc::new(Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap()));
+        static SIGNER: LazyLock<Arc<Signer>> = LazyLock::new(|| {
+            Arc::new(Signer::from_pkcs8(&astradesk_runtime::key::fresh().unwrap()).unwrap())
+        });
         let (place, registry) = REGISTRIES.with(|all| all[place].clone());
         place.is_in(self, process);
         let memory = Memory::open(&self.data, &process.name);

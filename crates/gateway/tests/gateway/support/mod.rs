@@ -148,7 +148,7 @@ pub async fn engine(
         policy: Arc::new(RolePolicy),
         registry: Arc::new(registry),
         clock,
-        signer: Arc::new(Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap()),
+        signer: Arc::new(Signer::from_pkcs8(&astradesk_runtime::key::fresh().unwrap()).unwrap()),
         limits,
     });
     engine.begin().await.unwrap();
