@@ -4,14 +4,13 @@
 //! |---|---|---|
 //! | `get`, `list`, `create` of a review | again after 0.1, 0.3 and 0.9 s, within 10 s | told at once |
 //! | `patch` | told at once: whoever sent it looks at the object first | told at once |
-//! | `watch` | begins again with a list, see [`super::scope`] | the same |
+//! | `watch` | begins again with a list, see `scope` | the same |
 //!
 //! `Retry-After` holds back the next requests of every kind; see [`super::gate`].
 
 use super::FIELD_MANAGER;
 use super::errors::{Failure, Operation};
 use super::gate::{Gate, Listening, Pace};
-use super::scope;
 use astradesk_core::{Code, Error, Result};
 use kube::api::{Patch, PatchParams};
 use kube::client::ClientBuilder;
@@ -27,6 +26,8 @@ use tokio::time::{Instant, sleep, timeout};
 pub(crate) const REQUEST: Duration = Duration::from_secs(10);
 /// The longest that a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
+/// A connection on which nothing comes for so long is dead: longer than the API server lets a watch last.
+pub(crate) const SILENCE: Duration = Duration::from_secs(40);
 /// How often a read is tried, and how long the first pause is.
 const READ_TRIES: u32 = 4;
 const READ_PAUSE: Duration = Duration::from_millis(100);
@@ -130,7 +131,7 @@ pub(crate) fn limit(config: &mut kube::Config) {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     config.write_timeout = Some(REQUEST);
-    config.read_timeout = Some(scope::SILENCE);
+    config.read_timeout = Some(SILENCE);
     config.reset_reader_on_write = true;
 }
 

@@ -3,7 +3,7 @@
 //! One set of watches serves every run and every read of its namespace. A watch that fails starts over
 //! with a list, after a short delay; readers are told once it has been down for longer than
 //! [`GRACE`], and never served what may be old. A connection that dies without a word is noticed within
-//! [`SILENCE`], since the API server ends each watch request after [`REWATCH`] anyway.
+//! 40 seconds, since the API server ends each watch request after [`REWATCH`] anyway.
 //!
 //! Whoever follows a workload is woken by what concerns that one only ([`Scope::follow`]): a thousand rollouts at
 //! once in a namespace cost as much as their changes, not a thousand times that.
@@ -37,8 +37,6 @@ pub const GRACE: Duration = Duration::from_secs(3);
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// After this time the API server ends a watch request, and the next one begins.
 pub const REWATCH: Duration = Duration::from_secs(30);
-/// A connection on which nothing comes for so long is dead.
-pub const SILENCE: Duration = Duration::from_secs(40);
 /// Those who doubt what is held within this time share one renewal.
 const SHARED: Duration = Duration::from_secs(1);
 /// How long the API server may fail to answer before whoever waits for a first list is told.
