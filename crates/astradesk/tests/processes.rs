@@ -51,6 +51,11 @@ impl Place {
 
     /// Starts a restart, and kills its process once the patch is on record. Gives the run's id.
     async fn killed_restart(&self, service: &str) -> String {
+        let status = format!("service={service}");
+        while !self.json(&["call", "get_service_status", &status]).await.to_string().contains("\"complete\"")
+        {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
         let mut command = self.command(&["run", "restart", service]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         for _ in 0..400 {

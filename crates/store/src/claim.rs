@@ -13,6 +13,9 @@ const CLAIMABLE: &str = "finished = 0 AND state NOT IN ('submitted', 'awaiting_a
 pub(crate) const CANCELLED: &str =
     "SELECT id FROM runs WHERE finished = 0 AND cancel = 1 AND holder = ? ORDER BY id";
 
+/// How many runs that cannot be read are looked past.
+const UNREADABLE: u32 = 64;
+
 /// The most dead holders whose runs are looked for at once; those of the others come next.
 const HOLDERS: usize = 10_000;
 
@@ -34,8 +37,17 @@ pub(crate) async fn orphans(
     if dead.is_empty() && !unheld {
         return Ok(Vec::new());
     }
-    let rows = held_by(&dead, only, limit).build().fetch_all(pool).await.map_err(refused)?;
-    rows.iter().map(run_of).collect()
+    if only.is_some() {
+        let row = held_by(&dead, only, limit).build().fetch_optional(pool).await.map_err(refused)?;
+        return row.iter().map(run_of).collect();
+    }
+    let some = limit.saturating_add(UNREADABLE);
+    let rows = held_by(&dead, None, some).build().fetch_all(pool).await.map_err(refused)?;
+    // One that this version cannot read must not keep the others from being claimed.
+    let readable = rows.iter().filter_map(|row| {
+        run_of(row).inspect_err(|error| tracing::error!(%error, "an unfinished run cannot be claimed")).ok()
+    });
+    Ok(readable.take(limit as usize).collect())
 }
 
 /// The unfinished runs of this store's holder that are to be cancelled.

@@ -111,7 +111,8 @@ fn log(config: &Config) -> Result<()> {
 
 /// Logs warnings only: for commands whose output is for a person.
 pub(crate) fn log_quietly() {
-    let filter = EnvFilter::try_from_env("ASTRADESK_LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("error"));
+    let filter = EnvFilter::try_from_env("ASTRADESK_LOG_LEVEL")
+        .unwrap_or_else(|_| EnvFilter::new("error,kube_client=off"));
     // A second call finds logging set up already, which is what was wanted.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// The longest that one request may take, from its turn to the last byte of its answer; watches aside.
 pub(crate) const REQUEST: Duration = Duration::from_secs(10);
@@ -93,13 +93,14 @@ impl Requests {
         self.once(ask()).await
     }
 
-    /// Sends one merge patch, once. With `dry_run` the API server does everything but store it.
+    /// Sends one merge patch, once, if its turn comes before `until`. Without that it is a dry run: the API server does
+    /// everything but store it.
     pub(crate) async fn patch<K>(
         &self,
         namespace: &str,
         name: &str,
         patch: &Value,
-        dry_run: bool,
+        until: Option<Instant>,
     ) -> Result<K, Failure>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -108,9 +109,19 @@ impl Requests {
             + std::fmt::Debug,
     {
         let manager = Some(FIELD_MANAGER.to_owned());
-        let params = PatchParams { dry_run, field_manager: manager, ..PatchParams::default() };
+        let params =
+            PatchParams { dry_run: until.is_none(), field_manager: manager, ..PatchParams::default() };
         let api: Api<K> = self.api(namespace);
-        self.once(api.patch(name, &params, &Patch::Merge(patch))).await
+        let patch = Patch::Merge(patch);
+        let request = api.patch(name, &params, &patch);
+        match until {
+            None => self.once(request).await,
+            // A turn that does not come in time is certain to have sent nothing.
+            Some(until) => match timeout_at(until, self.gate.turn()).await {
+                Ok(true) => self.send(request).await,
+                Ok(false) | Err(_) => Err(Failure::NotSent),
+            },
+        }
     }
 
     /// Sends one request when its turn has come, and waits for the whole answer.
@@ -118,6 +129,10 @@ impl Requests {
         if !self.gate.turn().await {
             return Err(Failure::NotSent);
         }
+        self.send(request).await
+    }
+
+    async fn send<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
         match timeout(REQUEST, request).await {
             Ok(answer) => answer.map_err(Failure::Api),
             Err(_) => Err(Failure::TimedOut),
@@ -247,8 +262,9 @@ mod tests {
     async fn a_write_is_never_repeated() {
         for answer in [busy as Answer, down, cut, stalled] {
             let (requests, asked) = server(&[answer]);
-            let patch: Result<Pod, Failure> =
-                requests.patch("default", "webapp-1", &serde_json::json!({}), false).await;
+            let patch: Result<Pod, Failure> = requests
+                .patch("default", "webapp-1", &serde_json::json!({}), Some(Instant::now() + REQUEST))
+                .await;
             assert!(patch.is_err());
             assert_eq!(asked.lock().unwrap().len(), 1);
         }

@@ -21,7 +21,7 @@ use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The longest that the log of a container may take to come.
 const LOG: Duration = Duration::from_secs(3);
@@ -175,23 +175,23 @@ impl Cluster {
         Ok(Workload::from(&object))
     }
 
-    /// Sends one merge patch, once. With `dry_run` the API server does everything but store it.
+    /// Sends one merge patch, once, if its turn comes before `until`. Without that it is a dry run.
     pub async fn patch(
         &self,
         kind: Kind,
         namespace: &Namespace,
         name: &str,
         patch: &Value,
-        dry_run: bool,
+        until: Option<Instant>,
     ) -> Result<Workload, Failure> {
         let (requests, namespace) = (self.requests(), namespace.as_str());
         Ok(match kind {
             Kind::StatefulSet => {
-                (&requests.patch::<StatefulSet>(namespace, name, patch, dry_run).await?).into()
+                (&requests.patch::<StatefulSet>(namespace, name, patch, until).await?).into()
             }
-            Kind::DaemonSet => (&requests.patch::<DaemonSet>(namespace, name, patch, dry_run).await?).into(),
+            Kind::DaemonSet => (&requests.patch::<DaemonSet>(namespace, name, patch, until).await?).into(),
             Kind::Deployment | Kind::Workload | Kind::Namespace => {
-                (&requests.patch::<Deployment>(namespace, name, patch, dry_run).await?).into()
+                (&requests.patch::<Deployment>(namespace, name, patch, until).await?).into()
             }
         })
     }

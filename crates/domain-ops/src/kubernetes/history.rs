@@ -5,7 +5,7 @@
 
 use super::client::Requests;
 use super::errors::{Failure, Operation};
-use super::workload::{Workload, template_digest};
+use super::workload::{Workload, rest_digest, template_digest};
 use astradesk_core::canonical::Digest;
 use astradesk_core::target::Kind;
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
@@ -31,6 +31,7 @@ pub(crate) struct History {
 #[derive(Debug, Clone)]
 pub(crate) struct Revision {
     pub(crate) template: Digest,
+    pub(crate) rest: Digest,
     pub(crate) template_annotations: BTreeMap<String, String>,
     /// Of the object that keeps it; those of a Deployment are copied there.
     pub(crate) annotations: BTreeMap<String, String>,
@@ -95,6 +96,7 @@ fn revision(meta: &ObjectMeta, template: Option<&PodTemplateSpec>) -> Option<Rev
     let of = |meta: Option<&ObjectMeta>| meta.and_then(|meta| meta.annotations.clone()).unwrap_or_default();
     Some(Revision {
         template: template_digest(template),
+        rest: rest_digest(template),
         template_annotations: of(template.metadata.as_ref()),
         annotations: of(Some(meta)),
     })

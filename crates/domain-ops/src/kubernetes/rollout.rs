@@ -383,6 +383,7 @@ pub(crate) mod tests {
             replica_failure: None,
             images: vec!["webapp:1".into()],
             template: Digest::of("new"),
+            rest: Digest::of("rest"),
             selector: "app=webapp".into(),
             undo: None,
             template_annotations: BTreeMap::from([

@@ -230,7 +230,7 @@ async fn the_intent_is_told_in_stable_words() {
     let stored = serde_json::to_value(&intent).unwrap();
     let expected: Value = json!({
         "uid": object.uid, "resource_version": object.resource_version, "generation": object.generation,
-        "revision": "1", "restarted_at": intent.sets.restarted_at, "run": "run-1",
+        "revision": "1", "rest": intent.rest, "restarted_at": intent.sets.restarted_at, "run": "run-1",
         "before": {"restarted_at": null, "run": null},
     });
     assert_eq!(stored, expected);

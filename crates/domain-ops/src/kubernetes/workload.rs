@@ -68,6 +68,8 @@ pub struct Workload {
     pub selector: String,
     /// The object's own annotation that marks an undo by AstraDesk.
     pub undo: Option<String>,
+    /// The same without the annotations that a restart sets.
+    pub rest: Digest,
     /// The template's annotations; new pods carry them.
     pub template_annotations: BTreeMap<String, String>,
     /// The DaemonSet controller's count of templates, which pods carry as a label.
@@ -266,6 +268,7 @@ fn common(kind: Kind, meta: &ObjectMeta, selector: &LabelSelector, template: &Po
             .filter_map(|container| container.image.clone())
             .collect(),
         template: template_digest(template),
+        rest: rest_digest(template),
         selector: Selector::try_from(selector.clone()).map(|s| s.to_string()).unwrap_or_default(),
         undo: annotation(meta, UNDO),
         template_annotations: template
@@ -303,6 +306,15 @@ pub(crate) fn template_digest(template: &PodTemplateSpec) -> Digest {
         meta.annotations.take_if(|annotations| annotations.is_empty());
     }
     Digest::of_value(&serde_json::to_value(&template).unwrap_or_default())
+}
+
+/// The digest of a template, without the two annotations that a restart sets: the same before and after it.
+pub(crate) fn rest_digest(template: &PodTemplateSpec) -> Digest {
+    let mut template = template.clone();
+    if let Some(annotations) = template.metadata.as_mut().and_then(|meta| meta.annotations.as_mut()) {
+        annotations.retain(|name, _| name != RESTARTED_AT && name != RUN);
+    }
+    template_digest(&template)
 }
 
 /// Where `managedFields` speaks of the annotation [`RESTARTED_AT`].

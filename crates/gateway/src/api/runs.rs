@@ -91,7 +91,7 @@ pub(super) async fn show(State(app): State<App>, Caller(principal): Caller, Id(i
 
 /// How a run is cancelled.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(example = json!({"on_effect": "undo"}))]
 pub(super) struct CancelRequest {
     /// What becomes of an effect that has begun: left to go on unwatched, or undone as a step of its own.

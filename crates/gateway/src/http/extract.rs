@@ -3,7 +3,6 @@
 use super::App;
 use super::problem::{Problem, shown};
 use astradesk_core::{Code, Error, RunId};
-use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -19,36 +18,8 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        let headers = request.headers();
-        if !is_json(headers) {
-            let sent = headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
-            let message = if sent.is_empty() {
-                "the body has no `content-type`".to_owned()
-            } else {
-                format!("the body is `{}`, not `application/json`", shown(sent))
-            };
-            return Err(Error::new(Code::RequestUnsupportedMediaType, message).into());
-        }
-        let limit = app.limits.max_body_bytes;
-        let announced =
-            headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|bytes| bytes > limit as u64) {
-            return Err(too_large(limit));
-        }
-        let body = Limited::new(request.into_body(), limit).collect();
-        let body = match tokio::time::timeout(app.limits.body_timeout(), body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(limit)),
-            Ok(Err(_)) => {
-                return Err(Error::new(Code::RequestMalformed, "the body ended before its time").into());
-            }
-            Err(_) => {
-                let seconds = app.limits.body_seconds;
-                let message = format!("the body was not complete within {seconds} s");
-                return Err(Error::new(Code::RequestTimeout, message).into());
-            }
-        };
-        parse(&body).map(Self)
+        refuse_other_than_json(request.headers())?;
+        parse(&read(request, app).await?).map(Self)
     }
 }
 
@@ -59,10 +30,47 @@ impl<T: DeserializeOwned> FromRequest<App> for OptionalJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        if request.body().is_end_stream() {
+        let headers = request.headers().clone();
+        let body = read(request, app).await?;
+        if body.is_empty() {
             return Ok(Self(None));
         }
-        Json::from_request(request, app).await.map(|Json(body)| Self(body))
+        refuse_other_than_json(&headers)?;
+        parse(&body).map(Self)
+    }
+}
+
+fn refuse_other_than_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if is_json(headers) {
+        return Ok(());
+    }
+    let sent = headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
+    let message = if sent.is_empty() {
+        "the body has no `content-type`".to_owned()
+    } else {
+        format!("the body is `{}`, not `application/json`", shown(sent))
+    };
+    Err(Error::new(Code::RequestUnsupportedMediaType, message).into())
+}
+
+/// The whole body, within its limits of size and time.
+async fn read(request: Request, app: &App) -> Result<Bytes, Problem> {
+    let limit = app.limits.max_body_bytes;
+    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > limit as u64) {
+        return Err(too_large(limit));
+    }
+    let body = Limited::new(request.into_body(), limit).collect();
+    match tokio::time::timeout(app.limits.body_timeout(), body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Ok(Err(_)) => Err(Error::new(Code::RequestMalformed, "the body ended before its time").into()),
+        Err(_) => {
+            let seconds = app.limits.body_seconds;
+            let message = format!("the body was not complete within {seconds} s");
+            Err(Error::new(Code::RequestTimeout, message).into())
+        }
     }
 }
 

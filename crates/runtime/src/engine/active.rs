@@ -23,6 +23,8 @@ pub(super) struct Active {
     pub(super) changed: watch::Sender<u64>,
     /// Set when somebody asked for the run to be cancelled.
     pub(super) cancel: CancellationToken,
+    /// Set when the run was found to have been claimed away from this process.
+    pub(super) lost: CancellationToken,
     /// Told when its turn has come.
     pub(super) turn: Notify,
     /// The step whose intent this process made durable; any other may have been performed by another process.
@@ -38,6 +40,7 @@ impl Active {
         Self {
             changed: watch::Sender::new(0),
             cancel: CancellationToken::new(),
+            lost: CancellationToken::new(),
             turn: Notify::new(),
             intended: AtomicUsize::new(NONE),
             confirmed: Mutex::new(Instant::now()),
@@ -59,6 +62,11 @@ impl Active {
     /// This process has made an intent of `step` durable.
     pub(super) fn intend(&self, step: usize) {
         self.intended.store(step, Ordering::Relaxed);
+    }
+
+    /// The step in progress has not begun after all.
+    pub(super) fn forget_limit(&self) {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// When the time limit of `step` ends; `left` is what is left of it if this process did not begin it.
@@ -107,6 +115,10 @@ impl Engine {
             repeated: active.intended.load(Ordering::Relaxed) != step,
             deadline: active.limit(step, || {
                 let timeout = match self.0.registry.tool(call.tool.as_str()) {
+                    // Going back is not what the caller's limit was meant for.
+                    Ok(tool) if undoes.is_some() => {
+                        tool.spec().timeout.max(tool.tool.timeout(&call.arguments))
+                    }
                     Ok(tool) => tool.tool.timeout(&call.arguments),
                     Err(_) => Duration::ZERO,
                 };

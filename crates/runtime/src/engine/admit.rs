@@ -1,5 +1,6 @@
 //! From a planned submission to an admitted, denied or previewed run.
 
+use super::idempotency::Admitting;
 use super::plan::Candidate;
 use super::record::calls;
 use super::refuse::uncommitted;
@@ -23,7 +24,7 @@ impl Engine {
         self.refuse_when_stopping()?;
         let key = self.idempotency_key(&submission)?;
         // A request that is repeated while the first one is still being admitted waits for that.
-        let _admitting = match &key {
+        let admitting = match &key {
             Some(key) => Some(self.0.keys.enter((key.principal.clone(), key.key.clone())).await),
             None => None,
         };
@@ -31,6 +32,10 @@ impl Engine {
             && let Some(first) = self.first_request(key).await?
         {
             return Ok(first);
+        }
+        if key.is_some() {
+            // How long keys are remembered is told by the clock.
+            self.0.steady.check(&*self.0.clock)?;
         }
         let candidate = match self.candidate(&submission).await {
             Ok(candidate) => candidate,
@@ -44,8 +49,21 @@ impl Engine {
             return self.read(candidate, key).await;
         }
         self.0.steady.check(&*self.0.clock)?;
-        self.guard(&candidate).await?;
-        self.admit(candidate, needs_approval, key).await
+        if let Err(error) = self.guard(&candidate).await {
+            return self.refuse(&candidate.run, error, key.as_ref()).await;
+        }
+        self.admit(candidate, needs_approval, key, admitting).await
+    }
+
+    /// Denies a run for a guardrail, unless what is in its way is the run of the same request: another process
+    /// may have admitted that one meanwhile.
+    async fn refuse(&self, run: &Run, error: Error, key: Option<&IdempotencyKey>) -> Result<Submitted> {
+        if let Some(key) = key
+            && let Some(first) = self.first_request(key).await?
+        {
+            return Ok(first);
+        }
+        Err(self.deny(run, error, json!({"guardrail": true})).await?)
     }
 
     /// Asks policy about every step. `Ok` says whether somebody must approve first.
@@ -68,9 +86,7 @@ impl Engine {
     /// Asks every step's own guardrails, so that a plan is refused whole before anything of it is done.
     async fn guard(&self, candidate: &Candidate) -> Result<()> {
         for (step, tool) in candidate.run.steps.iter().zip(&candidate.tools) {
-            if let Err(error) = tool.tool.guard(&step.call).await {
-                return Err(self.deny(&candidate.run, error, json!({"guardrail": true})).await?);
-            }
+            tool.tool.guard(&step.call).await?;
         }
         Ok(())
     }
@@ -107,6 +123,7 @@ impl Engine {
         candidate: Candidate,
         needs_approval: bool,
         key: Option<IdempotencyKey>,
+        admitting: Option<Admitting>,
     ) -> Result<Submitted> {
         let mut run = candidate.run;
         if let Some(key) = &key {
@@ -114,7 +131,7 @@ impl Engine {
         }
         let kept = self.queue().keep(&run);
         if let Err(error) = kept {
-            return Err(self.deny(&run, error, json!({"guardrail": true})).await?);
+            return self.refuse(&run, error, key.as_ref()).await;
         }
         let now = self.0.clock.now();
         let event = if needs_approval { Event::ApprovalNeeded } else { Event::Admitted };
@@ -139,10 +156,12 @@ impl Engine {
         let admitted = run.clone();
         let committed = self.0.tasks.spawn(async move {
             let committed = engine.0.store.commit(change).await;
+            drop(admitting);
             match &committed {
                 Ok(_) if !needs_approval => engine.start(admitted, false),
                 refused => {
                     engine.queue().leave(admitted.id);
+                    engine.0.vacated.notify_one();
                     if let Err(CommitError::Unavailable(_)) = refused {
                         engine.adopt(admitted.id);
                     }

@@ -5,12 +5,13 @@
 //! what is true in the system. Whoever was only slow finds its fence outdated at its next commit, and lets go;
 //! what it was about to do is bound to its own intent, which has no effect by then.
 
+use super::active::Active;
 use super::refuse::uncommitted;
 use super::{Engine, Inner};
 use crate::port::{Change, CommitError};
 use astradesk_core::evidence::Kind;
 use astradesk_core::run::{By, Event, decide};
-use astradesk_core::{Code, Error, Principal, Result, Run, RunId};
+use astradesk_core::{Code, Error, Principal, Result, Run, RunId, Timestamp};
 use serde_json::json;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -108,6 +109,7 @@ impl Engine {
             tokio::select! {
                 () = self.0.stopping.cancelled() => {}
                 () = self.0.vacated.notified() => {}
+                () = sleep(SWEEP) => {}
             }
             return Ok(true);
         }
@@ -119,8 +121,8 @@ impl Engine {
             claims.spawn(async move { engine.claim(run, false).await });
         }
         let mut claimed = 0;
-        for result in claims.join_all().await {
-            claimed += usize::from(result?);
+        while let Some(result) = claims.join_next().await {
+            claimed += usize::from(result.map_err(|error| Error::internal(error.to_string()))??);
         }
         if claimed > 0 {
             tracing::info!(runs = claimed, "took over runs of processes that are gone");
@@ -131,7 +133,17 @@ impl Engine {
     /// Claims one orphan and executes it; `false` when somebody else was faster. One that others wait for
     /// does not wait for its turn.
     async fn claim(&self, run: Run, at_once: bool) -> Result<bool> {
-        let claimed = decide(&run, By::Anyone, Event::Claimed(self.0.holder.clone()), self.0.clock.now())?.0;
+        if let Some(active) = self.active().get(&run.id) {
+            // It was claimed away from this process, whose task has yet to notice.
+            active.lost.cancel();
+            return Ok(false);
+        }
+        let now = self.0.clock.now();
+        let mut claimed = decide(&run, By::Anyone, Event::Claimed(self.0.holder.clone()), now)?.0;
+        if claimed.deadline == Timestamp::default() {
+            // A version of AstraDesk that knew no deadlines has left it.
+            claimed.deadline = now.saturating_add(self.0.limits.run_timeout).unwrap_or(now);
+        }
         let data = json!({
             "from": run.holder, "by": claimed.holder, "fence": claimed.fence, "state": run.state.name(),
         });
@@ -164,7 +176,7 @@ impl Engine {
 
     /// Settles the run that holds a lock, if its holder is dead or it waits for its turn here, and waits for that
     /// until `until`. Whether the lock may be free by now.
-    pub(super) async fn settle_first(&self, id: RunId, until: Instant) -> Result<bool> {
+    pub(super) async fn settle_first(&self, id: RunId, until: Instant, waiting: &Active) -> Result<bool> {
         let ours = self.hasten(id) || self.claim_orphan(id).await?;
         loop {
             let changed = self.active().get(&id).map(|active| active.changed.subscribe());
@@ -174,6 +186,7 @@ impl Engine {
                 Some(mut changed) if ours => {
                     tokio::select! {
                         () = self.0.stopping.cancelled() => return Ok(false),
+                        () = waiting.cancel.cancelled() => return Ok(false),
                         _ = changed.changed() => {}
                         () = tokio::time::sleep_until(until) => return Ok(false),
                     }

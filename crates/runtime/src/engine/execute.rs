@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// The most intents of one step: the system may move on under it so often.
 const INTENTS: u32 = 16;
+/// After how long a run that could not go on is taken up again.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How often the clock is looked at while it is not trusted.
 const UNSTEADY: Duration = Duration::from_secs(1);
 
@@ -22,6 +24,15 @@ pub(super) enum Progressed {
     To(Box<Run>),
     /// It goes no further in this process: it has ended, AstraDesk is stopping, or another process has it.
     Rest,
+}
+
+/// How the task of a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Driven {
+    /// The run has ended, was handed over, or is another process's.
+    ToRest,
+    /// It could go no further, although this process holds it.
+    Broken,
 }
 
 impl Engine {
@@ -39,17 +50,34 @@ impl Engine {
         if at_once {
             self.hasten(run.id);
         }
+        let id = run.id;
+        let driven = {
+            let (engine, active) = (self.clone(), active.clone());
+            self.0.tasks.spawn(async move { engine.drive(run, &active).await })
+        };
         let engine = self.clone();
         self.0.tasks.spawn(async move {
-            let id = run.id;
-            engine.drive(run, &active).await;
-            engine.active().remove(&id);
+            // A task that panicked is a tool with a defect; the others go on.
+            let driven = driven.await.unwrap_or(Driven::Broken);
             engine.queue().leave(id);
+            engine.active().remove(&id);
             active.changed.send_modify(|n| *n += 1);
             engine.0.vacated.notify_one();
             engine.give_turns();
+            if driven == Driven::Broken {
+                engine.try_again(id).await;
+            }
         });
         self.give_turns();
+    }
+
+    /// A run that could not go on, for a reason that is not its own, is taken up again a little later.
+    async fn try_again(&self, id: RunId) {
+        tracing::error!(run = %id, "the run could not go on, and is taken up again");
+        tokio::select! {
+            () = self.0.stopping.cancelled() => {}
+            () = tokio::time::sleep(AGAIN) => self.adopt(id),
+        }
     }
 
     /// Gives a run of this process its turn at once; `false` when it has none.
@@ -70,26 +98,32 @@ impl Engine {
         }
     }
 
-    async fn drive(&self, mut run: Run, active: &Active) {
-        tokio::select! {
+    async fn drive(&self, mut run: Run, active: &Active) -> Driven {
+        let its_turn = tokio::select! {
             biased;
-            () = self.0.stopping.cancelled() => {}
-            () = active.cancel.cancelled() => {}
-            () = active.turn.notified() => {}
-        }
-        loop {
-            match self.advance(&run, active).await {
-                Ok(Progressed::To(moved)) => run = *moved,
-                Ok(Progressed::Rest) => break,
-                Err(error) => {
-                    // Whatever it was, the run is as it was last committed, and the next process takes it up.
-                    tracing::error!(run = %run.id, code = %error.code, error = %error, "run cannot go on");
-                    break;
-                }
-            }
-        }
+            () = self.0.stopping.cancelled() => false,
+            () = active.cancel.cancelled() => true,
+            () = active.turn.notified() => true,
+        };
+        let driven = if its_turn { self.execute(&mut run, active).await } else { Driven::ToRest };
         if self.0.stopping.is_cancelled() && !run.state.is_final() {
             self.hand_over(&run).await;
+        }
+        driven
+    }
+
+    /// Takes one action after the other until there is none left to take here.
+    async fn execute(&self, run: &mut Run, active: &Active) -> Driven {
+        loop {
+            match self.advance(run, active).await {
+                Ok(Progressed::To(moved)) => *run = *moved,
+                Ok(Progressed::Rest) => return Driven::ToRest,
+                Err(error) => {
+                    // Whatever it was, the run is as it was last committed.
+                    tracing::error!(run = %run.id, code = %error.code, error = %error, "run cannot go on");
+                    return Driven::Broken;
+                }
+            }
         }
     }
 
@@ -147,7 +181,9 @@ impl Engine {
             }
             Ok(false) => Ok(Progressed::Rest),
             Err(CommitError::Locked { target, holder }) => {
-                if self.settle_first(holder, context.deadline).await? {
+                if self.settle_first(holder, context.deadline, active).await? {
+                    // The wait is not the step's own time.
+                    active.forget_limit();
                     return Ok(Progressed::To(Box::new(run.clone())));
                 }
                 if self.0.stopping.is_cancelled() {
@@ -195,7 +231,13 @@ impl Engine {
             return Err(Error::new(Code::RunStateConflict, message));
         }
         match self.decide(run, call, false) {
-            Decision::Permit { .. } => tool.tool.intend(context).await,
+            Decision::Permit { .. } => {
+                let intending = tokio::time::timeout_at(context.deadline, tool.tool.intend(context));
+                intending.await.unwrap_or_else(|_| {
+                    let message = format!("the time limit passed before `{}` could begin", call.tool);
+                    Err(Error::new(Code::ToolTimedOut, message))
+                })
+            }
             Decision::Deny { error, .. } => Err(error),
             Decision::NeedsApproval { .. } => {
                 Err(Error::new(Code::ApprovalRequired, format!("`{}` needs an approval by now", call.tool)))
@@ -263,6 +305,7 @@ impl Engine {
                 biased;
                 () = self.0.stopping.cancelled() => None,
                 () = active.cancel.cancelled(), if !run.cancel_requested => None,
+                () = active.lost.cancelled() => None,
                 verified = tokio::time::timeout_at(end, tool.verify(&context, receipt)) => Some(match verified {
                     Ok(Ok(output)) => Event::StepVerified { step, output },
                     Ok(Err(Fault::Failed(error) | Fault::Moved(error))) => Event::StepFailed { step, error },
@@ -282,7 +325,12 @@ impl Engine {
     }
 
     async fn cancelled(&self, run: &Run, step: usize, active: &Active, what: &str) -> Result<Progressed> {
-        let error = Error::new(Code::RunCancelled, what);
+        let begun = run.steps.get(step).is_some_and(|step| matches!(step.state, StepState::Performed { .. }));
+        let mut error = Error::new(Code::RunCancelled, what);
+        if begun && !run.undo_requested {
+            error =
+                error.with_remedy("look at the target before you submit it again: what was begun goes on");
+        }
         self.conclude(run, Event::StepCancelled { step, error }, active).await
     }
 }

@@ -7,7 +7,7 @@ use astradesk_core::canonical::Digest;
 use astradesk_core::{Code, Error, Result, RunId};
 use serde_json::json;
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 impl Engine {
@@ -67,18 +67,18 @@ pub(super) struct Keys {
 }
 
 /// A key that is taken for as long as its request is being admitted.
-pub(super) struct Admitting<'a> {
-    keys: &'a Keys,
+pub(super) struct Admitting {
+    keys: Arc<Keys>,
     key: (String, String),
 }
 
 impl Keys {
     /// Waits until no other request with this principal and key is being admitted.
-    pub(super) async fn enter(&self, key: (String, String)) -> Admitting<'_> {
+    pub(super) async fn enter(self: &Arc<Self>, key: (String, String)) -> Admitting {
         loop {
             let left = self.left.notified();
             if self.busy().insert(key.clone()) {
-                return Admitting { keys: self, key };
+                return Admitting { keys: self.clone(), key };
             }
             left.await;
         }
@@ -89,7 +89,7 @@ impl Keys {
     }
 }
 
-impl Drop for Admitting<'_> {
+impl Drop for Admitting {
     fn drop(&mut self) {
         self.keys.busy().remove(&self.key);
         self.keys.left.notify_waiters();

@@ -198,7 +198,7 @@ struct Inner {
     holder: Holder,
     queue: Mutex<Queue>,
     active: Mutex<HashMap<RunId, Arc<Active>>>,
-    keys: idempotency::Keys,
+    keys: Arc<idempotency::Keys>,
     steady: Steady,
     /// Counts the runs that were taken over from others.
     claimed: AtomicU64,
@@ -229,7 +229,7 @@ impl Engine {
             signer,
             limits,
             active: Mutex::default(),
-            keys: idempotency::Keys::default(),
+            keys: Arc::default(),
             claimed: AtomicU64::new(0),
             vacated: Notify::new(),
             stopping: CancellationToken::new(),

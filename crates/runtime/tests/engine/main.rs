@@ -13,5 +13,6 @@ mod lives;
 mod memory;
 mod script;
 mod shown;
+mod stranded;
 mod submitting;
 mod world;

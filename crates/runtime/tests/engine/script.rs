@@ -19,6 +19,7 @@ use tokio::time::Instant;
 /// What the scripted tool does and what was seen of it.
 pub(crate) struct Script {
     pub(crate) performed: AtomicUsize,
+    pub(crate) panics: AtomicBool,
     pub(crate) verifying: Semaphore,
     /// `verify` ends when this has a permit.
     pub(crate) outcome: Semaphore,
@@ -37,6 +38,7 @@ impl Default for Script {
     fn default() -> Self {
         Self {
             performed: AtomicUsize::new(0),
+            panics: AtomicBool::new(false),
             verifying: Semaphore::new(0),
             outcome: Semaphore::new(0),
             guard: Mutex::default(),
@@ -85,6 +87,7 @@ impl Tool for Scripted {
         if self.spec.effect == Some(Effect::Read) {
             return Ok(json!({"ready": 3}));
         }
+        assert!(!self.script.panics.load(Ordering::SeqCst), "a defect of a tool");
         if let Some(fault) = self.script.perform.lock().unwrap().clone() {
             return Err(fault);
         }

@@ -21,6 +21,8 @@ use tokio::sync::Semaphore;
 pub(crate) struct Cut {
     pub(crate) inner: Memory,
     pub(crate) down: AtomicBool,
+    pub(crate) orphan_down: AtomicBool,
+    pub(crate) slow: AtomicBool,
     /// Counts the commits that were refused.
     pub(crate) refused: Semaphore,
 }
@@ -28,7 +30,13 @@ pub(crate) struct Cut {
 impl Cut {
     fn open(data: &Arc<Mutex<Data>>, life: usize) -> Arc<Self> {
         let inner = Memory::open(data, &format!("life-{life}"));
-        Arc::new(Self { inner, down: AtomicBool::new(false), refused: Semaphore::new(0) })
+        Arc::new(Self {
+            inner,
+            down: AtomicBool::new(false),
+            orphan_down: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
+            refused: Semaphore::new(0),
+        })
     }
 
     fn up(&self) -> Result<()> {
@@ -43,6 +51,11 @@ impl Cut {
 #[async_trait]
 impl Store for Cut {
     async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
+        if self.slow.load(Ordering::SeqCst)
+            && change.run.as_ref().is_some_and(|run| run.version == 1 && !run.state.is_final())
+        {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         self.up().map_err(CommitError::Unavailable)?;
         self.inner.commit(change).await
     }
@@ -59,6 +72,12 @@ impl Store for Cut {
     async fn orphans(&self, now: Timestamp, limit: u32) -> Result<Vec<Run>> {
         self.up()?;
         self.inner.orphans(now, limit).await
+    }
+    async fn orphan(&self, run: RunId, now: Timestamp) -> Result<Option<Run>> {
+        if self.orphan_down.load(Ordering::SeqCst) {
+            return Err(Error::new(Code::StoreUnavailable, "no connection became free"));
+        }
+        Ok(self.inner.orphans(now, u32::MAX).await?.into_iter().find(|o| o.id == run))
     }
     async fn cancelled(&self) -> Result<Vec<RunId>> {
         self.up()?;

@@ -4,6 +4,7 @@ use super::super::rollout::{Marks, Receipt};
 use super::super::workload::Workload;
 use super::super::{RESTARTED_AT, RUN, UNDO, guard};
 use super::{Job, stamp};
+use astradesk_core::canonical::Digest;
 use astradesk_core::{Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ pub(crate) struct Intent {
     /// The revision that the object is at, if it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revision: Option<String>,
+    /// The digest of the template without those annotations, which the patch leaves as it is.
+    pub(crate) rest: Digest,
     /// What the template's annotations become; null takes one away.
     #[serde(flatten)]
     pub(crate) sets: Marks,
@@ -45,6 +48,7 @@ impl Intent {
             resource_version: workload.resource_version.clone(),
             generation: workload.generation,
             revision: workload.revision.clone(),
+            rest: workload.rest,
             sets,
             before: Marks::of(&workload.template_annotations),
         })
@@ -61,6 +65,11 @@ impl Intent {
         patch
     }
 
+    /// Whether the template is as the patch leaves it.
+    fn has_left(&self, workload: &Workload) -> bool {
+        workload.rest == self.rest && Marks::of(&workload.template_annotations) == self.sets
+    }
+
     /// The receipt for a workload that is seen to carry the mark.
     pub(super) fn receipt(&self, job: &Job, workload: &Workload, now: Timestamp) -> Receipt {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -71,7 +80,8 @@ impl Intent {
             restarted_at: text(&self.sets.restarted_at),
             run: text(&self.sets.run),
             previous_revision: self.revision.clone(),
-            template: workload.template,
+            // If somebody has changed it since, the patch was replaced, and its template is not to be seen any more.
+            template: if self.has_left(workload) { workload.template } else { Digest::ZERO },
             before: Some(self.before.clone()),
             undo: job.undoes.as_ref().map(|_| job.mark.clone()),
             undone_at: job.undoes.as_ref().map(|_| now),

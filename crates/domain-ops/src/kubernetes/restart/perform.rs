@@ -100,7 +100,7 @@ impl Attempt<'_> {
         let history = loop {
             match self.in_time(self.cluster.history(workload)).await {
                 Ok(history) => break history,
-                Err(failure) if failure.is_transient() && !self.is_late() => self.rest().await,
+                Err(failure) if self.may_pass(&failure) && !self.is_late() => self.rest().await,
                 Err(failure) => {
                     let resource = "the templates that it had";
                     let error = failure.into_error(&self.operation("list"));
@@ -141,6 +141,7 @@ impl Attempt<'_> {
             resource_version: workload.resource_version.clone(),
             generation: workload.generation,
             revision: None,
+            rest: workload.rest,
             sets: Marks::of(&workload.template_annotations),
             before: Marks::default(),
         };
@@ -154,7 +155,7 @@ impl Attempt<'_> {
             let (namespace, name) = (&self.job.namespace, &self.job.name);
             match self.in_time(self.cluster.get(self.job.kind, namespace, name)).await {
                 Ok(workload) => return Ok(workload),
-                Err(failure) if failure.is_transient() && !self.is_late() => self.rest().await,
+                Err(failure) if self.may_pass(&failure) && !self.is_late() => self.rest().await,
                 Err(failure) if failure.is_not_found() => return Err(self.gone("was deleted")),
                 Err(failure) => return Err(self.given_up(failure.into_error(&self.operation("get")))),
             }
@@ -163,7 +164,8 @@ impl Attempt<'_> {
 
     async fn send(&self, patch: &Value) -> Result<Workload, Failure> {
         let (kind, namespace, name) = (self.job.kind, &self.job.namespace, &self.job.name);
-        self.in_time(self.cluster.patch(kind, namespace, name, patch, false)).await
+        let until = self.job.deadline.max(Instant::now()) + LAST_LOOK;
+        self.in_time(self.cluster.patch(kind, namespace, name, patch, Some(until))).await
     }
 
     async fn in_time<T>(&self, request: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -174,6 +176,12 @@ impl Attempt<'_> {
     async fn rest(&mut self) {
         sleep_until(self.job.deadline.min(Instant::now() + self.pause)).await;
         self.pause = (self.pause * 2).min(PAUSE.1);
+    }
+
+    /// Whether asking again may help. When a patch may have been applied, whatever an API server that is starting, or
+    /// whose permissions are being changed, may say for a while is no reason to give up.
+    fn may_pass(&self, failure: &Failure) -> bool {
+        failure.is_transient() || (self.sent == Sent::Maybe && !failure.is_not_found())
     }
 
     fn is_late(&self) -> bool {

@@ -25,12 +25,13 @@
 //! Labels and, except in Deployments, annotations of the object raise nothing. Nobody can write the generation itself.
 //!
 //! Something in the cluster may take our mark away as it comes in (an admission webhook), or later (the mark of an undo
-//! is no part of `spec`): with one generation more and the template as we would have left it, step 4 decides too.
+//! is no part of `spec`): with one generation more and the template as we would have left it but for the mark, or as our
+//! own field manager has left it, step 4 decides too.
 
 use super::super::history::History;
 use super::super::rollout::{Marks, Receipt};
 use super::super::workload::Workload;
-use super::super::{RUN, UNDO};
+use super::super::{FIELD_MANAGER, RUN, UNDO};
 use super::{Intent, Job};
 use astradesk_core::Timestamp;
 
@@ -74,10 +75,13 @@ pub(super) fn find(job: &Job, intent: &Intent, sent: Sent, workload: &Workload) 
     if sent == Sent::Nothing {
         return Finding::Never;
     }
-    let as_left = || Marks::of(&workload.template_annotations) == without_mark(job, intent);
+    let marks = Marks::of(&workload.template_annotations);
+    let by_us = || workload.changed_by.as_ref().is_none_or(|change| change.manager == FIELD_MANAGER);
     match workload.generation - intent.generation {
         0 => Finding::Never,
-        1 if !as_left() => Finding::Never,
+        // Ours would have changed the annotations.
+        1 if marks == intent.before => Finding::Never,
+        1 if marks != without_mark(job, intent) && !by_us() => Finding::Never,
         _ => Finding::Buried,
     }
 }
@@ -95,6 +99,9 @@ pub(super) fn dig(job: &Job, intent: &Intent, history: &History, now: Timestamp)
     let mark = Some(&job.mark);
     let ours = history.revisions.iter().find(|revision| {
         let marks = Marks::of(&revision.template_annotations);
+        if revision.rest != intent.rest {
+            return false;
+        }
         match job.undoes {
             // A Deployment's own annotations are copied to the ReplicaSet that it is at.
             Some(_) => revision.annotations.get(UNDO) == mark && marks == intent.sets,
@@ -119,11 +126,18 @@ pub(super) fn dig(job: &Job, intent: &Intent, history: &History, now: Timestamp)
 #[cfg(test)]
 mod tests {
     use super::super::super::rollout::tests::{Shape, receipt, workload};
+    use super::super::super::workload::Change;
     use super::*;
     use astradesk_core::target::Kind;
     use std::time::Duration;
 
     type Edit = fn(&mut Workload);
+
+    fn rewrite(workload: &mut Workload, manager: &str) {
+        let at = "2026-03-03T00:00:00Z";
+        workload.template_annotations.insert(crate::kubernetes::RESTARTED_AT.into(), at.into());
+        workload.changed_by = Some(Change { manager: manager.into(), at: None });
+    }
 
     fn job(undo: bool) -> Job {
         Job {
@@ -152,6 +166,8 @@ mod tests {
             w.template_annotations
                 .insert(crate::kubernetes::RESTARTED_AT.into(), "2026-02-02T00:00:00Z".into());
         };
+        let by_kubectl: Edit = |w| rewrite(w, "kubectl-rollout");
+        let by_us: Edit = |w| rewrite(w, FIELD_MANAGER);
         let other: Edit = |w| w.uid = "other".into();
         let nothing: Edit = |_| {};
         // What else happened, by how much the generation rose, whether the version changed, and what follows.
@@ -166,6 +182,8 @@ mod tests {
             (nothing, -1, true, Maybe, Buried),
             (stripped, 1, true, Maybe, Buried),
             (stripped, 0, true, Maybe, Never),
+            (by_kubectl, 1, true, Maybe, Never),
+            (by_us, 1, true, Maybe, Buried),
             (other, 0, false, Maybe, Gone),
             (other, 0, false, Nothing, Gone),
         ] {
@@ -219,6 +237,7 @@ mod tests {
             resource_version: workload.resource_version.clone(),
             generation: workload.generation,
             revision: workload.revision.clone(),
+            rest: workload.rest,
             sets: Marks::default(),
             before: Marks::of(&workload.template_annotations),
         }

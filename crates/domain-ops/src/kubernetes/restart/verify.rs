@@ -19,6 +19,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 const LASTING: Duration = Duration::from_secs(10);
 /// How soon to look again when the watches lag behind.
 const LAG: Duration = Duration::from_secs(1);
+/// How long the lists may take on which the end is judged; the Engine waits a little longer.
+const END: Duration = Duration::from_secs(10);
 /// How far they may lag behind before they are taken to have died without a word.
 const DEAD: Duration = Duration::from_secs(3);
 
@@ -28,7 +30,9 @@ pub(crate) async fn verify(cluster: &Cluster, job: &Job, receipt: &Receipt) -> R
     let scope = cluster.scope(&job.namespace);
     let changes = scope.follow(job.kind, &job.name);
     let doubt = Instant::now() + DEAD;
-    Watch { cluster, job, receipt, scope, changes, doubt, told: None, suspicion: None }.until_known().await
+    Watch { cluster, job, receipt, scope, changes, doubt, patience: DEAD * 2, told: None, suspicion: None }
+        .until_known()
+        .await
 }
 
 /// A rollout that is watched.
@@ -40,6 +44,8 @@ struct Watch<'a> {
     changes: Followed,
     /// When the watches are to start over, if they have not shown the change by then.
     doubt: Instant,
+    /// How long they may lag behind until the next time.
+    patience: Duration,
     /// What was reported last.
     told: Option<(String, Value)>,
     /// What may be wrong, and from when on that counts.
@@ -90,14 +96,15 @@ impl Watch<'_> {
         if Instant::now() >= self.doubt {
             tracing::info!(mark = self.job.mark, "the watches lag behind and start over");
             self.scope.renew();
-            self.doubt = Instant::now() + DEAD;
+            self.doubt = Instant::now() + self.patience;
+            self.patience *= 2;
         }
         self.doubt
     }
 
     /// The time limit has passed. A watch may have died without a word, so what is claimed now is read now.
     async fn at_the_end(&mut self) -> Result<Value, Fault> {
-        let listed = self.scope.renewed(LAST_LOOK).await;
+        let listed = self.scope.renewed(END).await;
         listed.map_err(|error| report::unwatched(self.job, &error))?;
         match self.judge().await? {
             Judged::Succeeded(output) => Ok(output),

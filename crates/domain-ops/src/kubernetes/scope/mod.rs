@@ -39,6 +39,8 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 pub const REWATCH: Duration = Duration::from_secs(30);
 /// Those who doubt what is held within this time share one renewal.
 const SHARED: Duration = Duration::from_secs(1);
+/// How long a renewal may take before another one begins.
+const RENEWING: Duration = Duration::from_secs(30);
 /// How long the API server may fail to answer before whoever waits for a first list is told.
 const FAILING: Duration = Duration::from_secs(1);
 /// The most answers that are kept of a namespace.
@@ -175,7 +177,9 @@ impl Scope {
     pub fn renew(&self) -> Instant {
         let now = Instant::now();
         self.shared.renewed.send_if_modified(|last| {
-            let due = last.is_none_or(|last| last + SHARED < now);
+            // One that is under way is not made to start over.
+            let done = |last: Instant| self.shared.listed_since(last) || last + RENEWING < now;
+            let due = last.is_none_or(|last| last + SHARED < now && done(last));
             if due {
                 *last = Some(now);
             }

@@ -4,6 +4,7 @@ use super::contents::Item;
 use super::{REWATCH, Shared, Slot};
 use crate::kubernetes::client::Requests;
 use crate::kubernetes::errors::{Failure, Operation};
+use astradesk_core::{Code, Error};
 use futures::StreamExt as _;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt as _};
@@ -67,7 +68,11 @@ where
     loop {
         let event = tokio::select! {
             biased;
-            _ = renewed.changed() => return true,
+            _ = renewed.changed() => {
+                let message = format!("the watch of {} starts over", slot.resource());
+                shared.broken(slot, &Error::new(Code::KubernetesUnavailable, message));
+                return true;
+            }
             event = events.next() => match event {
                 Some(event) => event,
                 None => break,

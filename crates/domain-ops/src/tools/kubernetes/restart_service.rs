@@ -252,7 +252,7 @@ impl Tool for RestartService {
         let workload = self.sane(call).await?;
         let Subject { namespace, kind, name } = Subject::of(call)?;
         let body = restart::restart_patch(&workload, self.cluster.now(), "RUN");
-        let checked = self.cluster.patch(kind, &namespace, name.as_str(), &body, true).await;
+        let checked = self.cluster.patch(kind, &namespace, name.as_str(), &body, None).await;
         checked
             .map_err(|failure| failure.into_error(&operation("patch", kind, &namespace, name.as_str())))?;
         Ok(plan(&workload, &body, self.on_failure(&call.arguments)))
