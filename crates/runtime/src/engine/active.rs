@@ -19,6 +19,8 @@ const REPORTS: usize = 64;
 
 /// A run that this process executes.
 pub(super) struct Active {
+    /// The fence of the claim under which it does.
+    pub(super) fence: u64,
     /// Rises whenever the run changes or reports progress.
     pub(super) changed: watch::Sender<u64>,
     /// Set when somebody asked for the run to be cancelled.
@@ -36,8 +38,9 @@ pub(super) struct Active {
 }
 
 impl Active {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(fence: u64) -> Self {
         Self {
+            fence,
             changed: watch::Sender::new(0),
             cancel: CancellationToken::new(),
             lost: CancellationToken::new(),

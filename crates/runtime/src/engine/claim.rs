@@ -134,8 +134,11 @@ impl Engine {
     /// does not wait for its turn.
     async fn claim(&self, run: Run, at_once: bool) -> Result<bool> {
         if let Some(active) = self.active().get(&run.id) {
-            // It was claimed away from this process, whose task has yet to notice.
-            active.lost.cancel();
+            // Either it was claimed away from this process, whose task has yet to notice, or it was read before this
+            // process claimed it.
+            if run.fence > active.fence {
+                active.lost.cancel();
+            }
             return Ok(false);
         }
         let now = self.0.clock.now();

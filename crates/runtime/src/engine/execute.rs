@@ -38,7 +38,7 @@ enum Driven {
 impl Engine {
     /// Executes a run that this process holds, in a task of its own: when its turn comes, or `at_once`.
     pub(super) fn start(&self, run: Run, at_once: bool) {
-        let active = Arc::new(Active::new());
+        let active = Arc::new(Active::new(run.fence));
         {
             let mut all = self.active();
             if all.contains_key(&run.id) {

@@ -182,3 +182,23 @@ async fn recovery_goes_on_after_refused_admissions() {
     let state = settles(&world, orphan.id, 20).await;
     assert!(state.is_final(), "{state:?}");
 }
+
+/// A sweep has read a run as an orphan that this process has claimed, and executes, by the time it looks at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphan_that_was_read_before_it_was_claimed_is_left_alone() {
+    let world = World::new();
+    world.engine.begin().await.unwrap();
+    let run = world.admitted(submission("restart", "webapp")).await;
+    world.script.verifying.acquire().await.unwrap().forget();
+    let mut before = world.data.lock().unwrap().runs[&run.id].clone();
+    (before.holder, before.fence) = (None, before.fence - 1);
+    world.store.stale.lock().unwrap().push(before);
+    world.engine.recover();
+    while !world.store.stale.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // One look more, so that the first has certainly been acted on.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    world.script.outcome.add_permits(1);
+    assert_eq!(settles(&world, run.id, 5).await, State::Succeeded);
+}

@@ -23,6 +23,8 @@ pub(crate) struct Cut {
     pub(crate) down: AtomicBool,
     pub(crate) orphan_down: AtomicBool,
     pub(crate) slow: AtomicBool,
+    /// Orphans that were read before somebody claimed them.
+    pub(crate) stale: Mutex<Vec<Run>>,
     /// Counts the commits that were refused.
     pub(crate) refused: Semaphore,
 }
@@ -35,6 +37,7 @@ impl Cut {
             down: AtomicBool::new(false),
             orphan_down: AtomicBool::new(false),
             slow: AtomicBool::new(false),
+            stale: Mutex::default(),
             refused: Semaphore::new(0),
         })
     }
@@ -71,7 +74,8 @@ impl Store for Cut {
     }
     async fn orphans(&self, now: Timestamp, limit: u32) -> Result<Vec<Run>> {
         self.up()?;
-        self.inner.orphans(now, limit).await
+        let stale = std::mem::take(&mut *self.stale.lock().unwrap());
+        if stale.is_empty() { self.inner.orphans(now, limit).await } else { Ok(stale) }
     }
     async fn orphan(&self, run: RunId, now: Timestamp) -> Result<Option<Run>> {
         if self.orphan_down.load(Ordering::SeqCst) {
