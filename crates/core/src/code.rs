@@ -121,6 +121,8 @@ codes! {
     RequestTimeout = "request.timeout", RequestTimeout, "repeat the request on a faster connection";
     /// More requests are in flight than the limit.
     RequestOverloaded = "request.overloaded", Overloaded, "wait for `Retry-After` and repeat";
+    /// A reason is needed, or the one given is too long or has control characters.
+    RequestReasonRequired = "request.reason_required", Unprocessable, "say why, in 1 to 1000 characters";
     /// The same `Idempotency-Key` was used with another request.
     RequestIdempotencyConflict = "request.idempotency_conflict", Conflict, "use a new key for a new request";
 
@@ -165,8 +167,31 @@ codes! {
     /// A policy could not be evaluated, which counts as a denial.
     PolicyEvaluationFailed = "policy.evaluation_failed", Denied, "correct the policy that the message names";
 
+    /// The policies could not be loaded, so everything is denied.
+    PolicySetInvalid = "policy.set_invalid", Denied, "correct what `astradesk policy check` names";
+    /// No policy permits this principal to override guardrails here.
+    PolicyBreakGlassDenied = "policy.break_glass_denied", Denied, "ask somebody who may, or wait for a better moment";
+
     /// A person must approve this first.
     ApprovalRequired = "approval.required", ApprovalNeeded, "wait for an approver";
+    /// Who asked for a run cannot approve it, nor can an agent that acts for them.
+    ApprovalBySelf = "approval.by_self", Denied, "ask somebody else to approve it";
+    /// An agent cannot approve, whoever it acts for.
+    ApprovalByAgent = "approval.by_agent", Denied, "approve it in person, with a token of your own";
+    /// Who approves lacks a role that counts.
+    ApprovalRoleRequired = "approval.role_required", Denied, "ask somebody who has one of the roles";
+    /// What the approver saw is not what is asked for.
+    ApprovalDigestMismatch = "approval.digest_mismatch", Conflict, "look at the run as it is now, then approve that";
+    /// The same person has approved it already.
+    ApprovalAlreadyGiven = "approval.already_given", Conflict, "ask somebody else for the next approval";
+    /// There is no approval of this person that could be revoked.
+    ApprovalNotGiven = "approval.not_given", Conflict, "look at the run's approvals";
+    /// The time in which it could be approved, and the approved run begun, has passed.
+    ApprovalExpired = "approval.expired", Conflict, "submit it again";
+    /// An approver said no.
+    ApprovalRejected = "approval.rejected", Denied, "talk to who rejected it before you submit it again";
+    /// What was approved is not what would be done by now, or policy asks for more by now.
+    ApprovalWithdrawn = "approval.withdrawn", Conflict, "submit it again, and have it approved again";
 
     /// Another run is writing to this target.
     GuardTargetLocked = "guard.target_locked", Conflict, "wait until the run that is named has finished";
@@ -183,6 +208,18 @@ codes! {
     /// A rolling update would leave some pods on the old revision.
     GuardPartitioned = "guard.partitioned", Conflict, "set the strategy's `partition` to 0 first";
 
+    /// A freeze is in force.
+    GuardFrozen = "guard.frozen", Conflict, "wait until the freeze is over";
+    /// The target was acted on a moment ago.
+    GuardCoolDown = "guard.cool_down", Conflict, "wait until the cool-down is over";
+    /// The budget for such actions is used up.
+    GuardBudgetExhausted = "guard.budget_exhausted", Conflict, "wait until the budget allows another one";
+    /// More of the service's pods would be unavailable than the cap allows.
+    GuardAvailability = "guard.availability", Conflict, "wait until more pods are available, or let the workload's strategy take fewer away at once";
+    /// A PodDisruptionBudget allows fewer disruptions than the action would cause.
+    GuardDisruptionBudget = "guard.disruption_budget", Conflict, "wait until the budget allows a disruption";
+    /// A GitOps controller manages the target and could revert the action.
+    GuardGitOpsManaged = "guard.gitops_managed", Conflict, "make the change in the repository that the controller follows";
     /// More runs are waiting than the limit.
     GuardQueueFull = "guard.queue_full", Overloaded, "wait for `Retry-After` and repeat";
 

@@ -1,10 +1,11 @@
 //! Permit, deny or needs approval, each with its reasons.
 
 use crate::Error;
+use crate::approval::Requirement;
 use serde::{Deserialize, Serialize};
 
 /// Why a decision fell as it did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reason {
     /// The id of the policy that decided, such as `builtin.restart_service`.
     pub policy: String,
@@ -30,7 +31,9 @@ pub enum Decision {
     },
     /// It may be done once somebody else agrees.
     NeedsApproval {
-        /// The policies that would permit it then.
+        /// The least that would be enough.
+        required: Requirement,
+        /// The policies that ask for it.
         reasons: Vec<Reason>,
     },
 }

@@ -45,6 +45,33 @@ pub enum Kind {
     /// Somebody asked for a run to be cancelled.
     #[serde(rename = "run.cancel_requested")]
     CancelRequested,
+    /// Policy wants somebody to agree to a run first: what it asks for, and what was shown to the approvers.
+    #[serde(rename = "approval.requested")]
+    ApprovalRequested,
+    /// Somebody agreed.
+    #[serde(rename = "approval.given")]
+    ApprovalGiven,
+    /// Somebody no longer agrees.
+    #[serde(rename = "approval.revoked")]
+    ApprovalRevoked,
+    /// Somebody said no.
+    #[serde(rename = "approval.rejected")]
+    ApprovalRejected,
+    /// Somebody tried to approve, reject or revoke, and may not.
+    #[serde(rename = "approval.refused")]
+    ApprovalRefused,
+    /// What was given no longer counts: the targets, the tool or what policy asks for has changed.
+    #[serde(rename = "approval.withdrawn")]
+    ApprovalWithdrawn,
+    /// A guardrail objected to a step, and was overridden.
+    #[serde(rename = "guard.overridden")]
+    GuardOverridden,
+    /// A policy set came into force, or was refused.
+    #[serde(rename = "policy.loaded")]
+    PolicyLoaded,
+    /// Old records were removed; the record has the signed checkpoint of the last of them.
+    #[serde(rename = "evidence.pruned")]
+    EvidencePruned,
 }
 
 /// A record before it has its place in the chain.
@@ -58,6 +85,8 @@ pub struct Draft {
     pub run: Option<RunId>,
     /// Who, if somebody was authenticated.
     pub principal: Option<Principal>,
+    /// The trace that it belongs to: 32 hexadecimal digits.
+    pub trace: Option<String>,
     /// The facts. No secret.
     pub data: Value,
 }
@@ -95,6 +124,8 @@ impl Head {
         let mut entries =
             vec![("seq", &place), ("prev", &prev), ("at", &at), ("kind", &kind), ("data", &draft.data)];
         entries.extend(run.as_ref().map(|run| ("run", run)));
+        let trace = draft.trace.as_ref().map(|trace| json!(trace));
+        entries.extend(trace.as_ref().map(|trace| ("trace", trace)));
         entries.extend(principal.as_ref().map(|principal| ("principal", principal)));
         let body = canonical::object(entries);
         let hash = Digest::of(&body);
@@ -142,6 +173,7 @@ mod tests {
                     kind: Kind::Admitted,
                     run: None,
                     principal: None,
+                    trace: None,
                     data: json!({"i": i}),
                 };
                 let record = head.append(&draft);

@@ -11,16 +11,22 @@
 //! | [`target`] | what it is done to |
 //! | [`plan`] | calls in order, frozen with their targets and a digest |
 //! | [`decision`] | permit, deny or needs approval, with reasons |
+//! | [`approval`] | who else must agree, and who has |
+//! | [`facts`] | what is known of a target at the moment |
+//! | [`guardrail`] | is this a sane moment |
 //! | [`run`] | an admitted plan and its life: the state machine |
 //! | [`evidence`] | the hash chain of what happened |
 //! | [`text`] | text from outside, made safe to show |
 //! | [`error`] | what went wrong, with a stable [`Code`] |
 
+pub mod approval;
 pub mod canonical;
 pub mod code;
 pub mod decision;
 pub mod error;
 pub mod evidence;
+pub mod facts;
+pub mod guardrail;
 pub mod name;
 pub mod plan;
 pub mod principal;
@@ -29,9 +35,12 @@ pub mod target;
 pub mod text;
 pub mod tool;
 
+pub use approval::{Approval, Approvals, Requirement};
 pub use code::{Class, Code};
 pub use decision::Decision;
 pub use error::{Error, Result};
+pub use facts::Facts;
+pub use guardrail::Guardrail;
 pub use jiff::Timestamp;
 pub use name::{AgentName, RoleName, ToolName};
 pub use plan::{Call, FrozenCall, Plan};

@@ -1,7 +1,7 @@
 //! The transitions.
 
 use super::{By, Event, OnFailure, Run, State, Step, StepState};
-use crate::{Code, Error, Result, Timestamp};
+use crate::{Approval, Code, Error, Principal, Result, Timestamp};
 use serde_json::{Value, json};
 
 /// What remains to be done about a failure that was undone.
@@ -93,10 +93,13 @@ pub fn next(run: &Run) -> Vec<Action> {
 impl Run {
     fn apply(&mut self, event: Event) -> Result<()> {
         match (&self.state, event) {
-            (State::Submitted, Event::Admitted) | (State::AwaitingApproval, Event::Approved) => {
-                self.state = State::Queued;
+            (State::Submitted, Event::Admitted) => self.state = State::Queued,
+            (State::Submitted | State::AwaitingApproval, Event::ApprovalNeeded(approvals)) => {
+                self.state = State::AwaitingApproval;
+                self.approvals = Some(approvals);
             }
-            (State::Submitted, Event::ApprovalNeeded) => self.state = State::AwaitingApproval,
+            (State::AwaitingApproval, Event::ApprovalGiven(approval)) => self.approve(approval)?,
+            (State::AwaitingApproval | State::Queued, Event::ApprovalRevoked(by)) => self.revoke(&by)?,
             (State::Submitted | State::AwaitingApproval, Event::Denied(error)) => {
                 self.end(State::Denied { error });
             }
@@ -117,6 +120,40 @@ impl Run {
             (State::Queued | State::Running { .. }, event) => self.apply_to_step(event)?,
             (_, event) => return Err(self.conflict(&event)),
         }
+        Ok(())
+    }
+
+    fn approve(&mut self, approval: Approval) -> Result<()> {
+        let Some(approvals) = &mut self.approvals else {
+            return Err(Error::internal(format!("run {} awaits no approval", self.id)));
+        };
+        approvals.check(&self.principal, &approval)?;
+        approvals.given.push(approval);
+        if approvals.are_met() {
+            // The run's time does not pass while somebody thinks about it.
+            let waited = self.updated_at.duration_since(approvals.asked_at);
+            self.deadline = self.deadline.saturating_add(waited).unwrap_or(self.deadline);
+            self.state = State::Queued;
+        }
+        Ok(())
+    }
+
+    /// The approval is gone, and so is the claim of whoever was about to execute the run.
+    fn revoke(&mut self, by: &Principal) -> Result<()> {
+        let given = self.approvals.as_mut().map(|approvals| &mut approvals.given);
+        let place = given.as_ref().and_then(|given| given.iter().position(|one| one.by.id() == by.id()));
+        let (Some(given), Some(place)) = (given, place) else {
+            let message = format!("`{}` has not approved run {}", by.subject, self.id);
+            return Err(Error::new(Code::ApprovalNotGiven, message));
+        };
+        given.remove(place);
+        if self.state == State::Queued
+            && let Some(approvals) = &mut self.approvals
+        {
+            approvals.asked_at = self.updated_at;
+        }
+        self.state = State::AwaitingApproval;
+        self.holder = None;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What happens to runs, and who may say so.
 
 use super::Holder;
-use crate::Error;
+use crate::{Approval, Approvals, Error, Principal};
 use serde_json::Value;
 
 /// Who brings an event.
@@ -18,12 +18,14 @@ pub enum By {
 pub enum Event {
     /// Policy and guardrails let the plan in.
     Admitted,
-    /// Policy wants somebody to agree first.
-    ApprovalNeeded,
+    /// Policy wants somebody to agree first; asked anew, what was given before no longer counts.
+    ApprovalNeeded(Approvals),
     /// Policy or a guardrail refused the plan.
     Denied(Error),
-    /// Enough approvers agreed.
-    Approved,
+    /// Somebody agrees; with the last one that is needed, the run goes on.
+    ApprovalGiven(Approval),
+    /// Somebody no longer agrees, before the run has begun.
+    ApprovalRevoked(Principal),
     /// An approver said no.
     Rejected(Error),
     /// Nobody agreed in time.
@@ -94,9 +96,10 @@ impl Event {
             | Self::StepUnknown { .. }
             | Self::StepCancelled { .. } => true,
             Self::Admitted
-            | Self::ApprovalNeeded
+            | Self::ApprovalNeeded(_)
             | Self::Denied(_)
-            | Self::Approved
+            | Self::ApprovalGiven(_)
+            | Self::ApprovalRevoked(_)
             | Self::Rejected(_)
             | Self::ApprovalExpired
             | Self::Claimed(_)

@@ -19,9 +19,10 @@ mod event;
 pub use decide::{Action, advance, decide, next};
 pub use event::{By, Event};
 
-use crate::{AgentName, Error, FrozenCall, Principal, Source, Timestamp};
+use crate::canonical::Digest;
+use crate::{AgentName, Approval, Approvals, Error, FrozenCall, Principal, Source, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt;
 
 /// The id of a run: a UUID (version 7, so ids sort by time).
@@ -113,12 +114,43 @@ pub struct Run {
     pub state: State,
     /// Its steps, in order.
     pub steps: Vec<Step>,
+    /// Why, in the words of who asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether guardrails that can be overridden are to be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
+    /// The trace that the request belongs to: 32 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+    /// Who else must agree, and who has, if somebody must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<Approvals>,
     /// Whether somebody asked for it to be cancelled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancel_requested: bool,
     /// Whether they asked for an effect that is under way to be undone, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undo_requested: bool,
+}
+
+impl Run {
+    /// What an approval binds to: this run, for whom it is, what it does to what, and why.
+    pub fn digest(&self) -> Digest {
+        let calls: Value = self.steps.iter().map(|step| json!(step.call.digest)).collect();
+        Digest::of_value(&json!({
+            "run": self.id,
+            "principal": self.principal,
+            "calls": calls,
+            "reason": self.reason,
+            "break_glass": self.break_glass,
+        }))
+    }
+
+    /// Who has approved it.
+    pub fn approved_by(&self) -> &[Approval] {
+        self.approvals.as_ref().map_or(&[], |approvals| &approvals.given)
+    }
 }
 
 /// Where a run stands.

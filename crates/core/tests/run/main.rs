@@ -37,6 +37,10 @@ fn run(steps: &[OnFailure]) -> Run {
         fence: 0,
         state: State::Submitted,
         steps: steps.iter().map(|on_failure| Step::new(call.clone(), *on_failure)).collect(),
+        reason: None,
+        break_glass: false,
+        trace: None,
+        approvals: None,
         cancel_requested: false,
         undo_requested: false,
     }

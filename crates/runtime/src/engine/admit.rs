@@ -134,7 +134,15 @@ impl Engine {
             return self.refuse(&run, error, key.as_ref()).await;
         }
         let now = self.0.clock.now();
-        let event = if needs_approval { Event::ApprovalNeeded } else { Event::Admitted };
+        let approvals = astradesk_core::Approvals {
+            digest: run.digest(),
+            required: astradesk_core::Requirement::default(),
+            reasons: Vec::new(),
+            asked_at: now,
+            expires_at: now,
+            given: Vec::new(),
+        };
+        let event = if needs_approval { Event::ApprovalNeeded(approvals) } else { Event::Admitted };
         advance(&mut run, By::Anyone, event, now)?;
         if !needs_approval {
             advance(&mut run, By::Anyone, Event::Claimed(self.0.holder.clone()), now)?;
@@ -207,6 +215,7 @@ impl Engine {
             kind: Kind::RequestRefused,
             run: None,
             principal: Some(submission.principal.clone()),
+            trace: submission.trace.clone(),
             data: json!({
                 "code": error.code,
                 "message": error.message,

@@ -123,6 +123,13 @@ pub struct Submission {
     pub request: Request,
     /// Plan, decide and preview only.
     pub dry_run: bool,
+    /// Why: 1 to [`MAX_REASON`](astradesk_core::approval::MAX_REASON) characters, for approvers and for the
+    /// evidence. Breaking the glass needs one.
+    pub reason: Option<String>,
+    /// Override guardrails that can be overridden, if policy permits that.
+    pub break_glass: bool,
+    /// The trace that the request belongs to: 32 hexadecimal digits.
+    pub trace: Option<String>,
     /// The key under which a repeated request finds the first one's run: 1 to 255 visible ASCII characters.
     pub idempotency_key: Option<String>,
 }

@@ -64,6 +64,10 @@ impl Engine {
             fence: 0,
             state: State::Submitted,
             steps,
+            reason: submission.reason.clone(),
+            break_glass: submission.break_glass,
+            trace: submission.trace.clone(),
+            approvals: None,
             cancel_requested: false,
             undo_requested: false,
         };
@@ -130,6 +134,9 @@ impl Names for PrincipalNames<'_> {
                 source: self.source,
                 planner: "candidates",
                 call: &call,
+                facts: &[],
+                approvals: &[],
+                break_glass: false,
                 dry_run: true,
                 now: self.engine.0.clock.now(),
             };

@@ -113,6 +113,7 @@ impl Engine {
             kind,
             run: Some(run.id),
             principal: Some(run.principal.clone()),
+            trace: run.trace.clone(),
             data,
         }
     }

@@ -8,6 +8,7 @@ pub(super) fn uncommitted(error: CommitError) -> Error {
     match error {
         CommitError::Unavailable(error) => error,
         CommitError::Locked { target, holder } => locked(&target, holder),
+        CommitError::Exhausted { allowance, oldest } => allowance.exhausted(oldest),
         CommitError::Stale => Error::new(Code::RunStateConflict, "the run changed in between"),
         CommitError::Duplicate { run, .. } => {
             Error::new(Code::RequestIdempotencyConflict, format!("the idempotency key belongs to run {run}"))

@@ -4,7 +4,7 @@ use super::Engine;
 use super::claim::LOOK;
 use super::refuse::{not_found, uncommitted};
 use crate::evidence::Checkpoint;
-use crate::port::{Agent, Change, RunEvent, RunFilter, RunPage};
+use crate::port::{Agent, Change, EvidenceFilter, RunEvent, RunFilter, RunPage};
 use crate::registry::Registered;
 use astradesk_core::evidence::{Draft, Kind, Record};
 use astradesk_core::{Code, Decision, Error, Principal, Result, Run, RunId};
@@ -136,7 +136,7 @@ impl Engine {
     /// [`Code::PolicyDenied`] when the principal may not read the evidence.
     pub async fn evidence(&self, principal: &Principal, after: u64, limit: u32) -> Result<Vec<Record>> {
         self.authorize_evidence(principal)?;
-        self.0.store.evidence(after, limit).await
+        self.0.store.evidence(&EvidenceFilter { after, limit, ..EvidenceFilter::default() }).await
     }
 
     /// A signed statement on the end of the evidence chain, now.
@@ -161,6 +161,7 @@ impl Engine {
             kind: Kind::AuthDenied,
             run: None,
             principal: None,
+            trace: None,
             data: json!({"code": error.code, "from": from, "suppressed": suppressed}),
         };
         let change = Change { evidence: vec![draft], ..Change::default() };
@@ -174,6 +175,9 @@ impl Engine {
             source: run.source,
             planner: &run.planner,
             call,
+            facts: &[],
+            approvals: run.approved_by(),
+            break_glass: run.break_glass,
             dry_run,
             now: self.0.clock.now(),
         })

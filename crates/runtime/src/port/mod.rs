@@ -12,9 +12,9 @@ pub use agent::Agent;
 pub use clock::{Clock, SystemClock};
 pub use pack::Pack;
 pub use planner::{Names, Planner};
-pub use policy::{Policy, PolicyRequest};
+pub use policy::{Considered, Explanation, Policy, PolicyRequest, PolicyStatus};
 pub use store::{
-    Change, CommitError, Committed, EventDraft, IdempotencyKey, LockChange, RunEvent, RunFilter, RunPage,
-    Store,
+    Announcement, Attempted, Change, CommitError, Committed, Cut, EventDraft, EvidenceFilter, IdempotencyKey,
+    LockChange, RunEvent, RunFilter, RunPage, Spend, Store,
 };
 pub use tool::{Fault, Progress, ProgressReport, StepContext, Tool};

@@ -2,6 +2,7 @@
 
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Draft, Head, Record};
+use astradesk_core::guardrail::Allowance;
 use astradesk_core::run::Holder;
 use astradesk_core::{Error, Result, Run, RunId, Target, Timestamp, ToolName};
 use async_trait::async_trait;
@@ -19,6 +20,10 @@ pub struct Change {
     pub events: Vec<EventDraft>,
     /// Locks to take or give back.
     pub locks: Vec<LockChange>,
+    /// What it takes from cool-downs and budgets.
+    pub spends: Vec<Spend>,
+    /// What others are to be told.
+    pub announcements: Vec<Announcement>,
     /// The key under which a repeated request finds this run.
     pub idempotency: Option<IdempotencyKey>,
 }
@@ -38,6 +43,89 @@ pub enum LockChange {
         /// Whose locks.
         run: RunId,
     },
+}
+
+/// An action that counts against an allowance. The same step of the same run counts once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spend {
+    /// What it counts against.
+    pub allowance: Allowance,
+    /// The run.
+    pub run: RunId,
+    /// The step, from 0.
+    pub step: usize,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Something that others are to be told, kept until they have been.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Its id, the same in every attempt.
+    pub id: String,
+    /// Where to: the name of a webhook.
+    pub to: String,
+    /// When it came to be.
+    pub at: Timestamp,
+    /// The exact body.
+    pub body: String,
+    /// Counts the attempts that failed.
+    pub attempts: u32,
+    /// Not before.
+    pub due_at: Timestamp,
+    /// Why the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether no further attempt is made.
+    #[serde(default)]
+    pub dead: bool,
+}
+
+/// How an attempt to tell went.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Attempted {
+    /// They know.
+    Told,
+    /// Once more, not before this time.
+    Again {
+        /// When.
+        due_at: Timestamp,
+        /// Why it failed.
+        error: String,
+    },
+    /// No more.
+    Dead {
+        /// Why it failed.
+        error: String,
+    },
+}
+
+/// Which records are wanted, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EvidenceFilter {
+    /// Only those after this number.
+    pub after: u64,
+    /// Only those up to this number.
+    pub up_to: Option<u64>,
+    /// Only those of this run.
+    pub run: Option<RunId>,
+    /// Only those of these kinds, by their names; empty means all.
+    pub kinds: Vec<String>,
+    /// Only those from this time on.
+    pub since: Option<Timestamp>,
+    /// Only those before this time.
+    pub until: Option<Timestamp>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Where the chain begins after old records were removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The last record that was removed.
+    pub head: Head,
+    /// The signed checkpoint that pins it.
+    pub checkpoint: String,
 }
 
 /// The key of a request that may be repeated.
@@ -101,6 +189,13 @@ pub enum CommitError {
         target: Target,
         /// By which run.
         holder: RunId,
+    },
+    /// There are no more actions in an allowance.
+    Exhausted {
+        /// The allowance.
+        allowance: Allowance,
+        /// When the first of those that count happened.
+        oldest: Timestamp,
     },
     /// The idempotency key is taken.
     Duplicate {
@@ -183,8 +278,43 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Option<(RunId, Digest)>>;
 
-    /// The records of the evidence chain after number `after`, at most `limit`.
-    async fn evidence(&self, after: u64, limit: u32) -> Result<Vec<Record>>;
+    /// When the oldest of the actions that count against the allowance at `now` happened, if there are as many
+    /// as its limit; those of `run` do not count.
+    async fn exhausted(&self, allowance: &Allowance, run: RunId, now: Timestamp)
+    -> Result<Option<Timestamp>>;
+
+    /// The runs that await approval, oldest first, at most `limit`, after this one.
+    async fn awaiting(&self, after: Option<RunId>, limit: u32) -> Result<Vec<Run>>;
+
+    /// The announcements that are due, oldest first, at most `limit`.
+    async fn announcements(&self, now: Timestamp, limit: u32) -> Result<Vec<Announcement>>;
+
+    /// The announcements that are dead, newest first, at most `limit`.
+    async fn dead_announcements(&self, limit: u32) -> Result<Vec<Announcement>>;
+
+    /// Says how the attempt to tell an announcement went.
+    async fn attempted(&self, id: &str, attempted: Attempted) -> Result<()>;
+
+    /// Makes a dead announcement due again; `false` when there is none with this id.
+    async fn revive(&self, id: &str, now: Timestamp) -> Result<bool>;
+
+    /// Records of the evidence chain.
+    async fn evidence(&self, filter: &EvidenceFilter) -> Result<Vec<Record>>;
+
+    /// Where the chain begins, if old records were removed.
+    async fn cut(&self) -> Result<Option<Cut>>;
+
+    /// Removes the records up to `cut`, and remembers it.
+    async fn prune_evidence(&self, cut: &Cut) -> Result<()>;
+
+    /// Removes runs that ended before this time, with their events, at most `limit`; gives how many.
+    async fn prune_runs(&self, ended_before: Timestamp, limit: u32) -> Result<u32>;
+
+    /// Keeps a signed checkpoint of the record with this number.
+    async fn keep_checkpoint(&self, seq: u64, at: Timestamp, checkpoint: &str) -> Result<()>;
+
+    /// The checkpoints of records after number `after`, in order, at most `limit`.
+    async fn checkpoints(&self, after: u64, limit: u32) -> Result<Vec<String>>;
 
     /// The end of the evidence chain.
     async fn head(&self) -> Result<Head>;

@@ -2,7 +2,7 @@
 
 use crate::engine::Permit;
 use astradesk_core::run::OnFailure;
-use astradesk_core::{Arguments, Code, Error, FrozenCall, Principal, Result, RunId, Target, ToolSpec};
+use astradesk_core::{Arguments, Code, Error, Facts, FrozenCall, Principal, Result, RunId, Target, ToolSpec};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,6 +37,11 @@ pub trait Tool: Send + Sync + 'static {
     fn timeout(&self, arguments: &Arguments) -> Duration {
         let _ = arguments;
         self.spec().timeout
+    }
+
+    /// What is known of each target of the call, in their order: what policies and guardrails ask about.
+    async fn facts(&self, call: &FrozenCall) -> Result<Vec<Facts>> {
+        Ok(vec![Facts::default(); call.targets.len()])
     }
 
     /// The tool's own guardrails: is this a sane moment for this target?
