@@ -81,7 +81,11 @@ impl std::fmt::Display for Requirement {
         let roles: Vec<String> = self
             .roles
             .iter()
-            .map(|(role, wanted)| if *wanted == 1 { format!("`{role}`") } else { format!("{wanted} × `{role}`") })
+            .map(
+                |(role, wanted)| {
+                    if *wanted == 1 { format!("`{role}`") } else { format!("{wanted} × `{role}`") }
+                },
+            )
             .collect();
         if roles.is_empty() { Ok(()) } else { write!(f, " by {}", roles.join(" and ")) }
     }
@@ -129,7 +133,8 @@ impl Approvals {
         }
         if !self.required.wants(by) {
             let roles: Vec<String> = self.required.roles.keys().map(|role| format!("`{role}`")).collect();
-            let message = format!("`{}` has none of the roles that can approve it: {}", by.subject, roles.join(", "));
+            let message =
+                format!("`{}` has none of the roles that can approve it: {}", by.subject, roles.join(", "));
             return Err(Error::new(Code::ApprovalRoleRequired, message));
         }
         Ok(())
@@ -143,7 +148,8 @@ impl Approvals {
         if digest == self.digest {
             return Ok(());
         }
-        let message = format!("what was seen has the digest {digest}, and what is asked for has {}", self.digest);
+        let message =
+            format!("what was seen has the digest {digest}, and what is asked for has {}", self.digest);
         Err(Error::new(Code::ApprovalDigestMismatch, message))
     }
 }
@@ -164,7 +170,8 @@ pub fn is_same_person(one: &Principal, other: &Principal) -> bool {
 /// [`Code::RequestReasonRequired`].
 pub fn check_reason(reason: &str) -> Result<()> {
     let length = reason.chars().count();
-    if reason.trim().is_empty() || length > MAX_REASON || reason.chars().any(|c| c.is_control() && c != '\n') {
+    if reason.trim().is_empty() || length > MAX_REASON || reason.chars().any(|c| c.is_control() && c != '\n')
+    {
         let message = format!("the reason must have 1 to {MAX_REASON} characters, and no control characters");
         return Err(Error::new(Code::RequestReasonRequired, message));
     }

@@ -29,6 +29,26 @@ impl Checkpoint {
         canonical::text(&json!({"seq": head.seq, "hash": head.hash, "at": at}))
     }
 
+    /// The text.
+    pub fn text(&self) -> String {
+        json!(self).to_string()
+    }
+
+    /// Reads the text.
+    pub fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|error| Error::new(Code::EvidenceBroken, error.to_string()))
+    }
+
+    /// What it pins.
+    pub fn head(&self) -> Head {
+        Head { seq: self.seq, hash: self.hash }
+    }
+
+    /// When it was signed.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
     /// Checks the signature against the key that the checkpoint must be signed with.
     pub fn verify(&self, trusted_key: &str) -> Result<Head> {
         let head = Head { seq: self.seq, hash: self.hash };

@@ -11,6 +11,7 @@
 //!
 //! **Invariant.** Nothing but [`engine`] can make a [`Permit`], and no tool performs anything without one.
 
+pub mod case;
 pub mod engine;
 pub mod evidence;
 pub mod key;

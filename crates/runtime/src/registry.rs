@@ -3,7 +3,7 @@
 use crate::port::{Agent, Pack, Tool};
 use arc_swap::ArcSwap;
 use astradesk_core::text::shown;
-use astradesk_core::{AgentName, Arguments, Code, Effect, Error, Result, ToolName, ToolSpec};
+use astradesk_core::{AgentName, Arguments, Code, Effect, Error, FrozenCall, Result, ToolName, ToolSpec};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,6 +65,20 @@ impl Registered {
         let first = faults.first().cloned().unwrap_or_default();
         Err(Error::new(Code::ToolArgumentsInvalid, format!("`{}`: {first}", self.spec().name))
             .with_detail("faults", faults))
+    }
+}
+
+impl Registered {
+    /// The call as it is shown and recorded: what the schema says is `writeOnly` is redacted.
+    pub fn shown(&self, call: &FrozenCall) -> FrozenCall {
+        let mut call = call.clone();
+        for (name, value) in &mut call.arguments {
+            let property = self.spec().input_schema.get("properties").and_then(|all| all.get(name));
+            if property.and_then(|one| one.get("writeOnly")).and_then(Value::as_bool) == Some(true) {
+                *value = Value::String("[redacted]".to_owned());
+            }
+        }
+        call
     }
 }
 

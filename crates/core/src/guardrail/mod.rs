@@ -87,10 +87,15 @@ impl Guardrail {
             Rule::MaxUnavailable(percent) => too_few(*percent, facts),
             Rule::DisruptionBudgets(true) => disrupted(facts),
             Rule::GitOps(true) => managed(facts),
-            Rule::CoolDown(_) | Rule::Budget { .. } | Rule::DisruptionBudgets(false) | Rule::GitOps(false) => None,
+            Rule::CoolDown(_)
+            | Rule::Budget { .. }
+            | Rule::DisruptionBudgets(false)
+            | Rule::GitOps(false) => None,
         }?;
-        Some(Error { message: format!("`{}`: {} (on `{target}`)", self.name, error.message), ..error }
-            .with_detail("guardrail", self.name.clone()))
+        Some(
+            Error { message: format!("`{}`: {} (on `{target}`)", self.name, error.message), ..error }
+                .with_detail("guardrail", self.name.clone()),
+        )
     }
 
     /// How many actions on this target it allows, if it counts them.
@@ -98,7 +103,9 @@ impl Guardrail {
         let (key, limit, period, code) = match &self.rule {
             Rule::CoolDown(period) => (format!("{}|{target}", self.name), 1, *period, Code::GuardCoolDown),
             Rule::Budget { runs, per } => (self.name.clone(), *runs, *per, Code::GuardBudgetExhausted),
-            Rule::Freeze(_) | Rule::MaxUnavailable(_) | Rule::DisruptionBudgets(_) | Rule::GitOps(_) => return None,
+            Rule::Freeze(_) | Rule::MaxUnavailable(_) | Rule::DisruptionBudgets(_) | Rule::GitOps(_) => {
+                return None;
+            }
         };
         Some(Allowance { key, guardrail: self.name.clone(), limit, period, code })
     }
@@ -116,9 +123,14 @@ impl Allowance {
         let (name, period) = (&self.guardrail, &self.period);
         let message = match self.code {
             Code::GuardCoolDown => {
-                format!("`{name}`: the target was acted on at {oldest:.0}, and rests for {period:#} after that")
+                format!(
+                    "`{name}`: the target was acted on at {oldest:.0}, and rests for {period:#} after that"
+                )
             }
-            _ => format!("`{name}`: {} actions in {period:#} are the limit, and there were as many", self.limit),
+            _ => format!(
+                "`{name}`: {} actions in {period:#} are the limit, and there were as many",
+                self.limit
+            ),
         };
         Error::new(self.code, message)
             .with_remedy(format!("repeat it after {free:.0}"))
@@ -187,9 +199,9 @@ pub fn objections<'a>(
     static NONE: std::sync::LazyLock<Facts> = std::sync::LazyLock::new(Facts::default);
     guardrails.iter().flat_map(move |guardrail| {
         let targets = call.targets.iter().enumerate();
-        targets.filter(|(_, target)| guardrail.covers(&call.tool, target)).filter_map(move |(place, target)| {
-            guardrail.object(target, facts.get(place).unwrap_or(&NONE), now)
-        })
+        targets.filter(|(_, target)| guardrail.covers(&call.tool, target)).filter_map(
+            move |(place, target)| guardrail.object(target, facts.get(place).unwrap_or(&NONE), now),
+        )
     })
 }
 

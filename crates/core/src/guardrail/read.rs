@@ -62,13 +62,19 @@ impl<'de> Deserialize<'de> for Guardrail {
 
 impl Table {
     fn read(self) -> Result<Guardrail> {
-        let wrong = |what: &str| Error::new(Code::ConfigInvalid, format!("guardrail `{}`: {what}", self.name));
-        if self.name.is_empty() || self.name.len() > 64 || self.name.contains(|c: char| c.is_control() || c == '|') {
+        let wrong =
+            |what: &str| Error::new(Code::ConfigInvalid, format!("guardrail `{}`: {what}", self.name));
+        if self.name.is_empty()
+            || self.name.len() > 64
+            || self.name.contains(|c: char| c.is_control() || c == '|')
+        {
             return Err(wrong("its name must have 1 to 64 characters, and no `|`"));
         }
         let mut rules = Vec::new();
         rules.extend(self.freeze.as_ref().map(|times| times.read().map_err(|error| wrong(&error))));
-        rules.extend(self.cool_down.map(|period| positive(period).map(Rule::CoolDown).map_err(|error| wrong(&error))));
+        rules.extend(
+            self.cool_down.map(|period| positive(period).map(Rule::CoolDown).map_err(|error| wrong(&error))),
+        );
         rules.extend(self.budget.as_ref().map(|budget| budget.read().map_err(|error| wrong(&error))));
         rules.extend(self.max_unavailable.as_deref().map(|text| {
             let percent = text.strip_suffix('%').and_then(|number| number.parse().ok());
@@ -76,7 +82,9 @@ impl Table {
             percent.map(Rule::MaxUnavailable).ok_or_else(|| wrong("`max_unavailable` must be `0%` to `100%`"))
         }));
         rules.extend(
-            self.disruption_budgets.as_ref().map(|regard| Ok(Rule::DisruptionBudgets(matches!(regard, Regard::Respect)))),
+            self.disruption_budgets
+                .as_ref()
+                .map(|regard| Ok(Rule::DisruptionBudgets(matches!(regard, Regard::Respect)))),
         );
         rules.extend(self.gitops.as_ref().map(|may| Ok(Rule::GitOps(matches!(may, Permission::Refuse)))));
         let targets = self.targets.iter().map(|text| TargetPattern::parse(text)).collect::<Result<_>>();

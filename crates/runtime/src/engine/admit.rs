@@ -1,16 +1,44 @@
 //! From a planned submission to an admitted, denied or previewed run.
 
+use super::approve::Needed;
 use super::idempotency::Admitting;
 use super::plan::Candidate;
-use super::record::calls;
 use super::refuse::uncommitted;
-use super::{Engine, Preview, PreviewedStep, Submission, Submitted};
+use super::{Engine, Submission, Submitted};
 use crate::port::{Change, CommitError, IdempotencyKey};
 use astradesk_core::canonical::Digest;
+use astradesk_core::decision::Reason;
 use astradesk_core::evidence::{Draft, Kind};
 use astradesk_core::run::{By, Event, advance, decide};
-use astradesk_core::{Code, Decision, Effect, Error, Plan, Result, Run};
+use astradesk_core::{Code, Decision, Effect, Error, Result, Run};
 use serde_json::{Value, json};
+
+/// What policy says of a plan that it does not deny.
+#[derive(Default)]
+struct Authorized {
+    /// The policies that decided.
+    policies: Vec<String>,
+    /// Who else must agree.
+    needed: Option<Needed>,
+}
+
+impl Authorized {
+    fn note(&mut self, reasons: &[Reason]) {
+        for reason in reasons {
+            if !self.policies.contains(&reason.policy) {
+                self.policies.push(reason.policy.clone());
+            }
+        }
+    }
+}
+
+/// Why a plan becomes no run.
+enum Refusal {
+    /// Policy denies it; with more facts for the evidence.
+    Denied(Error, Value),
+    /// What policy asks about could not be found out.
+    Failed(Error),
+}
 
 impl Engine {
     /// The one door. A read is answered with its output; a write is admitted and goes on by itself.
@@ -41,18 +69,25 @@ impl Engine {
             Ok(candidate) => candidate,
             Err(error) => return Err(self.record_refusal(&submission, error).await?),
         };
-        let needs_approval = self.authorize(&candidate, submission.dry_run).await?;
+        let authorized = match self.authorize(&candidate, submission.dry_run).await {
+            Ok(authorized) => authorized,
+            Err(Refusal::Denied(error, data)) => return Err(self.deny(&candidate.run, error, data).await?),
+            Err(Refusal::Failed(error)) => return Err(self.record_refusal(&submission, error).await?),
+        };
         if submission.dry_run {
             return self.preview(candidate).await.map(Submitted::Preview);
         }
-        if !needs_approval && candidate.run.steps.iter().all(|step| step.call.effect == Effect::Read) {
-            return self.read(candidate, key).await;
+        if authorized.needed.is_none()
+            && candidate.run.steps.iter().all(|step| step.call.effect == Effect::Read)
+        {
+            return self.read(candidate, &authorized.policies, key).await;
         }
         self.0.steady.check(&*self.0.clock)?;
-        if let Err(error) = self.guard(&candidate).await {
-            return self.refuse(&candidate.run, error, key.as_ref()).await;
-        }
-        self.admit(candidate, needs_approval, key, admitting).await
+        let overridden = match self.guard(&candidate).await {
+            Ok(overridden) => overridden,
+            Err(error) => return self.refuse(&candidate.run, error, key.as_ref()).await,
+        };
+        self.admit(candidate, authorized, overridden, key, admitting).await
     }
 
     /// Denies a run for a guardrail, unless what is in its way is the run of the same request: another process
@@ -66,99 +101,97 @@ impl Engine {
         Err(self.deny(run, error, json!({"guardrail": true})).await?)
     }
 
-    /// Asks policy about every step. `Ok` says whether somebody must approve first.
-    async fn authorize(&self, candidate: &Candidate, dry_run: bool) -> Result<bool> {
-        let mut needs_approval = false;
-        for step in &candidate.run.steps {
-            match self.decide(&candidate.run, &step.call, dry_run) {
-                Decision::Permit { .. } => {}
-                Decision::NeedsApproval { .. } => needs_approval = true,
+    /// Asks policy about every step.
+    async fn authorize(&self, candidate: &Candidate, dry_run: bool) -> Result<Authorized, Refusal> {
+        let run = &candidate.run;
+        let mut authorized = Authorized::default();
+        for (step, tool) in run.steps.iter().zip(&candidate.tools) {
+            let facts = self.facts_for_policy(tool, &step.call).await.map_err(Refusal::Failed)?;
+            let request = self.policy_request(run, &step.call, &facts, dry_run);
+            match self.0.policy.decide(&request) {
+                Decision::Permit { reasons } => authorized.note(&reasons),
+                Decision::NeedsApproval { required, reasons } => {
+                    authorized.note(&reasons);
+                    authorized.needed.get_or_insert_default().and(required, reasons);
+                }
                 Decision::Deny { error, reasons } => {
-                    return Err(self
-                        .deny(&candidate.run, error, json!({"reasons": reasons, "dry_run": dry_run}))
-                        .await?);
+                    let data = json!({"reasons": reasons, "dry_run": dry_run});
+                    return Err(Refusal::Denied(error, data));
                 }
             }
+            if run.break_glass {
+                let permitted = self.0.policy.may_break_glass(&request);
+                let reasons = permitted.map_err(|error| {
+                    Refusal::Denied(error, json!({"break_glass": true, "dry_run": dry_run}))
+                })?;
+                authorized.note(&reasons);
+            }
         }
-        Ok(needs_approval)
+        Ok(authorized)
     }
 
-    /// Asks every step's own guardrails, so that a plan is refused whole before anything of it is done.
-    async fn guard(&self, candidate: &Candidate) -> Result<()> {
-        for (step, tool) in candidate.run.steps.iter().zip(&candidate.tools) {
+    /// Asks every step's guardrails, so that a plan is refused whole before anything of it is done. Gives what
+    /// they objected if that is overridden.
+    async fn guard(&self, candidate: &Candidate) -> Result<Vec<Error>> {
+        let run = &candidate.run;
+        let mut overridden = Vec::new();
+        for (step, tool) in run.steps.iter().zip(&candidate.tools) {
             tool.tool.guard(&step.call).await?;
+            let objections = self.objections(run, &step.call, &*tool.tool, &[]).await?;
+            let request = self.policy_request(run, &step.call, &[], false);
+            overridden.extend(self.overridable(run, &request, objections)?);
         }
-        Ok(())
-    }
-
-    async fn preview(&self, candidate: Candidate) -> Result<Preview> {
-        let Candidate { run, tools } = candidate;
-        let mut steps = Vec::with_capacity(run.steps.len());
-        for (step, tool) in run.steps.iter().zip(&tools) {
-            let refused = tool.tool.guard(&step.call).await.err();
-            let (changes, refused) = match refused {
-                None => match tool.tool.preview(&step.call).await {
-                    Ok(changes) => (Some(changes), None),
-                    Err(error) => (None, Some(error)),
-                },
-                Some(error) => (None, Some(error)),
-            };
-            let decision = self.decide(&run, &step.call, true);
-            steps.push(PreviewedStep { call: step.call.clone(), decision, refused, changes });
-        }
-        let change = Change {
-            evidence: vec![self.draft(&run, Kind::Previewed, json!({"calls": calls(&run)}))],
-            ..Change::default()
-        };
-        self.0.store.commit(change).await.map_err(uncommitted)?;
-        let calls = run
-            .steps
-            .into_iter()
-            .map(|step| astradesk_core::Call { tool: step.call.tool, arguments: step.call.arguments });
-        Ok(Preview { plan: Plan { planner: run.planner, calls: calls.collect() }, steps })
+        Ok(overridden)
     }
 
     async fn admit(
         &self,
         candidate: Candidate,
-        needs_approval: bool,
+        authorized: Authorized,
+        overridden: Vec<Error>,
         key: Option<IdempotencyKey>,
         admitting: Option<Admitting>,
     ) -> Result<Submitted> {
+        let Authorized { policies, needed } = authorized;
+        let needs_approval = needed.is_some();
         let mut run = candidate.run;
         if let Some(key) = &key {
             run.id = key.run;
+        }
+        if needs_approval && let Err(error) = self.room_to_wait().await {
+            return self.refuse(&run, error, key.as_ref()).await;
         }
         let kept = self.queue().keep(&run);
         if let Err(error) = kept {
             return self.refuse(&run, error, key.as_ref()).await;
         }
         let now = self.0.clock.now();
-        let approvals = astradesk_core::Approvals {
-            digest: run.digest(),
-            required: astradesk_core::Requirement::default(),
-            reasons: Vec::new(),
-            asked_at: now,
-            expires_at: now,
-            given: Vec::new(),
-        };
-        let event = if needs_approval { Event::ApprovalNeeded(approvals) } else { Event::Admitted };
-        advance(&mut run, By::Anyone, event, now)?;
-        if !needs_approval {
-            advance(&mut run, By::Anyone, Event::Claimed(self.0.holder.clone()), now)?;
+        match needed {
+            Some(needed) => {
+                let asked = self.ask(&run, needed);
+                advance(&mut run, By::Anyone, Event::ApprovalNeeded(asked), now)?;
+            }
+            None => {
+                advance(&mut run, By::Anyone, Event::Admitted, now)?;
+                advance(&mut run, By::Anyone, Event::Claimed(self.0.holder.clone()), now)?;
+            }
         }
         run.version = 1;
-        let change = Change {
-            evidence: vec![self.draft(
-                &run,
-                Kind::Admitted,
-                json!({"input": run.input, "calls": calls(&run), "state": run.state.name()}),
-            )],
+        let mut change = Change {
+            evidence: vec![self.admitted(&run, &policies)],
             events: vec![self.event(&run, "state", json!({"state": run.state.name()}))],
             run: Some(run.clone()),
             idempotency: key.clone(),
             ..Change::default()
         };
+        if !overridden.is_empty() {
+            let data = super::guard::overridden(&run, None, &overridden);
+            change.evidence.push(self.draft(&run, Kind::GuardOverridden, data));
+        }
+        if needs_approval {
+            change.evidence.push(self.requested(&run).await);
+            change.announcements = self.announcements(&run);
+        }
         // In a task of its own: a caller that goes away between the commit and the start must not strand the run.
         let engine = self.clone();
         let admitted = run.clone();
@@ -186,6 +219,50 @@ impl Engine {
         }
     }
 
+    /// Whether one more run may await approval.
+    async fn room_to_wait(&self) -> Result<()> {
+        let limit = self.0.limits.awaiting_runs;
+        if (self.0.store.awaiting(None, limit).await?.len() as u32) < limit {
+            return Ok(());
+        }
+        let message = format!("{limit} runs await approval, and no more may");
+        Err(Error::new(Code::GuardQueueFull, message)
+            .with_remedy("have some of them approved or rejected first"))
+    }
+
+    /// The record of a run that was admitted.
+    fn admitted(&self, run: &Run, policies: &[String]) -> Draft {
+        let data = json!({
+            "input": run.input,
+            "planner": run.planner,
+            "source": run.source,
+            "reason": run.reason,
+            "break_glass": run.break_glass,
+            "calls": self.shown_calls(run),
+            "state": run.state.name(),
+            "policies": policies,
+            "policy_set": self.0.policy.status().digest,
+        });
+        self.draft(run, Kind::Admitted, data)
+    }
+
+    /// The record of what approvers are asked: with what it would do as it was then.
+    async fn requested(&self, run: &Run) -> Draft {
+        let preview = match self.previewed(run).await {
+            Ok(steps) => json!(steps),
+            Err(error) => json!({"error": {"code": error.code, "message": error.message}}),
+        };
+        let approvals = run.approvals.as_ref();
+        let data = json!({
+            "digest": approvals.map(|asked| asked.digest),
+            "required": approvals.map(|asked| &asked.required),
+            "reasons": approvals.map(|asked| &asked.reasons),
+            "expires_at": approvals.map(|asked| asked.expires_at),
+            "preview": preview,
+        });
+        self.draft(run, Kind::ApprovalRequested, data)
+    }
+
     /// Puts a denied run on record and gives the error for who asked.
     pub(super) async fn deny(&self, submitted: &Run, error: Error, mut data: Value) -> Result<Error> {
         let (mut run, _) = decide(submitted, By::Anyone, Event::Denied(error.clone()), self.0.clock.now())?;
@@ -193,7 +270,7 @@ impl Engine {
         if let Value::Object(map) = &mut data {
             map.insert("code".to_owned(), json!(error.code));
             map.insert("message".to_owned(), json!(error.message));
-            map.insert("calls".to_owned(), calls(&run));
+            map.insert("calls".to_owned(), self.shown_calls(&run));
         }
         let change = Change {
             evidence: vec![self.draft(&run, Kind::Denied, data)],

@@ -132,7 +132,7 @@ impl Engine {
 
     /// Claims one orphan and executes it; `false` when somebody else was faster. One that others wait for
     /// does not wait for its turn.
-    async fn claim(&self, run: Run, at_once: bool) -> Result<bool> {
+    pub(super) async fn claim(&self, run: Run, at_once: bool) -> Result<bool> {
         if let Some(active) = self.active().get(&run.id) {
             // Either it was claimed away from this process, whose task has yet to notice, or it was read before this
             // process claimed it.

@@ -1,12 +1,13 @@
 //! From an admitted run to its outcome: one task a run, which commits first and acts then.
 
 use super::active::Active;
+use super::guard::{Clearance, overridden};
 use super::refuse::{locked, uncommitted};
 use super::{Engine, Permit};
 use crate::port::{Change, CommitError, Fault, LockChange, StepContext};
 use astradesk_core::evidence::Kind;
 use astradesk_core::run::{Action, By, Event, StepState, decide, next};
-use astradesk_core::{Code, Decision, Error, Result, Run, RunId};
+use astradesk_core::{Code, Error, Result, Run, RunId};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,24 +157,31 @@ impl Engine {
             return Ok(Progressed::Rest);
         }
         let (context, _reports) = self.context(run, step, active)?;
-        let intent = match self.authorize_again(run, &context).await {
-            Ok(intent) => intent,
+        let (intent, clearance) = match self.authorize_again(run, &context).await {
+            Ok(cleared) => cleared,
             Err(error) => return self.conclude(run, Event::StepFailed { step, error }, active).await,
         };
         let event = Event::StepIntended { step, intent: intent.clone() };
         let intended = decide(run, By::Holder(run.fence), event, self.0.clock.now())?.0;
         let (attempt, undoes) = (attempt(&intended, step), context.undoes.is_some());
         let data = json!({
-            "step": step, "attempt": attempt, "call": context.call, "undoes": undoes, "intent": intent,
+            "step": step, "attempt": attempt, "call": self.shown_call(&context.call), "undoes": undoes,
+            "intent": intent, "policies": clearance.policies(), "policy_set": self.0.policy.status().digest,
         });
         let targets = context.call.targets.iter();
-        let change = Change {
+        let mut change = Change {
             evidence: vec![self.draft(run, Kind::Intended, data)],
             locks: targets
                 .map(|target| LockChange::Acquire { target: target.clone(), run: run.id })
                 .collect(),
+            spends: clearance.spends,
             ..self.change(run, &intended)
         };
+        if !clearance.overridden.is_empty() {
+            let data = overridden(run, Some(step), &clearance.overridden);
+            tracing::warn!(run = %run.id, by = run.principal.subject, %data, "guardrails are overridden");
+            change.evidence.push(self.draft(run, Kind::GuardOverridden, data));
+        }
         match self.persist(change, active).await {
             Ok(true) => {
                 active.intend(step);
@@ -190,6 +198,10 @@ impl Engine {
                     return Ok(Progressed::Rest);
                 }
                 let error = locked(&target, holder);
+                self.conclude(run, Event::StepFailed { step, error }, active).await
+            }
+            Err(CommitError::Exhausted { allowance, oldest }) => {
+                let error = allowance.exhausted(oldest);
                 self.conclude(run, Event::StepFailed { step, error }, active).await
             }
             Err(CommitError::Stale) => self.reload(run, active).await,
@@ -221,28 +233,18 @@ impl Engine {
     }
 
     /// A freeze may have begun since the run was admitted, a role may be gone, a tool may have been replaced.
-    /// Gives the intent.
-    async fn authorize_again(&self, run: &Run, context: &StepContext) -> Result<Value> {
+    /// Gives the intent, and what let the step through.
+    async fn authorize_again(&self, run: &Run, context: &StepContext) -> Result<(Value, Clearance)> {
         let call = &context.call;
-        let tool = self.0.registry.tool(call.tool.as_str())?;
-        if tool.spec().version != call.version {
-            let message =
-                format!("tool `{}` has another version now than the run was admitted with", call.tool);
-            return Err(Error::new(Code::RunStateConflict, message));
-        }
-        match self.decide(run, call, false) {
-            Decision::Permit { .. } => {
-                let intending = tokio::time::timeout_at(context.deadline, tool.tool.intend(context));
-                intending.await.unwrap_or_else(|_| {
-                    let message = format!("the time limit passed before `{}` could begin", call.tool);
-                    Err(Error::new(Code::ToolTimedOut, message))
-                })
-            }
-            Decision::Deny { error, .. } => Err(error),
-            Decision::NeedsApproval { .. } => {
-                Err(Error::new(Code::ApprovalRequired, format!("`{}` needs an approval by now", call.tool)))
-            }
-        }
+        let looking = async {
+            let clearance = self.clear(run, context).await?;
+            let tool = self.0.registry.tool(call.tool.as_str())?;
+            tool.tool.intend(context).await.map(|intent| (intent, clearance))
+        };
+        tokio::time::timeout_at(context.deadline, looking).await.unwrap_or_else(|_| {
+            let message = format!("the time limit passed before `{}` could begin", call.tool);
+            Err(Error::new(Code::ToolTimedOut, message))
+        })
     }
 
     /// Performs the effect. It is not interrupted: neither by a cancellation nor by a shutdown.

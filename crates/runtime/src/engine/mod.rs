@@ -9,6 +9,12 @@
 //! | `idempotency` | requests that are repeated find the run of the first one |
 //! | `plan` | the plan, its arguments checked, its targets derived |
 //! | `admit` | policy, guardrails, up to approval |
+//! | `guard` | facts, guardrails, what is overridden |
+//! | `approve` | who else must agree |
+//! | `announce` | what others are told of |
+//! | `preview` | what a plan would do |
+//! | `explain` | why policy decides as it does |
+//! | `keep` | what is done from time to time: expiry, checkpoints, retention |
 //! | `queue` | whose turn it is |
 //! | `active` | a run that this process executes, a step as its tool sees it |
 //! | `execute` | from the lock to the outcome, one task a run |
@@ -22,11 +28,17 @@
 
 mod active;
 mod admit;
+mod announce;
+mod approve;
 mod cancel;
 mod claim;
 mod execute;
+mod explain;
+mod guard;
 mod idempotency;
+mod keep;
 mod plan;
+mod preview;
 mod queue;
 mod read;
 mod record;
@@ -34,6 +46,7 @@ mod refuse;
 mod steady;
 mod view;
 
+pub use approve::Awaiting;
 pub use view::{EventPage, Stats};
 
 use crate::evidence::Signer;
@@ -41,7 +54,9 @@ use crate::port::{Clock, Policy, Store};
 use crate::registry::ToolRegistry;
 use active::Active;
 use astradesk_core::run::Holder;
-use astradesk_core::{Call, Code, Decision, Error, Plan, Principal, Result, Run, RunId, Source};
+use astradesk_core::{
+    Call, Code, Decision, Error, Facts, Guardrail, Plan, Principal, Result, Run, RunId, Source,
+};
 use queue::{Queue, Room};
 use serde::Serialize;
 use serde_json::Value;
@@ -70,6 +85,10 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Signs checkpoints.
     pub signer: Arc<Signer>,
+    /// The guardrails that are configured, the built-in ones included.
+    pub guardrails: Vec<Guardrail>,
+    /// The names of the webhooks that are told of runs that await approval.
+    pub webhooks: Vec<String>,
     /// The limits.
     pub limits: Limits,
 }
@@ -91,6 +110,16 @@ pub struct Limits {
     pub run_timeout: Duration,
     /// How long an idempotency key is remembered.
     pub idempotency_ttl: Duration,
+    /// How long a run can be approved, and the approved run begun.
+    pub approval: Duration,
+    /// Runs that may await approval; one more is refused with `guard.queue_full`.
+    pub awaiting_runs: u32,
+    /// How often a signed checkpoint of the evidence is kept; one is kept at the end as well.
+    pub checkpoint: Duration,
+    /// How long runs are kept after they ended; for ever if absent.
+    pub keep_runs: Option<Duration>,
+    /// How long evidence is kept; for ever if absent.
+    pub keep_evidence: Option<Duration>,
     /// Added to a step's own time limit before the Engine ends it.
     pub grace: Duration,
     /// How long a silent Engine is taken to be alive; it says so five times as often.
@@ -106,6 +135,11 @@ impl Default for Limits {
             queued_per_target: 0,
             run_timeout: Duration::from_hours(2),
             idempotency_ttl: Duration::from_hours(24),
+            approval: Duration::from_hours(1),
+            awaiting_runs: 256,
+            checkpoint: Duration::from_mins(10),
+            keep_runs: None,
+            keep_evidence: None,
             grace: Duration::from_secs(15),
             lease: Duration::from_secs(10),
         }
@@ -182,7 +216,12 @@ pub struct PreviewedStep {
     pub call: astradesk_core::FrozenCall,
     /// What policy says.
     pub decision: Decision,
-    /// What a guardrail or the tool objects now, if something does.
+    /// What is known of its targets, in their order; empty if that could not be found out.
+    pub facts: Vec<Facts>,
+    /// What the configured guardrails object now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub objections: Vec<Error>,
+    /// What the tool itself objects now, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Error>,
     /// What would change, as the tool shows it.
@@ -200,6 +239,8 @@ struct Inner {
     registry: Arc<ToolRegistry>,
     clock: Arc<dyn Clock>,
     signer: Arc<Signer>,
+    guardrails: Vec<Guardrail>,
+    webhooks: Vec<String>,
     limits: Limits,
     /// As whom runs are held.
     holder: Holder,
@@ -218,7 +259,7 @@ struct Inner {
 impl Engine {
     /// Puts an Engine together. It does nothing until asked; see [`Engine::begin`].
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, policy, registry, clock, signer, limits } = parts;
+        let Parts { store, policy, registry, clock, signer, guardrails, webhooks, limits } = parts;
         let room = Room {
             at_work: limits.concurrent_runs,
             per_tool: limits.concurrent_per_tool,
@@ -234,6 +275,8 @@ impl Engine {
             registry,
             clock,
             signer,
+            guardrails,
+            webhooks,
             limits,
             active: Mutex::default(),
             keys: Arc::default(),
@@ -250,7 +293,11 @@ impl Engine {
     pub async fn stop(&self, patience: Duration) -> bool {
         self.0.stopping.cancel();
         self.0.tasks.close();
-        tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok()
+        let clean = tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok();
+        if let Err(error) = self.keep_last_checkpoint().await {
+            tracing::error!(%error, "no last checkpoint could be kept");
+        }
+        clean
     }
 
     /// Whether new runs can be taken, by what that takes: each with its name, and what is wrong with it.

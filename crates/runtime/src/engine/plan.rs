@@ -3,6 +3,7 @@
 use super::{Engine, MAX_INPUT, Request, Submission};
 use crate::port::Names;
 use crate::registry::Registered;
+use astradesk_core::approval::check_reason;
 use astradesk_core::plan::MAX_CALLS;
 use astradesk_core::run::{State, Step};
 use astradesk_core::{
@@ -27,6 +28,16 @@ impl Engine {
             }
             Request::Call(call) => (None, None, Plan::direct(call.clone())),
         };
+        match &submission.reason {
+            Some(reason) => check_reason(reason)?,
+            None if submission.break_glass => {
+                return Err(Error::new(
+                    Code::RequestReasonRequired,
+                    "guardrails are not overridden without a reason",
+                ));
+            }
+            None => {}
+        }
         if plan.calls.is_empty() {
             return Err(Error::new(Code::PlanNoAction, "the plan has no step"));
         }

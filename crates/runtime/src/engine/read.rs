@@ -14,7 +14,12 @@ use tokio::time::Instant;
 impl Engine {
     /// Performs a plan of reads. The reply waits for the evidence; the output itself is not stored, only
     /// its digest and size.
-    pub(super) async fn read(&self, candidate: Candidate, key: Option<IdempotencyKey>) -> Result<Submitted> {
+    pub(super) async fn read(
+        &self,
+        candidate: Candidate,
+        policies: &[String],
+        key: Option<IdempotencyKey>,
+    ) -> Result<Submitted> {
         let Candidate { mut run, tools } = candidate;
         if let Some(key) = &key {
             run.id = key.run;
@@ -58,13 +63,19 @@ impl Engine {
             }
         }
         run.version = 1;
-        self.record_read(run, key).await
+        self.record_read(run, policies, key).await
     }
 
-    async fn record_read(&self, mut run: Run, key: Option<IdempotencyKey>) -> Result<Submitted> {
+    async fn record_read(
+        &self,
+        mut run: Run,
+        policies: &[String],
+        key: Option<IdempotencyKey>,
+    ) -> Result<Submitted> {
         let stored = without_outputs(&mut run);
         let data = json!({
             "input": run.input,
+            "policies": policies,
             "state": run.state.name(),
             "error": run.state.error().map(|error| json!({"code": error.code, "message": error.message})),
             "calls": stored.steps.iter().map(|step| json!({

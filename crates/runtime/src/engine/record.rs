@@ -7,7 +7,7 @@ use super::refuse::{not_found, uncommitted};
 use crate::port::{Change, CommitError, EventDraft, LockChange};
 use astradesk_core::evidence::{Draft, Kind};
 use astradesk_core::run::{By, Event, StepState, decide};
-use astradesk_core::{Code, Result, Run};
+use astradesk_core::{Code, FrozenCall, Result, Run};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -118,14 +118,22 @@ impl Engine {
         }
     }
 
+    /// What a run does, as it is shown: without secrets.
+    pub(super) fn shown_calls(&self, run: &Run) -> Value {
+        run.steps.iter().map(|step| json!(self.shown_call(&step.call))).collect()
+    }
+
+    /// A call as it is shown.
+    pub(super) fn shown_call(&self, call: &FrozenCall) -> FrozenCall {
+        match self.0.registry.tool(call.tool.as_str()) {
+            Ok(tool) => tool.shown(call),
+            Err(_) => call.clone(),
+        }
+    }
+
     pub(super) fn event(&self, run: &Run, kind: &str, data: Value) -> EventDraft {
         EventDraft { run: run.id, at: self.0.clock.now(), kind: kind.to_owned(), data }
     }
-}
-
-/// What a run does, as the evidence shows it.
-pub(super) fn calls(run: &Run) -> Value {
-    run.steps.iter().map(|step| json!(step.call)).collect()
 }
 
 /// A step's state in one word.

@@ -7,7 +7,7 @@ use crate::evidence::Checkpoint;
 use crate::port::{Agent, Change, EvidenceFilter, RunEvent, RunFilter, RunPage};
 use crate::registry::Registered;
 use astradesk_core::evidence::{Draft, Kind, Record};
-use astradesk_core::{Code, Decision, Error, Principal, Result, Run, RunId};
+use astradesk_core::{Approvals, Code, Error, Principal, Result, Run, RunId};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -146,7 +146,7 @@ impl Engine {
         Ok(self.0.signer.checkpoint(head, self.0.clock.now()))
     }
 
-    fn authorize_evidence(&self, principal: &Principal) -> Result<()> {
+    pub(super) fn authorize_evidence(&self, principal: &Principal) -> Result<()> {
         if self.0.policy.may_read_evidence(principal) {
             return Ok(());
         }
@@ -168,23 +168,14 @@ impl Engine {
         self.0.store.commit(change).await.map(|_| ()).map_err(uncommitted)
     }
 
-    /// What policy says now of the call of a step.
-    pub(super) fn decide(&self, run: &Run, call: &astradesk_core::FrozenCall, dry_run: bool) -> Decision {
-        self.0.policy.decide(&crate::port::PolicyRequest {
-            principal: &run.principal,
-            source: run.source,
-            planner: &run.planner,
-            call,
-            facts: &[],
-            approvals: run.approved_by(),
-            break_glass: run.break_glass,
-            dry_run,
-            now: self.0.clock.now(),
-        })
-    }
-
-    fn may_see(&self, principal: &Principal, run: &Run) -> bool {
-        run.principal.id() == principal.id() || self.0.policy.may_see_runs_of_others(principal)
+    /// One's own runs, those that one's role can approve, and those of others for who may see them.
+    pub(super) fn may_see(&self, principal: &Principal, run: &Run) -> bool {
+        let named = |approvals: &Approvals| {
+            !approvals.required.roles.is_empty() && approvals.required.wants(principal)
+        };
+        run.principal.id() == principal.id()
+            || self.0.policy.may_see_runs_of_others(principal)
+            || run.approvals.as_ref().is_some_and(named)
     }
 }
 

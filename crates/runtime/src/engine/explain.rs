@@ -1,0 +1,67 @@
+//! Why policy decides as it does, and what it would decide.
+
+use super::Engine;
+use super::refuse::uncommitted;
+use crate::case::{Case, CaseOutcome};
+use crate::port::{Change, Explanation, PolicyStatus};
+use astradesk_core::evidence::{Draft, Kind};
+use astradesk_core::{Principal, Result, RunId};
+use serde_json::json;
+
+impl Engine {
+    /// What policy says now of each step of a run that the principal may see, and why.
+    pub async fn explain_run(&self, by: &Principal, id: RunId) -> Result<Vec<Explanation>> {
+        let run = self.run(by, id).await?;
+        let mut explanations = Vec::with_capacity(run.steps.len());
+        for step in run.steps.iter().filter(|step| step.undoes.is_none()) {
+            let tool = self.0.registry.tool(step.call.tool.as_str())?;
+            let facts = self.facts_for_policy(&tool, &step.call).await?;
+            explanations.push(self.0.policy.explain(&self.policy_request(&run, &step.call, &facts, false)));
+        }
+        Ok(explanations)
+    }
+
+    /// What policy says of cases that somebody made up.
+    ///
+    /// # Errors
+    /// [`Code::PolicyDenied`](astradesk_core::Code::PolicyDenied) when the principal may not read the evidence:
+    /// the answers tell as much of the policies.
+    pub fn test_policy(&self, by: &Principal, cases: &[Case]) -> Result<Vec<CaseOutcome>> {
+        self.authorize_evidence(by)?;
+        Ok(cases.iter().map(|case| case.judge(&*self.0.policy, &self.0.registry)).collect())
+    }
+
+    /// The policies in force.
+    pub fn policy_status(&self) -> PolicyStatus {
+        self.0.policy.status()
+    }
+
+    /// Loads the policies again, and puts on record what came of it. Whether anything has changed.
+    ///
+    /// # Errors
+    /// Why the new policies cannot be loaded; those before them stay in force.
+    pub async fn reload_policy(&self) -> Result<bool> {
+        let before = self.0.policy.status().problem;
+        let reloaded = self.0.policy.reload();
+        let status = self.0.policy.status();
+        // The same fault is told once, however often it is looked at.
+        if matches!(reloaded, Ok(false)) || (reloaded.is_err() && status.problem == before) {
+            return reloaded;
+        }
+        self.record_policy(&status).await?;
+        reloaded
+    }
+
+    pub(super) async fn record_policy(&self, status: &PolicyStatus) -> Result<()> {
+        let draft = Draft {
+            at: self.0.clock.now(),
+            kind: Kind::PolicyLoaded,
+            run: None,
+            principal: None,
+            trace: None,
+            data: json!(status),
+        };
+        let change = Change { evidence: vec![draft], ..Change::default() };
+        self.0.store.commit(change).await.map(drop).map_err(uncommitted)
+    }
+}

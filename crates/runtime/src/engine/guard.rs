@@ -1,0 +1,180 @@
+//! Is this a sane moment? What is known of the targets, what guardrails object, and what is overridden.
+
+use super::Engine;
+use crate::port::{PolicyRequest, Spend, StepContext, Tool};
+use crate::registry::Registered;
+use astradesk_core::decision::Reason;
+use astradesk_core::{
+    Code, Decision, Effect, Error, Facts, FrozenCall, Requirement, Result, Run, Timestamp, guardrail,
+};
+use serde_json::{Value, json};
+
+/// What let a step through.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Clearance {
+    /// The policies that permit it.
+    pub(super) reasons: Vec<Reason>,
+    /// What guardrails objected, and was overridden.
+    pub(super) overridden: Vec<Error>,
+    /// What it takes from cool-downs and budgets.
+    pub(super) spends: Vec<Spend>,
+}
+
+impl Clearance {
+    /// The ids of the policies that permit it.
+    pub(super) fn policies(&self) -> Vec<&str> {
+        self.reasons.iter().map(|reason| reason.policy.as_str()).collect()
+    }
+}
+
+impl Engine {
+    /// What policy says of a call of the run, with everything that it is told.
+    pub(super) fn decide(&self, run: &Run, call: &FrozenCall, facts: &[Facts], dry_run: bool) -> Decision {
+        self.0.policy.decide(&self.policy_request(run, call, facts, dry_run))
+    }
+
+    pub(super) fn policy_request<'a>(
+        &self,
+        run: &'a Run,
+        call: &'a FrozenCall,
+        facts: &'a [Facts],
+        dry_run: bool,
+    ) -> PolicyRequest<'a> {
+        PolicyRequest {
+            principal: &run.principal,
+            source: run.source,
+            planner: &run.planner,
+            call,
+            facts,
+            approvals: run.approved_by(),
+            break_glass: run.break_glass,
+            dry_run,
+            now: self.0.clock.now(),
+        }
+    }
+
+    /// What is known of the call's targets, if policy asks for it.
+    pub(super) async fn facts_for_policy(&self, tool: &Registered, call: &FrozenCall) -> Result<Vec<Facts>> {
+        if self.0.policy.needs_facts() { tool.tool.facts(call).await } else { Ok(Vec::new()) }
+    }
+
+    /// What the configured guardrails object to a call of the run now.
+    pub(super) async fn objections(
+        &self,
+        run: &Run,
+        call: &FrozenCall,
+        tool: &dyn Tool,
+        facts: &[Facts],
+    ) -> Result<Vec<Error>> {
+        if call.effect == Effect::Read {
+            return Ok(Vec::new());
+        }
+        let now = self.0.clock.now();
+        let looked;
+        let facts = if facts.is_empty() && self.guardrails_need_facts(call) {
+            looked = tool.facts(call).await?;
+            &looked
+        } else {
+            facts
+        };
+        let mut objections: Vec<Error> =
+            guardrail::objections(&self.0.guardrails, call, facts, now).collect();
+        for allowance in guardrail::allowances(&self.0.guardrails, call) {
+            if let Some(oldest) = self.0.store.exhausted(&allowance, run.id, now).await? {
+                objections.push(allowance.exhausted(oldest));
+            }
+        }
+        Ok(objections)
+    }
+
+    fn guardrails_need_facts(&self, call: &FrozenCall) -> bool {
+        let covering = |guardrail: &&guardrail::Guardrail| {
+            call.targets.iter().any(|target| guardrail.covers(&call.tool, target))
+        };
+        self.0.guardrails.iter().filter(covering).any(|guardrail| guardrail.rule.needs_facts())
+    }
+
+    /// Asks everything once more that was asked when the run was admitted. Going back is not what freezes and
+    /// budgets are for: guardrails let an undo through.
+    pub(super) async fn clear(&self, run: &Run, context: &StepContext) -> Result<Clearance> {
+        let call = &context.call;
+        let tool = self.0.registry.tool(call.tool.as_str())?;
+        if tool.spec().version != call.version {
+            let message =
+                format!("tool `{}` has another version now than the run was admitted with", call.tool);
+            return Err(Error::new(Code::RunStateConflict, message));
+        }
+        let undoes = context.undoes.is_some();
+        if !undoes {
+            self.approval_holds(run, call).await?;
+        }
+        let facts = self.facts_for_policy(&tool, call).await?;
+        let request = self.policy_request(run, call, &facts, false);
+        let reasons = match self.0.policy.decide(&request) {
+            Decision::Permit { reasons } => reasons,
+            Decision::Deny { error, .. } => return Err(error),
+            Decision::NeedsApproval { required, .. } => return Err(needs_more(run, &required)),
+        };
+        if undoes {
+            return Ok(Clearance { reasons, ..Clearance::default() });
+        }
+        let objections = self.objections(run, call, &*tool.tool, &facts).await?;
+        let overridden = self.overridable(run, &request, objections)?;
+        let spends = self.spends(run, context.step, call, self.0.clock.now());
+        Ok(Clearance { reasons, overridden, spends })
+    }
+
+    /// The objections, if they may be overridden and are to be.
+    ///
+    /// # Errors
+    /// The first of them, or that the glass may not be broken.
+    pub(super) fn overridable(
+        &self,
+        run: &Run,
+        request: &PolicyRequest<'_>,
+        objections: Vec<Error>,
+    ) -> Result<Vec<Error>> {
+        if run.break_glass {
+            self.0.policy.may_break_glass(request)?;
+            return Ok(objections);
+        }
+        objections.into_iter().next().map_or(Ok(Vec::new()), Err)
+    }
+
+    /// What a step takes from cool-downs and budgets, unless they are overridden.
+    pub(super) fn spends(&self, run: &Run, step: usize, call: &FrozenCall, at: Timestamp) -> Vec<Spend> {
+        if call.effect == Effect::Read {
+            return Vec::new();
+        }
+        let allowances = guardrail::allowances(&self.0.guardrails, call).into_iter();
+        // Whoever breaks the glass spends as well, though nothing can be exhausted for them.
+        let allowances = allowances.map(|mut allowance| {
+            if run.break_glass {
+                allowance.limit = u32::MAX;
+            }
+            allowance
+        });
+        allowances.map(|allowance| Spend { allowance, run: run.id, step, at }).collect()
+    }
+}
+
+/// Policy asks for more approvals than there are.
+fn needs_more(run: &Run, required: &Requirement) -> Error {
+    if run.approvals.is_none() {
+        return Error::new(Code::ApprovalRequired, format!("policy asks for {required} by now"))
+            .with_remedy("submit it again, and have it approved");
+    }
+    let message = format!("the approvals are no longer enough: policy asks for {required} by now");
+    Error::new(Code::ApprovalWithdrawn, message)
+}
+
+/// What was overridden, as the evidence shows it.
+pub(super) fn overridden(run: &Run, step: Option<usize>, objections: &[Error]) -> Value {
+    let guardrails: Value = objections
+        .iter()
+        .map(|error| {
+            json!({"guardrail": error.details.get("guardrail"), "code": error.code, "message": error.message})
+        })
+        .collect();
+    json!({"step": step, "reason": run.reason, "guardrails": guardrails})
+}

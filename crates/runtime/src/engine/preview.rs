@@ -1,0 +1,89 @@
+//! What a plan would do, without doing it.
+
+use super::plan::Candidate;
+use super::refuse::uncommitted;
+use super::{Engine, Preview, PreviewedStep};
+use crate::port::Change;
+use crate::registry::Registered;
+use astradesk_core::evidence::Kind;
+use astradesk_core::run::Step;
+use astradesk_core::{Call, Code, Error, Plan, Result, Run};
+use serde_json::json;
+
+impl Engine {
+    pub(super) async fn preview(&self, candidate: Candidate) -> Result<Preview> {
+        let run = candidate.run;
+        let steps = self.previewed(&run).await?;
+        let data = json!({"calls": self.shown_calls(&run), "decisions": decisions(&steps)});
+        let change = Change { evidence: vec![self.draft(&run, Kind::Previewed, data)], ..Change::default() };
+        self.0.store.commit(change).await.map_err(uncommitted)?;
+        let calls =
+            run.steps.into_iter().map(|step| Call { tool: step.call.tool, arguments: step.call.arguments });
+        Ok(Preview { plan: Plan { planner: run.planner, calls: calls.collect() }, steps })
+    }
+
+    /// What each step of the run would do now, and what would be in its way.
+    pub(super) async fn previewed(&self, run: &Run) -> Result<Vec<PreviewedStep>> {
+        let mut steps = Vec::with_capacity(run.steps.len());
+        for step in &run.steps {
+            let tool = self.0.registry.tool(step.call.tool.as_str())?;
+            steps.push(self.previewed_step(run, step, &tool).await?);
+        }
+        Ok(steps)
+    }
+
+    async fn previewed_step(&self, run: &Run, step: &Step, tool: &Registered) -> Result<PreviewedStep> {
+        let call = &step.call;
+        let facts = tool.tool.facts(call).await.unwrap_or_default();
+        let looked = if self.0.policy.needs_facts() { facts.as_slice() } else { &[] };
+        let decision = self.decide(run, call, looked, true);
+        let objections = self.objections(run, call, &*tool.tool, &facts).await?;
+        let (changes, refused) = match tool.tool.guard(call).await {
+            Ok(()) => match tool.tool.preview(call).await {
+                Ok(changes) => (Some(changes), None),
+                Err(error) => (None, Some(error)),
+            },
+            Err(error) => (None, Some(error)),
+        };
+        let call = tool.shown(call);
+        Ok(PreviewedStep { call, decision, facts, objections, refused, changes })
+    }
+}
+
+/// What policy says of each step, as the evidence shows it.
+fn decisions(steps: &[PreviewedStep]) -> serde_json::Value {
+    steps.iter().map(|step| json!(step.decision)).collect()
+}
+
+/// What to think about before saying yes to it.
+pub(super) fn risks(run: &Run, steps: &[PreviewedStep]) -> Vec<String> {
+    let mut risks = Vec::new();
+    if run.break_glass {
+        risks.push("guardrails are to be overridden: see what each of them objects".to_owned());
+    }
+    if run.principal.actor.is_some() {
+        risks.push("an agent asks for it on behalf of somebody".to_owned());
+    }
+    for step in steps {
+        let targets = step.call.targets.iter().zip(&step.facts);
+        for (target, facts) in targets {
+            if facts.downtime_expected {
+                risks.push(format!("nothing may serve while `{target}` is acted on"));
+            }
+            if let Some(gitops) = &facts.gitops {
+                risks.push(format!("`{target}` is managed by {}, which may revert it", gitops.controller));
+            }
+            if let Some(known) = facts.availability.filter(|known| known.unavailable > 0) {
+                let (missing, wanted) = (known.unavailable, known.wanted);
+                risks.push(format!("{missing} of the {wanted} pods of `{target}` are not available already"));
+            }
+        }
+        risks.extend(step.objections.iter().chain(&step.refused).map(|error| objection(error)));
+    }
+    risks
+}
+
+fn objection(error: &Error) -> String {
+    let in_the_way = if error.code == Code::GuardFrozen { "in force now" } else { "in its way now" };
+    format!("{in_the_way}: {}", error.message)
+}
