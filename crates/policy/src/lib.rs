@@ -36,5 +36,5 @@ mod cedar;
 mod denial;
 mod settings;
 
-pub use cedar::CedarPolicy;
+pub use cedar::{CedarPolicy, PolicySources};
 pub use settings::Settings;

@@ -47,6 +47,9 @@ fn decide(policy: &CedarPolicy, principal: &Principal, tool: &str, targets: &[&s
         source: Source::Http,
         planner: "direct",
         call: &FrozenCall::new(call, "1".to_owned(), effect(tool), targets),
+        facts: &[],
+        approvals: &[],
+        break_glass: false,
         dry_run: false,
         now: Timestamp::UNIX_EPOCH,
     })

@@ -23,6 +23,9 @@ fn with(more: &str) -> Decision {
         source: Source::Http,
         planner: "direct",
         call: &FrozenCall::new(call, "1".to_owned(), Effect::Read, vec![target]),
+        facts: &[],
+        approvals: &[],
+        break_glass: false,
         dry_run: false,
         now: Timestamp::UNIX_EPOCH,
     })
