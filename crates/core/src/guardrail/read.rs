@@ -1,6 +1,7 @@
 //! Guardrails as they are configured.
 
 use super::{Freeze, Guardrail, Rule, TargetPattern};
+use crate::text::shown;
 use crate::{Code, Error, Result, Timestamp, ToolName};
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -15,7 +16,7 @@ struct Table {
     #[serde(default)]
     targets: Vec<String>,
     freeze: Option<Times>,
-    cool_down: Option<SignedDuration>,
+    cool_down: Option<String>,
     budget: Option<Budget>,
     max_unavailable: Option<String>,
     disruption_budgets: Option<Regard>,
@@ -27,7 +28,7 @@ struct Table {
 #[serde(deny_unknown_fields)]
 struct Times {
     cron: Option<String>,
-    lasts: Option<SignedDuration>,
+    lasts: Option<String>,
     time_zone: Option<String>,
     from: Option<Timestamp>,
     until: Option<Timestamp>,
@@ -37,7 +38,7 @@ struct Times {
 #[serde(deny_unknown_fields)]
 struct Budget {
     runs: u32,
-    per: SignedDuration,
+    per: String,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +74,9 @@ impl Table {
         let mut rules = Vec::new();
         rules.extend(self.freeze.as_ref().map(|times| times.read().map_err(|error| wrong(&error))));
         rules.extend(
-            self.cool_down.map(|period| positive(period).map(Rule::CoolDown).map_err(|error| wrong(&error))),
+            self.cool_down
+                .as_deref()
+                .map(|text| period("cool_down", text).map(Rule::CoolDown).map_err(|error| wrong(&error))),
         );
         rules.extend(self.budget.as_ref().map(|budget| budget.read().map_err(|error| wrong(&error))));
         rules.extend(self.max_unavailable.as_deref().map(|text| {
@@ -106,7 +109,7 @@ impl Times {
                 let zone = time_zone.as_deref().unwrap_or("UTC");
                 let begins = cronexpr::parse_crontab(&format!("{cron} {zone}"))
                     .map_err(|error| format!("`freeze.cron` or `freeze.time_zone`: {error}"))?;
-                let lasts = positive(*lasts)?;
+                let lasts = period("freeze.lasts", lasts)?;
                 Ok(Rule::Freeze(Freeze::Recurring { begins: Box::new(begins), lasts }))
             }
             Self { cron: None, lasts: None, time_zone: None, from: Some(from), until: Some(until) } => {
@@ -126,14 +129,16 @@ impl Budget {
         if self.runs == 0 {
             return Err("`budget.runs` must be at least 1; a freeze allows none".to_owned());
         }
-        Ok(Rule::Budget { runs: self.runs, per: positive(self.per)? })
+        Ok(Rule::Budget { runs: self.runs, per: period("budget.per", &self.per)? })
     }
 }
 
-/// Up to a year.
-fn positive(duration: SignedDuration) -> Result<SignedDuration, String> {
-    if duration > SignedDuration::ZERO && duration <= SignedDuration::from_hours(24 * 366) {
-        return Ok(duration);
+/// A time such as `10m` or `64h`, up to a year.
+fn period(key: &str, text: &str) -> Result<SignedDuration, String> {
+    let period: SignedDuration =
+        text.parse().map_err(|_| format!("`{key}` is `{}`, and no time such as `10m`", shown(text, 40)))?;
+    if period >= SignedDuration::from_secs(1) && period <= SignedDuration::from_hours(24 * 366) {
+        return Ok(period);
     }
-    Err(format!("`{duration:#}` is not a time between a second and 366 days"))
+    Err(format!("`{key}` is `{}`, and must be between a second and 366 days", shown(text, 40)))
 }

@@ -7,11 +7,15 @@
     reason = "a failed unwrap in a test is a failed test"
 )]
 
+mod approvals;
 mod paths;
 mod promises;
 
 use astradesk_core::run::{By, Event, Holder, OnFailure, Run, RunId, State, Step};
-use astradesk_core::{Call, Code, Effect, Error, FrozenCall, Principal, Source, Timestamp, ToolName};
+use astradesk_core::{
+    Approval, Approvals, Call, Code, Effect, Error, FrozenCall, Principal, Requirement, RoleName, Source,
+    Timestamp, ToolName,
+};
 use serde_json::json;
 
 /// A run that was just submitted, with a step for each of these.
@@ -68,6 +72,34 @@ fn performed(step: usize) -> Event {
 
 fn verified(step: usize) -> Event {
     Event::StepVerified { step, output: json!({"ready": 3}) }
+}
+
+fn person(subject: &str, roles: &[&str]) -> Principal {
+    let roles = roles.iter().map(|role| RoleName::parse(*role).unwrap()).collect();
+    Principal { subject: subject.into(), issuer: "local".into(), roles, actor: None }
+}
+
+/// So many approvals are asked for, so many of them by `lead`, until second 100.
+fn asked(count: u32, leads: u32) -> Event {
+    let roles = if leads == 0 { [].into() } else { [(RoleName::parse("lead").unwrap(), leads)].into() };
+    Event::ApprovalNeeded(Approvals {
+        digest: run(&[OnFailure::Leave]).digest(),
+        required: Requirement { count, roles },
+        reasons: Vec::new(),
+        asked_at: Timestamp::UNIX_EPOCH,
+        expires_at: Timestamp::from_second(100).unwrap(),
+        given: Vec::new(),
+    })
+}
+
+/// Somebody agrees to what [`asked`] asks for, at this second.
+fn given(by: &Principal, second: i64) -> Event {
+    Event::ApprovalGiven(Approval {
+        by: by.clone(),
+        at: Timestamp::from_second(second).unwrap(),
+        digest: run(&[OnFailure::Leave]).digest(),
+        reason: "seen".into(),
+    })
 }
 
 /// Who may bring this event to `run`: its holder, if it is for them to bring.

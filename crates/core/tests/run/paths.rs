@@ -1,6 +1,6 @@
 //! The paths through a run's life.
 
-use super::{cancelled, claimed, failed, intended, performed, run, verified, whose};
+use super::{asked, cancelled, claimed, failed, given, intended, performed, person, run, verified, whose};
 use astradesk_core::run::{Action, By, Event, OnFailure, Run, State, StepState, decide, next};
 use astradesk_core::{Code, Timestamp};
 use serde_json::json;
@@ -31,10 +31,12 @@ fn the_actions_follow_the_state() {
     let table: Vec<(Vec<Event>, &str, Vec<Action>)> = vec![
         (vec![], "submitted", vec![]),
         (vec![Event::Admitted], "queued", prepare(0)),
-        (vec![Event::ApprovalNeeded], "awaiting_approval", vec![Action::RequestApproval]),
-        (vec![Event::ApprovalNeeded, Event::Approved], "queued", prepare(0)),
-        (vec![Event::ApprovalNeeded, Event::Rejected(failed())], "rejected", vec![]),
-        (vec![Event::ApprovalNeeded, Event::ApprovalExpired], "expired", vec![]),
+        (vec![asked(1, 0)], "awaiting_approval", vec![Action::RequestApproval]),
+        (vec![asked(1, 0), given(&person("bo", &[]), 1)], "queued", prepare(0)),
+        (vec![asked(2, 0), given(&person("bo", &[]), 1)], "awaiting_approval", vec![Action::RequestApproval]),
+        (vec![asked(1, 0), Event::Rejected(failed())], "rejected", vec![]),
+        (vec![asked(1, 0), Event::ApprovalExpired], "expired", vec![]),
+        (vec![asked(1, 0), Event::Denied(failed())], "denied", vec![]),
         (vec![Event::Denied(failed())], "denied", vec![]),
         (vec![Event::Admitted, stop(false)], "cancelled", vec![]),
     ];

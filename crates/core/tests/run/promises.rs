@@ -1,8 +1,9 @@
 //! The promises of a run, under any order of events, duplicates and outdated claims.
 
-use super::{cancelled, claimed, failed, is_holders, run};
+use super::{asked, cancelled, claimed, failed, given, is_holders, person, run};
+use astradesk_core::approval::is_same_person;
 use astradesk_core::run::{By, Event, Holder, OnFailure, Run, State, Step, StepState, decide, next};
-use astradesk_core::{Code, Timestamp};
+use astradesk_core::{Code, Principal, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -61,12 +62,21 @@ fn any_kind() -> impl Strategy<Value = Kind> {
     ]
 }
 
+/// `ada` is who asked.
+fn any_person() -> impl Strategy<Value = Principal> {
+    let leads = || ["bo", "cy", "ada"].map(|name| person(name, &["lead"]));
+    let agent = Principal { actor: Some("bot".into()), ..person("dee", &["lead"]) };
+    let any = [leads().to_vec(), vec![person("dee", &[]), person("ADA", &["lead"]), agent]].concat();
+    prop::sample::select(any)
+}
+
 fn any_try() -> impl Strategy<Value = Try> {
     let said = prop_oneof![
         6 => Just(Event::Admitted),
-        1 => Just(Event::ApprovalNeeded),
+        3 => (1_u32..3, 0_u32..2).prop_map(|(count, leads)| asked(count, leads)),
+        6 => (any_person(), 0_i64..120).prop_map(|(by, second)| given(&by, second)),
+        2 => any_person().prop_map(Event::ApprovalRevoked),
         1 => Just(Event::Denied(failed())),
-        2 => Just(Event::Approved),
         1 => Just(Event::Rejected(failed())),
         1 => Just(Event::ApprovalExpired),
         1 => any_kind().prop_map(|kind| event(kind, 0)),
@@ -78,7 +88,7 @@ fn any_try() -> impl Strategy<Value = Try> {
             .prop_map(|(who, kind, step)| Try::Bring(who, kind, step)),
         5 => (any_kind(), another).prop_map(|(kind, step)| Try::GoOn(kind, step)),
         6 => Just(Try::Next),
-        1 => said.prop_map(Try::Say),
+        4 => said.prop_map(Try::Say),
         1 => any::<bool>().prop_map(|undo| Try::Say(Event::CancelRequested { undo })),
         1 => Just(Try::Again),
     ]
@@ -141,6 +151,9 @@ proptest! {
                 Err(error) if is_holders(&event) && !entitled => {
                     prop_assert_eq!(error.code, Code::RunClaimLost);
                 }
+                Err(error) if error.code.as_str().starts_with("approval.") => {
+                    prop_assert!(matches!(event, Event::ApprovalGiven(_) | Event::ApprovalRevoked(_)));
+                }
                 Err(error) => prop_assert_eq!(error.code, Code::RunStateConflict),
                 Ok((after, actions)) => {
                     prop_assert!(!is_holders(&event) || entitled, "an outdated claim was let through");
@@ -179,6 +192,19 @@ fn follows(before: &Run, event: &Event, after: &Run, at: Timestamp) -> Result<()
             (after.cancel_requested, after.undo_requested),
             (before.cancel_requested, before.undo_requested)
         ),
+    }
+    if before.state == State::AwaitingApproval && after.state == State::Queued {
+        let approvals = after.approvals.as_ref().expect("it awaited some");
+        prop_assert!(approvals.are_met(), "nothing goes on with too few approvals");
+    }
+    let given = after.approved_by();
+    for (place, one) in given.iter().enumerate() {
+        prop_assert!(!is_same_person(&one.by, &after.principal), "nobody approves their own run");
+        prop_assert!(one.by.actor.is_none(), "no agent approves");
+        prop_assert!(
+            given[..place].iter().all(|other| !is_same_person(&one.by, &other.by)),
+            "each counts once"
+        );
     }
     for (was, is) in before.steps.iter().zip(&after.steps) {
         prop_assert_eq!((&was.call, was.undoes), (&is.call, is.undoes), "a step is what it was");

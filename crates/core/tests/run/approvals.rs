@@ -1,0 +1,118 @@
+//! Approvals: who counts, for what, and how long.
+
+use super::{asked, claimed, given, person, run};
+use astradesk_core::run::{By, Event, OnFailure, Run, decide};
+use astradesk_core::{Code, Error, Principal, Timestamp};
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn after(run: &Run, event: Event, at: i64) -> Result<Run, Error> {
+    decide(run, By::Anyone, event, second(at)).map(|(run, _)| run)
+}
+
+fn awaiting(count: u32, leads: u32) -> Run {
+    after(&run(&[OnFailure::Leave]), asked(count, leads), 1).unwrap()
+}
+
+fn agent(of: &str, actor: &str) -> Principal {
+    Principal { actor: Some(actor.into()), ..person(of, &["lead"]) }
+}
+
+#[test]
+fn who_asked_does_not_approve_by_any_token_or_agent() {
+    let other_issuer = Principal { issuer: "https://other.example".into(), ..person("ada", &["lead"]) };
+    let table = [
+        (person("ada", &["lead"]), Code::ApprovalBySelf),
+        (person("Ada", &["lead"]), Code::ApprovalBySelf),
+        (other_issuer, Code::ApprovalBySelf),
+        (agent("ada", "bot"), Code::ApprovalBySelf),
+        (agent("bo", "ada"), Code::ApprovalBySelf),
+        (agent("bo", "bot"), Code::ApprovalByAgent),
+        (person("cy", &["viewer"]), Code::ApprovalRoleRequired),
+    ];
+    for (by, code) in table {
+        let error = after(&awaiting(1, 1), given(&by, 2), 2).unwrap_err();
+        assert_eq!(error.code, code, "{by:?}");
+    }
+    // The agent that asked for somebody is not somebody else.
+    let mut asked_by_agent = awaiting(1, 1);
+    asked_by_agent.principal.actor = Some("bot".into());
+    let error = after(&asked_by_agent, given(&person("bot", &["lead"]), 2), 2).unwrap_err();
+    assert_eq!(error.code, Code::ApprovalBySelf);
+}
+
+#[test]
+fn an_approval_is_for_one_digest_in_time_and_once() {
+    let waiting = awaiting(2, 0);
+    let mut other = waiting.clone();
+    other.reason = Some("another reason".into());
+    assert_ne!(other.digest(), run(&[OnFailure::Leave]).digest());
+    let mut elsewhere = waiting.clone();
+    elsewhere.approvals.as_mut().unwrap().digest = other.digest();
+    let error = after(&elsewhere, given(&person("bo", &[]), 2), 2).unwrap_err();
+    assert_eq!(error.code, Code::ApprovalDigestMismatch);
+
+    let error = after(&waiting, given(&person("bo", &[]), 100), 100).unwrap_err();
+    assert_eq!(error.code, Code::ApprovalExpired);
+    let once = after(&waiting, given(&person("bo", &[]), 99), 99).unwrap();
+    let error = after(&once, given(&person("bo", &[]), 99), 99).unwrap_err();
+    assert_eq!(error.code, Code::ApprovalAlreadyGiven);
+    let twice = after(&once, given(&person("cy", &[]), 99), 99).unwrap();
+    assert_eq!(twice.state.name(), "queued");
+    assert_eq!(after(&twice, given(&person("dee", &[]), 99), 99).unwrap_err().code, Code::RunStateConflict);
+}
+
+#[test]
+fn a_quorum_counts_people_and_their_roles() {
+    let lead = |name| person(name, &["lead"]);
+    let one = after(&awaiting(2, 1), given(&lead("bo"), 2), 2).unwrap();
+    assert_eq!(one.state.name(), "awaiting_approval");
+    assert_eq!(after(&one, given(&lead("cy"), 3), 3).unwrap().state.name(), "queued");
+    assert_eq!(one.approvals.unwrap().required.to_string(), "2 approvals by `lead`");
+}
+
+#[test]
+fn it_can_be_revoked_until_it_is_used() {
+    let approved = after(&awaiting(1, 0), given(&person("bo", &[]), 2), 2).unwrap();
+    let claimed = after(&approved, claimed("a"), 3).unwrap();
+    let revoke = Event::ApprovalRevoked(person("bo", &[]));
+    let revoked = after(&claimed, revoke.clone(), 4).unwrap();
+    assert_eq!((revoked.state.name(), revoked.holder.clone()), ("awaiting_approval", None));
+    assert!(revoked.approved_by().is_empty());
+    let error = after(&revoked, revoke.clone(), 4).unwrap_err();
+    assert_eq!(error.code, Code::ApprovalNotGiven);
+    let other = Event::ApprovalRevoked(person("cy", &[]));
+    assert_eq!(after(&claimed, other, 4).unwrap_err().code, Code::ApprovalNotGiven);
+
+    let intent = Event::StepIntended { step: 0, intent: serde_json::Value::Null };
+    let (begun, _) = decide(&claimed, By::Holder(claimed.fence), intent, second(4)).unwrap();
+    assert_eq!(after(&begun, revoke, 5).unwrap_err().code, Code::RunStateConflict);
+}
+
+#[test]
+fn a_run_loses_no_time_while_somebody_thinks_about_it() {
+    let mut waiting = awaiting(1, 0);
+    waiting.deadline = second(50);
+    let approved = after(&waiting, given(&person("bo", &[]), 30), 30).unwrap();
+    assert_eq!(approved.deadline, second(80));
+    let revoked = after(&approved, Event::ApprovalRevoked(person("bo", &[])), 35).unwrap();
+    let again = after(&revoked, given(&person("cy", &[]), 45), 45).unwrap();
+    assert_eq!(again.deadline, second(90), "each wait counts once");
+}
+
+#[test]
+fn the_digest_binds_the_run_who_asked_and_why() {
+    let base = run(&[OnFailure::Leave]);
+    let mut others = vec![base.clone(); 6];
+    others[0].id = astradesk_core::RunId::parse("01890a5d-ac96-774b-bcce-b302099a8058").unwrap();
+    others[1].principal.subject = "eve".into();
+    others[2].principal.actor = Some("bot".into());
+    others[3].reason = Some("why".into());
+    others[4].break_glass = true;
+    others[5].steps[0].call.digest = astradesk_core::canonical::Digest::of("other");
+    for other in others {
+        assert_ne!(other.digest(), base.digest());
+    }
+}
