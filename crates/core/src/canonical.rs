@@ -77,6 +77,11 @@ impl Digest {
     /// The digest before the first record of a chain: 32 zero bytes.
     pub const ZERO: Self = Self([0; 32]);
 
+    /// The digest that is these 32 bytes.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The digest of `bytes`.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Self(Sha256::digest(bytes.as_ref()).into())

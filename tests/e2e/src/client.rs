@@ -155,7 +155,7 @@ impl Client {
         let checkpoint = self.get("/v1/audit/checkpoint").await;
         assert_eq!(checkpoint.status, 200, "{:#}", checkpoint.body);
         let checkpoint: Checkpoint = serde_json::from_value(checkpoint.body).unwrap();
-        let signed = checkpoint.verify(&checkpoint.key).unwrap();
+        let signed = checkpoint.verify(checkpoint.key().unwrap()).unwrap();
         let (mut head, mut records) = (Head::EMPTY, Vec::new());
         loop {
             let page = self.get(&format!("/v1/audit?after={}&limit=200", head.seq)).await;

@@ -8,7 +8,7 @@ use crate::exit;
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Head, Record};
 use astradesk_core::{Code, Error, Result};
-use astradesk_runtime::evidence::Checkpoint;
+use astradesk_runtime::evidence::{Checkpoint, TrustedKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write};
@@ -59,7 +59,7 @@ pub(super) async fn verify(door: &Door, key: Option<&str>, against: Option<&Path
     let mut at_checkpoint = None;
     each(door, 0, |record| {
         head = head.verify(&record.body, record.hash)?;
-        if head.seq == checkpoint.seq {
+        if head.seq == checkpoint.head().seq {
             at_checkpoint = Some(head);
         }
         found_kept |= kept == Some(head);
@@ -107,7 +107,12 @@ fn verify_file(path: &Path, key: Option<&str>) -> Result<Verified> {
 
 /// Checks that the chain ends, or passes, where the checkpoint says.
 fn pinned(head: Head, checkpoint: &Checkpoint, key: Option<&str>) -> Result<()> {
-    let signed = checkpoint.verify(key.unwrap_or(&checkpoint.key))?;
+    let known = match key {
+        Some(key) => Some(TrustedKey::parse(key)?),
+        None => checkpoint.key().cloned(),
+    };
+    let known = known.ok_or_else(|| Error::new(Code::EvidenceBroken, "no key came with the checkpoint"))?;
+    let signed = checkpoint.verify(&known)?;
     if signed == head {
         return Ok(());
     }
@@ -120,14 +125,14 @@ fn report(verified: &Verified, output: Output) -> u8 {
     let Verified { head, checkpoint, trusted } = verified;
     if output == Output::Json {
         display::json(
-            &json!({"verified": true, "records": head.seq, "hash": head.hash, "key": checkpoint.key, "key_trusted": trusted}),
+            &json!({"verified": true, "records": head.seq, "hash": head.hash, "key": checkpoint.key(), "key_trusted": trusted}),
         );
         return exit::DONE;
     }
     display::mark(Mark::Good, format!("{} records, unbroken; head {}", head.seq, head.hash));
     display::mark(
         Mark::Good,
-        format!("checkpoint at record {} signed by {}", checkpoint.seq, checkpoint.key),
+        format!("checkpoint at record {} signed by {}", checkpoint.head().seq, checkpoint.origin()),
     );
     if !trusted {
         display::mark(
@@ -149,7 +154,7 @@ async fn each(door: &Door, mut after: u64, mut take: impl FnMut(Record) -> Resul
 }
 
 async fn tail(door: &Door, lines: usize, output: Output) -> Result<u8> {
-    let after = door.checkpoint().await?.seq.saturating_sub(lines as u64);
+    let after = door.checkpoint().await?.head().seq.saturating_sub(lines as u64);
     let mut last: Vec<Value> = Vec::new();
     each(door, after, |record| {
         last.push(serde_json::from_str(&record.body).unwrap_or_default());
@@ -191,7 +196,7 @@ async fn export(door: &Door, file: Option<&Path>) -> Result<u8> {
     };
     each(door, 0, |Record { seq, body, hash }| {
         // What came after the checkpoint is not signed by it: it belongs to the next export.
-        if seq <= checkpoint.seq { write(&Line::Record { seq, hash, body }) } else { Ok(()) }
+        if seq <= checkpoint.head().seq { write(&Line::Record { seq, hash, body }) } else { Ok(()) }
     })
     .await?;
     write(&Line::Checkpoint { checkpoint })?;

@@ -104,7 +104,7 @@ async fn show(server: &str, issuer: &DevIssuer, cluster: &str, kubeconfig: &Path
         Mark::Good,
         format!("{} records, unbroken; head {}", verified.head.seq, verified.head.hash),
     );
-    display::mark(Mark::Good, format!("checkpoint signed by {}", verified.checkpoint.key));
+    display::mark(Mark::Good, format!("checkpoint signed by {}", verified.checkpoint.origin()));
     Ok(if as_told { exit::DONE } else { exit::FAILED })
 }
 

@@ -228,7 +228,7 @@ async fn the_evidence_verifies_from_the_answer_alone() {
     let checkpoint = harness.get("/v1/audit/checkpoint", &admin).await;
     let checkpoint: astradesk_runtime::evidence::Checkpoint =
         serde_json::from_value(checkpoint.body).unwrap();
-    assert_eq!(checkpoint.verify(&checkpoint.key.clone()).unwrap(), head);
+    assert_eq!(checkpoint.verify(checkpoint.key().unwrap()).unwrap(), head);
 }
 
 /// The ids of a stream's events, and whether it ended.
