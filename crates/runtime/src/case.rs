@@ -126,7 +126,7 @@ pub enum Verdict {
 }
 
 /// What came of a case.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CaseOutcome {
     /// The case.
     pub name: String,
@@ -134,7 +134,7 @@ pub struct CaseOutcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passed: Option<bool>,
     /// What is not as it should be: sentences.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
     /// What policy says, and why; absent if the case could not be asked.
     #[serde(skip_serializing_if = "Option::is_none")]

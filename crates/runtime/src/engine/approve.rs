@@ -10,14 +10,14 @@ use astradesk_core::decision::Reason;
 use astradesk_core::evidence::Kind;
 use astradesk_core::run::{By, Event, State, decide};
 use astradesk_core::{Class, Code, Decision, Error, FrozenCall, Principal, Result, Run, RunId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// How often a run may change while somebody decides on it.
 const TRIES: usize = 32;
 
 /// A run that awaits approval, as somebody sees it who may be asked to approve it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Awaiting {
     /// The run.
     pub run: Run,

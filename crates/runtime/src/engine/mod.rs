@@ -58,7 +58,7 @@ use astradesk_core::{
     Call, Code, Decision, Error, Facts, Guardrail, Plan, Principal, Result, Run, RunId, Source,
 };
 use queue::{Queue, Room};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -201,7 +201,7 @@ pub enum Submitted {
 }
 
 /// What a plan would do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preview {
     /// The plan.
     pub plan: Plan,
@@ -210,7 +210,7 @@ pub struct Preview {
 }
 
 /// What one step would do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PreviewedStep {
     /// The call, with its targets and digest.
     pub call: astradesk_core::FrozenCall,
@@ -219,7 +219,7 @@ pub struct PreviewedStep {
     /// What is known of its targets, in their order; empty if that could not be found out.
     pub facts: Vec<Facts>,
     /// What the configured guardrails object now.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objections: Vec<Error>,
     /// What the tool itself objects now, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]

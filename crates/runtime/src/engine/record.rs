@@ -63,7 +63,11 @@ impl Engine {
     pub(super) fn change(&self, before: &Run, after: &Run) -> Change {
         let kind = if before.state.name() == after.state.name() { "step" } else { "state" };
         let steps: Value = after.steps.iter().map(|step| json!(step_name(&step.state))).collect();
-        let data = json!({"state": after.state.name(), "steps": steps, "error": after.state.error()});
+        let mut data = json!({"state": after.state.name(), "steps": steps, "error": after.state.error()});
+        if let (Some(asked), Value::Object(data)) = (&after.approvals, &mut data) {
+            let given: Vec<&str> = asked.given.iter().map(|one| one.by.subject.as_str()).collect();
+            data.insert("approvals".to_owned(), json!({"required": asked.required, "given": given}));
+        }
         Change { run: Some(after.clone()), events: vec![self.event(after, kind, data)], ..Change::default() }
     }
 

@@ -3,7 +3,7 @@
 use astradesk_core::canonical::Digest;
 use astradesk_core::decision::Reason;
 use astradesk_core::{Approval, Decision, Error, Facts, FrozenCall, Principal, Source, Timestamp, ToolSpec};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What is to be decided.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +69,7 @@ pub trait Policy: Send + Sync + 'static {
 }
 
 /// Why a decision fell as it did.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The decision.
     #[serde(flatten)]
@@ -83,7 +83,7 @@ pub struct Explanation {
 }
 
 /// A policy that took part in a decision.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Considered {
     /// Its id, such as `builtin.write`.
     pub policy: String,
@@ -97,7 +97,7 @@ pub struct Considered {
 }
 
 /// What is in force.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PolicyStatus {
     /// Digest of the set: of every policy, the schema and the settings.
     pub digest: Digest,
@@ -109,6 +109,6 @@ pub struct PolicyStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Error>,
     /// What can never match, and other doubts about the set in force.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
