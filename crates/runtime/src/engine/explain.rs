@@ -31,6 +31,15 @@ impl Engine {
         Ok(cases.iter().map(|case| case.judge(&*self.0.policy, &self.0.registry)).collect())
     }
 
+    /// The policies in force, for who may read the evidence.
+    ///
+    /// # Errors
+    /// [`Code::PolicyDenied`](astradesk_core::Code::PolicyDenied).
+    pub fn policy(&self, by: &Principal) -> Result<PolicyStatus> {
+        self.authorize_evidence(by)?;
+        Ok(self.policy_status())
+    }
+
     /// The policies in force.
     pub fn policy_status(&self) -> PolicyStatus {
         self.0.policy.status()

@@ -17,8 +17,8 @@ impl Engine {
         let data = json!({"calls": self.shown_calls(&run), "decisions": decisions(&steps)});
         let change = Change { evidence: vec![self.draft(&run, Kind::Previewed, data)], ..Change::default() };
         self.0.store.commit(change).await.map_err(uncommitted)?;
-        let calls =
-            run.steps.into_iter().map(|step| Call { tool: step.call.tool, arguments: step.call.arguments });
+        let calls = run.steps.iter().map(|step| self.shown_call(&step.call));
+        let calls = calls.map(|call| Call { tool: call.tool, arguments: call.arguments });
         Ok(Preview { plan: Plan { planner: run.planner, calls: calls.collect() }, steps })
     }
 

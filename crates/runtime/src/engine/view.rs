@@ -4,7 +4,7 @@ use super::Engine;
 use super::claim::LOOK;
 use super::refuse::{not_found, uncommitted};
 use crate::evidence::Checkpoint;
-use crate::port::{Agent, Change, EvidenceFilter, RunEvent, RunFilter, RunPage};
+use crate::port::{Agent, Change, Cut, EvidenceFilter, RunEvent, RunFilter, RunPage};
 use crate::registry::Registered;
 use astradesk_core::evidence::{Draft, Kind, Record};
 use astradesk_core::{Approvals, Code, Error, Principal, Result, Run, RunId};
@@ -45,6 +45,11 @@ impl Engine {
     /// How many records the evidence has.
     pub async fn records(&self) -> Result<u64> {
         self.0.store.head().await.map(|head| head.seq)
+    }
+
+    /// How many runs await approval.
+    pub async fn awaiting_runs(&self) -> Result<usize> {
+        self.0.store.awaiting(None, self.0.limits.awaiting_runs).await.map(|runs| runs.len())
     }
 
     /// The run, if the principal may see it.
@@ -130,13 +135,22 @@ impl Engine {
         agent.map(|agent| agent.reply(run)).unwrap_or_default()
     }
 
-    /// The records of the evidence chain after number `after`, at most `limit`.
+    /// The records of the evidence chain that are asked for, in order.
     ///
     /// # Errors
     /// [`Code::PolicyDenied`] when the principal may not read the evidence.
-    pub async fn evidence(&self, principal: &Principal, after: u64, limit: u32) -> Result<Vec<Record>> {
+    pub async fn evidence(&self, principal: &Principal, filter: &EvidenceFilter) -> Result<Vec<Record>> {
         self.authorize_evidence(principal)?;
-        self.0.store.evidence(&EvidenceFilter { after, limit, ..EvidenceFilter::default() }).await
+        self.0.store.evidence(filter).await
+    }
+
+    /// Where the evidence chain begins, if old records were removed.
+    ///
+    /// # Errors
+    /// As [`evidence`](Self::evidence).
+    pub async fn evidence_cut(&self, principal: &Principal) -> Result<Option<Cut>> {
+        self.authorize_evidence(principal)?;
+        self.0.store.cut().await
     }
 
     /// A signed statement on the end of the evidence chain, now.
