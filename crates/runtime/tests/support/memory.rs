@@ -1,13 +1,15 @@
 //! A store in memory that keeps the port's promises: each change whole or not at all, versions compared, locks
-//! that only their run gives back, keys that expire, one chain of evidence, and holders that are dead when their
-//! lease has ended. It survives the Engine that writes to it.
+//! that only their run gives back, keys that expire, allowances that no two runs take the last of, one chain of
+//! evidence, and holders that are dead when their lease has ended. It survives the Engine that writes to it.
 
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Head, Record};
+use astradesk_core::guardrail::Allowance;
 use astradesk_core::run::{Holder, State};
-use astradesk_core::{Result, Run, RunId, Timestamp};
+use astradesk_core::{Code, Error, Result, Run, RunId, Timestamp};
 use astradesk_runtime::port::{
-    Change, CommitError, Committed, IdempotencyKey, LockChange, RunEvent, RunFilter, RunPage, Store,
+    Announcement, Attempted, Change, CommitError, Committed, Cut, EvidenceFilter, IdempotencyKey, LockChange,
+    RunEvent, RunFilter, RunPage, Spend, Store,
 };
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,11 @@ pub(crate) struct Data {
     pub(crate) events: BTreeMap<RunId, Vec<RunEvent>>,
     pub(crate) locks: BTreeMap<String, RunId>,
     pub(crate) keys: BTreeMap<(String, String), Remembered>,
+    /// When each step of a run took from an allowance.
+    pub(crate) spends: BTreeMap<(String, RunId, usize), Timestamp>,
+    pub(crate) outbox: BTreeMap<String, Announcement>,
+    pub(crate) cut: Option<Cut>,
+    pub(crate) checkpoints: BTreeMap<u64, String>,
     /// When the lease of each holder ends.
     pub(crate) leases: BTreeMap<Holder, Timestamp>,
     /// Holders that are known to have died, without waiting for their lease.
@@ -43,6 +50,7 @@ impl Data {
             self.check_version(run)?;
         }
         self.check_locks(&change.locks)?;
+        self.check_spends(&change.spends)?;
 
         self.keys.extend(key);
         self.runs.extend(change.run.map(|run| (run.id, run)));
@@ -53,6 +61,12 @@ impl Data {
                 }
                 LockChange::Release { run } => self.locks.retain(|_, holder| *holder != run),
             }
+        }
+        for spend in change.spends {
+            self.spends.entry((spend.allowance.key, spend.run, spend.step)).or_insert(spend.at);
+        }
+        for announcement in change.announcements {
+            self.outbox.entry(announcement.id.clone()).or_insert(announcement);
         }
         for draft in &change.evidence {
             let record = self.head().append(draft);
@@ -95,8 +109,40 @@ impl Data {
         Ok(())
     }
 
+    fn check_spends(&self, spends: &[Spend]) -> Result<(), CommitError> {
+        for Spend { allowance, run, at, .. } in spends {
+            if let Some(oldest) = self.exhausted(allowance, *run, *at) {
+                return Err(CommitError::Exhausted { allowance: allowance.clone(), oldest });
+            }
+        }
+        Ok(())
+    }
+
+    fn exhausted(&self, allowance: &Allowance, run: RunId, now: Timestamp) -> Option<Timestamp> {
+        let since = allowance.since(now);
+        let counted = self
+            .spends
+            .iter()
+            .filter(|((key, of, _), at)| *key == allowance.key && *of != run && **at > since);
+        let times: Vec<Timestamp> = counted.map(|(_, at)| *at).collect();
+        let oldest = times.iter().min().copied();
+        oldest.filter(|_| times.len() >= allowance.limit as usize)
+    }
+
     pub(crate) fn head(&self) -> Head {
-        self.evidence.last().map_or(Head::EMPTY, |last| Head { seq: last.seq, hash: last.hash })
+        let cut = self.cut.as_ref().map_or(Head::EMPTY, |cut| cut.head);
+        self.evidence.last().map_or(cut, |last| Head { seq: last.seq, hash: last.hash })
+    }
+
+    fn wants(filter: &EvidenceFilter, record: &Record) -> bool {
+        let body: serde_json::Value = serde_json::from_str(&record.body).unwrap();
+        let at: Timestamp = serde_json::from_value(body["at"].clone()).unwrap();
+        record.seq > filter.after
+            && filter.up_to.is_none_or(|last| record.seq <= last)
+            && filter.run.is_none_or(|run| body["run"] == run.to_string())
+            && (filter.kinds.is_empty() || filter.kinds.iter().any(|kind| body["kind"] == **kind))
+            && filter.since.is_none_or(|since| at >= since)
+            && filter.until.is_none_or(|until| at < until)
     }
 
     fn is_orphan(&self, run: &Run, who: &Holder, now: Timestamp) -> bool {
@@ -190,9 +236,105 @@ impl Store for Memory {
         Ok(found.filter(|(.., expires_at)| *expires_at > now).map(|(run, request, _)| (*run, *request)))
     }
 
-    async fn evidence(&self, after: u64, limit: u32) -> Result<Vec<Record>> {
+    async fn exhausted(
+        &self,
+        allowance: &Allowance,
+        run: RunId,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        Ok(self.data().exhausted(allowance, run, now))
+    }
+
+    async fn awaiting(&self, after: Option<RunId>, limit: u32) -> Result<Vec<Run>> {
         let data = self.data();
-        Ok(data.evidence.iter().filter(|record| record.seq > after).take(limit as usize).cloned().collect())
+        let waiting = data.runs.values().filter(|run| run.state == State::AwaitingApproval);
+        let waiting = waiting.filter(|run| after.is_none_or(|after| run.id > after));
+        Ok(waiting.take(limit as usize).cloned().collect())
+    }
+
+    async fn announcements(&self, now: Timestamp, limit: u32) -> Result<Vec<Announcement>> {
+        let data = self.data();
+        let mut due: Vec<Announcement> =
+            data.outbox.values().filter(|one| !one.dead && one.due_at <= now).cloned().collect();
+        due.sort_by_key(|one| one.due_at);
+        due.truncate(limit as usize);
+        Ok(due)
+    }
+
+    async fn dead_announcements(&self, limit: u32) -> Result<Vec<Announcement>> {
+        let data = self.data();
+        let mut dead: Vec<Announcement> = data.outbox.values().filter(|one| one.dead).cloned().collect();
+        dead.sort_by_key(|one| std::cmp::Reverse(one.at));
+        dead.truncate(limit as usize);
+        Ok(dead)
+    }
+
+    async fn attempted(&self, id: &str, attempted: Attempted) -> Result<()> {
+        let mut data = self.data();
+        if attempted == Attempted::Told {
+            data.outbox.remove(id);
+            return Ok(());
+        }
+        let Some(one) = data.outbox.get_mut(id).filter(|one| !one.dead) else { return Ok(()) };
+        one.attempts += 1;
+        match attempted {
+            Attempted::Told => {}
+            Attempted::Again { due_at, error } => (one.due_at, one.error) = (due_at, Some(error)),
+            Attempted::Dead { error } => (one.dead, one.error) = (true, Some(error)),
+        }
+        Ok(())
+    }
+
+    async fn revive(&self, id: &str, now: Timestamp) -> Result<bool> {
+        let mut data = self.data();
+        let Some(one) = data.outbox.get_mut(id).filter(|one| one.dead) else { return Ok(false) };
+        (one.dead, one.due_at, one.attempts) = (false, now, 0);
+        Ok(true)
+    }
+
+    async fn evidence(&self, filter: &EvidenceFilter) -> Result<Vec<Record>> {
+        let data = self.data();
+        let wanted = data.evidence.iter().filter(|record| Data::wants(filter, record));
+        Ok(wanted.take(filter.limit as usize).cloned().collect())
+    }
+
+    async fn cut(&self) -> Result<Option<Cut>> {
+        Ok(self.data().cut.clone())
+    }
+
+    async fn prune_evidence(&self, cut: &Cut) -> Result<()> {
+        let mut data = self.data();
+        let found =
+            data.evidence.iter().any(|record| (record.seq, record.hash) == (cut.head.seq, cut.head.hash));
+        if !found && data.cut.as_ref() != Some(cut) {
+            let message = format!("record {} is not in the chain with the hash of the cut", cut.head.seq);
+            return Err(Error::new(Code::EvidenceBroken, message));
+        }
+        data.evidence.retain(|record| record.seq > cut.head.seq);
+        data.checkpoints.retain(|seq, _| *seq >= cut.head.seq);
+        data.cut = Some(cut.clone());
+        Ok(())
+    }
+
+    async fn prune_runs(&self, ended_before: Timestamp, limit: u32) -> Result<u32> {
+        let mut data = self.data();
+        let ended = data.runs.values().filter(|run| run.state.is_final() && run.updated_at < ended_before);
+        let ended: BTreeSet<RunId> = ended.map(|run| run.id).take(limit as usize).collect();
+        data.runs.retain(|id, _| !ended.contains(id));
+        data.events.retain(|id, _| !ended.contains(id));
+        data.keys.retain(|_, (id, ..)| !ended.contains(id));
+        Ok(ended.len() as u32)
+    }
+
+    async fn keep_checkpoint(&self, seq: u64, _: Timestamp, checkpoint: &str) -> Result<()> {
+        self.data().checkpoints.insert(seq, checkpoint.to_owned());
+        Ok(())
+    }
+
+    async fn checkpoints(&self, after: u64, limit: u32) -> Result<Vec<String>> {
+        let data = self.data();
+        let kept = data.checkpoints.iter().filter(|(seq, _)| **seq > after);
+        Ok(kept.take(limit as usize).map(|(_, checkpoint)| checkpoint.clone()).collect())
     }
 
     async fn head(&self) -> Result<Head> {
