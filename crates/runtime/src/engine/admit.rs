@@ -1,6 +1,6 @@
 //! From a planned submission to an admitted, denied or previewed run.
 
-use super::approve::Needed;
+use super::hold::Needed;
 use super::idempotency::Admitting;
 use super::plan::Candidate;
 use super::refuse::uncommitted;
@@ -10,7 +10,7 @@ use astradesk_core::canonical::Digest;
 use astradesk_core::decision::Reason;
 use astradesk_core::evidence::{Draft, Kind};
 use astradesk_core::run::{By, Event, advance, decide};
-use astradesk_core::{Code, Decision, Effect, Error, Result, Run};
+use astradesk_core::{Code, Decision, Effect, Error, Facts, Result, Run};
 use serde_json::{Value, json};
 
 /// What policy says of a plan that it does not deny.
@@ -20,6 +20,8 @@ struct Authorized {
     policies: Vec<String>,
     /// Who else must agree.
     needed: Option<Needed>,
+    /// What policy was told of each step's targets.
+    facts: Vec<Vec<Facts>>,
 }
 
 impl Authorized {
@@ -83,7 +85,7 @@ impl Engine {
             return self.read(candidate, &authorized.policies, key).await;
         }
         self.0.steady.check(&*self.0.clock)?;
-        let overridden = match self.guard(&candidate).await {
+        let overridden = match self.guard(&candidate, &authorized.facts).await {
             Ok(overridden) => overridden,
             Err(error) => return self.refuse(&candidate.run, error, key.as_ref()).await,
         };
@@ -126,19 +128,20 @@ impl Engine {
                 })?;
                 authorized.note(&reasons);
             }
+            authorized.facts.push(facts);
         }
         Ok(authorized)
     }
 
     /// Asks every step's guardrails, so that a plan is refused whole before anything of it is done. Gives what
     /// they objected if that is overridden.
-    async fn guard(&self, candidate: &Candidate) -> Result<Vec<Error>> {
+    async fn guard(&self, candidate: &Candidate, facts: &[Vec<Facts>]) -> Result<Vec<Error>> {
         let run = &candidate.run;
         let mut overridden = Vec::new();
-        for (step, tool) in run.steps.iter().zip(&candidate.tools) {
+        for ((step, tool), facts) in run.steps.iter().zip(&candidate.tools).zip(facts) {
             tool.tool.guard(&step.call).await?;
-            let objections = self.objections(run, &step.call, &*tool.tool, &[]).await?;
-            let request = self.policy_request(run, &step.call, &[], false);
+            let objections = self.objections(run, &step.call, &*tool.tool, facts).await?;
+            let request = self.policy_request(run, &step.call, facts, false);
             overridden.extend(self.overridable(run, &request, objections)?);
         }
         Ok(overridden)
@@ -152,7 +155,7 @@ impl Engine {
         key: Option<IdempotencyKey>,
         admitting: Option<Admitting>,
     ) -> Result<Submitted> {
-        let Authorized { policies, needed } = authorized;
+        let Authorized { policies, needed, .. } = authorized;
         let needs_approval = needed.is_some();
         let mut run = candidate.run;
         if let Some(key) = &key {
@@ -166,15 +169,12 @@ impl Engine {
             return self.refuse(&run, error, key.as_ref()).await;
         }
         let now = self.0.clock.now();
-        match needed {
-            Some(needed) => {
-                let asked = self.ask(&run, needed);
-                advance(&mut run, By::Anyone, Event::ApprovalNeeded(asked), now)?;
-            }
-            None => {
-                advance(&mut run, By::Anyone, Event::Admitted, now)?;
-                advance(&mut run, By::Anyone, Event::Claimed(self.0.holder.clone()), now)?;
-            }
+        if let Some(needed) = needed {
+            let asked = self.ask(&run, needed);
+            advance(&mut run, By::Anyone, Event::ApprovalNeeded(asked), now)?;
+        } else {
+            advance(&mut run, By::Anyone, Event::Admitted, now)?;
+            advance(&mut run, By::Anyone, Event::Claimed(self.0.holder.clone()), now)?;
         }
         run.version = 1;
         let mut change = Change {
@@ -268,6 +268,8 @@ impl Engine {
         let (mut run, _) = decide(submitted, By::Anyone, Event::Denied(error.clone()), self.0.clock.now())?;
         run.version = 1;
         if let Value::Object(map) = &mut data {
+            map.insert("policy_set".to_owned(), json!(self.0.policy.status().digest));
+            map.insert("reason".to_owned(), json!(run.reason));
             map.insert("code".to_owned(), json!(error.code));
             map.insert("message".to_owned(), json!(error.message));
             map.insert("calls".to_owned(), self.shown_calls(&run));

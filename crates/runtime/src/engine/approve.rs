@@ -1,15 +1,14 @@
-//! Who else must agree: asked for, given, revoked, refused, withdrawn, expired.
+//! Who else must agree: what people say, and what they are shown.
 
 use super::preview::risks;
 use super::refuse::uncommitted;
 use super::{Engine, PreviewedStep};
 use crate::port::{Change, CommitError};
-use astradesk_core::approval::{Approval, Approvals, Requirement, check_reason};
+use astradesk_core::approval::{Approval, Approvals, check_reason};
 use astradesk_core::canonical::Digest;
-use astradesk_core::decision::Reason;
 use astradesk_core::evidence::Kind;
 use astradesk_core::run::{By, Event, State, decide};
-use astradesk_core::{Class, Code, Decision, Error, FrozenCall, Principal, Result, Run, RunId};
+use astradesk_core::{Class, Code, Error, Principal, Result, Run, RunId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -31,26 +30,6 @@ pub struct Awaiting {
     pub risks: Vec<String>,
 }
 
-/// What policy asks for, for all steps of a run together.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Needed {
-    pub(super) required: Requirement,
-    pub(super) reasons: Vec<Reason>,
-}
-
-impl Needed {
-    /// Adds what another step needs: an approval is for all of them.
-    pub(super) fn and(&mut self, required: Requirement, reasons: Vec<Reason>) {
-        self.required.count = self.required.count.max(required.count);
-        for (role, count) in required.roles {
-            let slot = self.required.roles.entry(role).or_default();
-            *slot = (*slot).max(count);
-        }
-        let new: Vec<Reason> = reasons.into_iter().filter(|reason| !self.reasons.contains(reason)).collect();
-        self.reasons.extend(new);
-    }
-}
-
 impl Engine {
     /// Agrees to a run, having seen it with this digest. With the last approval that is needed, it is executed.
     ///
@@ -64,7 +43,10 @@ impl Engine {
             .say(by, id, Kind::ApprovalGiven, &told, async |engine, run| {
                 check_reason(reason)?;
                 engine.may_approve(by, run).await?;
-                engine.still_holds(run).await?;
+                if let Err(error) = engine.still_holds(run).await {
+                    engine.tend_approval(run, true).await?;
+                    return Err(error);
+                }
                 Ok(Event::ApprovalGiven(approval(engine.0.clock.now())))
             })
             .await?;
@@ -165,66 +147,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether the run still does what its approvers saw, and policy still asks for what they were told.
-    async fn still_holds(&self, run: &Run) -> Result<()> {
-        let approvals = asked_of(run)?;
-        for step in &run.steps {
-            let tool = self.0.registry.tool(step.call.tool.as_str())?;
-            self.same_call(&tool, &step.call).await?;
-        }
-        let asked = Run { approvals: None, ..run.clone() };
-        let needed = self.needed(&asked).await?.unwrap_or_default();
-        if needed.required != approvals.required {
-            let message =
-                format!("policy asks for {} by now, and asked for {}", needed.required, approvals.required);
-            return Err(Error::new(Code::ApprovalWithdrawn, message));
-        }
-        Ok(())
-    }
-
-    /// What policy asks for before the run may be executed, if it asks for something.
-    async fn needed(&self, run: &Run) -> Result<Option<Needed>> {
-        let mut needed: Option<Needed> = None;
-        for step in &run.steps {
-            let tool = self.0.registry.tool(step.call.tool.as_str())?;
-            let facts = self.facts_for_policy(&tool, &step.call).await?;
-            match self.decide(run, &step.call, &facts, false) {
-                Decision::Permit { .. } => {}
-                Decision::NeedsApproval { required, reasons } => {
-                    needed.get_or_insert_default().and(required, reasons);
-                }
-                Decision::Deny { error, .. } => return Err(error),
-            }
-        }
-        Ok(needed)
-    }
-
-    /// Whether a call that was approved is still the same: its tool, and what it acts on.
-    pub(super) async fn same_call(
-        &self,
-        tool: &crate::registry::Registered,
-        call: &FrozenCall,
-    ) -> Result<()> {
-        let withdrawn = |message: String| Err(Error::new(Code::ApprovalWithdrawn, message));
-        if tool.spec().version != call.version {
-            return withdrawn(format!("`{}` has another version by now", call.tool));
-        }
-        let targets = tool.tool.targets(&call.arguments).await?;
-        if targets != call.targets {
-            return withdrawn(format!("`{}` would act on something else by now", call.tool));
-        }
-        let frozen = FrozenCall::new(
-            astradesk_core::Call { tool: call.tool.clone(), arguments: call.arguments.clone() },
-            call.version.clone(),
-            call.effect,
-            targets,
-        );
-        if frozen.digest != call.digest {
-            return withdrawn(format!("the arguments of `{}` are not those that were seen", call.tool));
-        }
-        Ok(())
-    }
-
     /// Puts on record that somebody could not say what they wanted to say, and gives the error.
     async fn record_refused(
         &self,
@@ -243,19 +165,6 @@ impl Engine {
             Change { evidence: vec![self.draft(run, Kind::ApprovalRefused, data)], ..Change::default() };
         self.0.store.commit(change).await.map_err(uncommitted)?;
         Ok(error)
-    }
-
-    /// What is asked of approvers for a run that is being admitted.
-    pub(super) fn ask(&self, run: &Run, needed: Needed) -> Approvals {
-        let now = self.0.clock.now();
-        Approvals {
-            digest: run.digest(),
-            required: needed.required,
-            reasons: needed.reasons,
-            asked_at: now,
-            expires_at: now.saturating_add(self.0.limits.approval).unwrap_or(now),
-            given: Vec::new(),
-        }
     }
 
     /// The runs that await approval and that the principal may see, oldest first, after this one.
@@ -287,78 +196,10 @@ impl Engine {
         let preview = self.previewed(&run).await?;
         Ok(Awaiting { refused, risks: risks(&run, &preview), preview: Some(preview), run })
     }
-
-    /// Ends the runs whose time to be approved has passed, and asks anew where policy asks for something else
-    /// by now, or denies. Gives how many changed.
-    pub(super) async fn tend_approvals(&self, policy_changed: bool) -> Result<usize> {
-        const PAGE: u32 = 256;
-        let (mut after, mut changed) = (None, 0);
-        loop {
-            let page = self.0.store.awaiting(after, PAGE).await?;
-            let last = (page.len() as u32) < PAGE;
-            after = page.last().map(|run| run.id);
-            for run in page {
-                changed += usize::from(self.tend_approval(&run, policy_changed).await?);
-            }
-            if last {
-                return Ok(changed);
-            }
-        }
-    }
-
-    async fn tend_approval(&self, run: &Run, policy_changed: bool) -> Result<bool> {
-        let Ok(approvals) = asked_of(run) else { return Ok(false) };
-        let (event, kind, data) = if self.0.clock.now() >= approvals.expires_at {
-            (Event::ApprovalExpired, None, Value::Null)
-        } else if policy_changed {
-            match self.needed(&Run { approvals: None, ..run.clone() }).await {
-                Ok(Some(needed)) if needed.required != approvals.required => {
-                    let data = json!({"asked": needed.required, "withdrawn": approvals.given});
-                    let asked = self.ask(run, needed);
-                    (Event::ApprovalNeeded(asked), Some(Kind::ApprovalWithdrawn), data)
-                }
-                Ok(_) => return Ok(false),
-                Err(error) if error.code.class() == Class::Denied => {
-                    let data = json!({"code": error.code, "message": error.message});
-                    (Event::Denied(error), Some(Kind::ApprovalWithdrawn), data)
-                }
-                // What cannot be told now is told when it is executed.
-                Err(_) => return Ok(false),
-            }
-        } else {
-            return Ok(false);
-        };
-        let moved = decide(run, By::Anyone, event, self.0.clock.now())?.0;
-        let mut change = self.change(run, &moved);
-        change.evidence.extend(kind.map(|kind| self.draft(run, kind, data)));
-        self.close(&mut change, &moved);
-        match self.0.store.commit(change).await {
-            Ok(_) => Ok(true),
-            Err(CommitError::Stale) => Ok(false),
-            Err(error) => Err(uncommitted(error)),
-        }
-    }
-
-    /// Whether what was approved may be begun: in time, and still the same.
-    pub(super) async fn approval_holds(&self, run: &Run, call: &FrozenCall) -> Result<()> {
-        let Some(approvals) = &run.approvals else { return Ok(()) };
-        if approvals.digest != run.digest()
-            || approvals.given.iter().any(|one| one.digest != approvals.digest)
-        {
-            let message = "what was approved is not what would be done";
-            return Err(Error::new(Code::ApprovalWithdrawn, message));
-        }
-        if run.state == State::Queued && self.0.clock.now() >= approvals.expires_at {
-            let message = format!("it was approved, but not begun before {:.0}", approvals.expires_at);
-            return Err(Error::new(Code::ApprovalExpired, message));
-        }
-        let tool = self.0.registry.tool(call.tool.as_str())?;
-        self.same_call(&tool, call).await
-    }
 }
 
 /// What is asked of approvers, if something is.
-fn asked_of(run: &Run) -> Result<&Approvals> {
+pub(super) fn asked_of(run: &Run) -> Result<&Approvals> {
     match (&run.state, &run.approvals) {
         (State::AwaitingApproval, Some(approvals)) => Ok(approvals),
         _ => Err(Error::new(

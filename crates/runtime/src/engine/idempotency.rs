@@ -10,6 +10,15 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
+/// What must be the same for a request to be a repetition.
+fn request_digest(submission: &Submission) -> Digest {
+    let request = json!(submission.request);
+    if submission.break_glass {
+        return Digest::of_value(&json!({"request": request, "break_glass": true}));
+    }
+    Digest::of_value(&request)
+}
+
 impl Engine {
     pub(super) fn idempotency_key(&self, submission: &Submission) -> Result<Option<IdempotencyKey>> {
         let Some(key) = &submission.idempotency_key else { return Ok(None) };
@@ -26,7 +35,7 @@ impl Engine {
         Ok(Some(IdempotencyKey {
             principal: submission.principal.id(),
             key: key.clone(),
-            request: Digest::of_value(&json!(submission.request)),
+            request: request_digest(submission),
             run: self.0.clock.run_id(),
             now,
             expires_at: now.saturating_add(self.0.limits.idempotency_ttl).unwrap_or(now),

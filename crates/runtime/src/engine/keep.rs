@@ -90,7 +90,7 @@ impl Engine {
         if head != before && head != Head::EMPTY {
             let at = self.0.clock.now();
             let checkpoint = self.0.signer.checkpoint(head, at);
-            self.0.store.keep_checkpoint(head.seq, at, &*checkpoint.text()).await?;
+            self.0.store.keep_checkpoint(head.seq, at, checkpoint.text()).await?;
         }
         Ok(head)
     }

@@ -10,7 +10,8 @@
 //! | `plan` | the plan, its arguments checked, its targets derived |
 //! | `admit` | policy, guardrails, up to approval |
 //! | `guard` | facts, guardrails, what is overridden |
-//! | `approve` | who else must agree |
+//! | `approve` | who else must agree: what they say and are shown |
+//! | `hold` | whether what they agreed to still holds |
 //! | `announce` | what others are told of |
 //! | `preview` | what a plan would do |
 //! | `explain` | why policy decides as it does |
@@ -35,6 +36,7 @@ mod claim;
 mod execute;
 mod explain;
 mod guard;
+mod hold;
 mod idempotency;
 mod keep;
 mod plan;

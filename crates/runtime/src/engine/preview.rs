@@ -78,7 +78,7 @@ pub(super) fn risks(run: &Run, steps: &[PreviewedStep]) -> Vec<String> {
                 risks.push(format!("{missing} of the {wanted} pods of `{target}` are not available already"));
             }
         }
-        risks.extend(step.objections.iter().chain(&step.refused).map(|error| objection(error)));
+        risks.extend(step.objections.iter().chain(&step.refused).map(objection));
     }
     risks
 }
