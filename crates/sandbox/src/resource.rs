@@ -138,7 +138,7 @@ pub(crate) static CONTROLLER_REVISIONS: Resource = Resource {
     normalise: typed::<apps::ControllerRevision>,
     ..APPS
 };
-static DISRUPTION_BUDGETS: Resource = Resource {
+pub(crate) static DISRUPTION_BUDGETS: Resource = Resource {
     group: "policy",
     plural: "poddisruptionbudgets",
     kind: "PodDisruptionBudget",

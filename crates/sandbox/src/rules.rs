@@ -133,9 +133,33 @@ pub(crate) fn validate(resource: &Resource, before: Option<&Value>, object: &Val
             }
         }
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" => workload(before, object, &mut causes),
+        "PodDisruptionBudget" => disruption_budget(object, &mut causes),
         _ => {}
     }
     causes
+}
+
+fn disruption_budget(object: &Value, causes: &mut Causes) {
+    let limits =
+        ["minAvailable", "maxUnavailable"].map(|field| (field, object.pointer(&format!("/spec/{field}"))));
+    if limits.iter().all(|(_, limit)| limit.is_some()) {
+        let why = "Invalid value: minAvailable and maxUnavailable cannot be both set";
+        causes.push(("spec".into(), why.into()));
+    }
+    for (field, limit) in limits {
+        let fits = match limit {
+            Some(Value::String(text)) => {
+                let percent = text.strip_suffix('%').and_then(|number| number.parse::<u32>().ok());
+                percent.is_some_and(|percent| percent <= 100)
+            }
+            number => number.is_none_or(|number| number.as_i64().is_some_and(|number| number >= 0)),
+        };
+        if !fits {
+            let shown = limit.cloned().unwrap_or_default();
+            let why = format!("Invalid value: {shown}: must be at least 0, or a percentage of at most 100%");
+            causes.push((format!("spec.{field}"), why));
+        }
+    }
 }
 
 fn workload(before: Option<&Value>, object: &Value, causes: &mut Causes) {

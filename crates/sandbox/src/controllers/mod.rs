@@ -7,6 +7,7 @@
 mod collector;
 mod daemon_set;
 mod deployment;
+mod disruption;
 mod events;
 mod pods;
 mod replica_set;
@@ -125,6 +126,7 @@ impl Controllers {
         let resource = change.key.resource;
         self.usage.note(&change.key, change.after.as_deref());
         self.enqueue(change.key.clone());
+        self.enqueue_budgets(&change.key);
         for side in [&change.before, &change.after].into_iter().flatten() {
             self.enqueue_owners(side);
         }
@@ -177,6 +179,7 @@ impl Controllers {
             "Deployment" => self.sync_deployment(key, &object),
             "StatefulSet" => self.sync_stateful_set(key, &object),
             "DaemonSet" => self.sync_daemon_set(key, &object),
+            "PodDisruptionBudget" => self.sync_disruption_budget(key, &object),
             _ => {}
         }
     }

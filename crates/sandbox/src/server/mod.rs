@@ -30,6 +30,7 @@ use route::{Params, Route};
 use status::Status;
 
 pub(crate) use resources::create_object;
+pub(crate) use selector::Selector;
 
 /// The largest body that is read, in bytes, as the real server's limit.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;

@@ -26,6 +26,27 @@ impl Selector {
         Ok(Selector { labels: parse_labels(labels)?, fields: parse_fields(resource, fields)? })
     }
 
+    /// The label selector that is part of an object. `None`: it has none, or one that cannot be read.
+    pub(crate) fn of(selector: Option<&Value>) -> Option<Selector> {
+        let selector = selector.filter(|selector| selector.is_object())?;
+        let equal = object::strings(selector, "/matchLabels").into_iter();
+        let mut labels: Vec<Requirement> =
+            equal.map(|(key, value)| Requirement::In(key, vec![value])).collect();
+        for expression in object::list(selector, "/matchExpressions") {
+            let key = object::text(expression, "/key").to_owned();
+            let values = object::list(expression, "/values").iter();
+            let values = values.filter_map(Value::as_str).map(str::to_owned).collect();
+            labels.push(match object::text(expression, "/operator") {
+                "In" => Requirement::In(key, values),
+                "NotIn" => Requirement::NotIn(key, values),
+                "Exists" => Requirement::Exists(key),
+                "DoesNotExist" => Requirement::Missing(key),
+                _ => return None,
+            });
+        }
+        Some(Selector { labels, fields: Vec::new() })
+    }
+
     pub(crate) fn matches(&self, value: &Value) -> bool {
         self.labels.iter().all(|requirement| requirement.matches(value))
             && self.fields.iter().all(|(field, wanted, text)| (field_of(value, field) == text) == *wanted)
@@ -180,6 +201,28 @@ mod tests {
         for bad in ["app in web", "=x", "a b", "app in (x"] {
             assert!(Selector::parse(&PODS, bad, "").is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn label_selectors_in_objects() {
+        let pod = json!({ "metadata": { "labels": { "app": "web", "tier": "front" } } });
+        let expression = |key: &str, operator: &str, values: &[&str]| {
+            let one = json!({ "key": key, "operator": operator, "values": values });
+            json!({ "matchLabels": { "app": "web" }, "matchExpressions": [one] })
+        };
+        for (selector, expected) in [
+            (json!({}), true),
+            (json!({ "matchLabels": { "app": "api" } }), false),
+            (expression("tier", "In", &["front", "back"]), true),
+            (expression("tier", "NotIn", &["front"]), false),
+            (expression("zone", "NotIn", &["a"]), true),
+            (expression("tier", "Exists", &[]), true),
+            (expression("tier", "DoesNotExist", &[]), false),
+        ] {
+            assert_eq!(Selector::of(Some(&selector)).unwrap().matches(&pod), expected, "{selector}");
+        }
+        assert!(Selector::of(None).is_none() && Selector::of(Some(&Value::Null)).is_none());
+        assert!(Selector::of(Some(&expression("tier", "Equals", &[]))).is_none());
     }
 
     #[test]

@@ -74,6 +74,11 @@ fn columns(resource: &Resource) -> Vec<Column> {
             ("Up-to-date", |o| number(o, "/status/updatedNumberScheduled")),
             ("Available", |o| number(o, "/status/numberAvailable")),
         ],
+        "PodDisruptionBudget" => vec![
+            ("Min available", |o| limit(o, "/spec/minAvailable")),
+            ("Max unavailable", |o| limit(o, "/spec/maxUnavailable")),
+            ("Allowed disruptions", |o| number(o, "/status/disruptionsAllowed")),
+        ],
         "Node" => vec![("Status", |o| {
             let ready = if pod_ready(o) { "Ready" } else { "NotReady" };
             let cordoned = if flag(o, "/spec/unschedulable") { ",SchedulingDisabled" } else { "" };
@@ -97,6 +102,14 @@ fn columns(resource: &Resource) -> Vec<Column> {
 
 fn number(object: &Value, pointer: &str) -> String {
     int(object, pointer, 0).to_string()
+}
+
+fn limit(budget: &Value, pointer: &str) -> String {
+    match budget.pointer(pointer) {
+        Some(Value::String(percent)) => percent.clone(),
+        Some(number) => number.to_string(),
+        None => "N/A".into(),
+    }
 }
 
 fn pod_status(pod: &Value) -> String {

@@ -1,0 +1,123 @@
+//! `PodDisruptionBudget`s: how many of the pods that one covers may be disrupted now. Nothing here disrupts any.
+//!
+//! The rules are the disruption controller's (`pkg/controller/disruption/disruption.go` of Kubernetes).
+
+use serde_json::{Value, json};
+
+use super::Controllers;
+use crate::object::{
+    condition, controller, int, int_or_percent, is_deleting, name, namespace, now, pod_ready, set, text,
+};
+use crate::resource::{
+    DAEMON_SETS, DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, REPLICA_SETS, Resource, STATEFUL_SETS,
+};
+use crate::server::Selector;
+use crate::storage::{Key, Object};
+
+/// What a budget comes to.
+#[derive(Debug, PartialEq, Eq)]
+struct Sum {
+    expected: i64,
+    healthy: i64,
+    desired: i64,
+}
+
+impl Sum {
+    fn allowed(&self) -> i64 {
+        if self.expected > 0 { (self.healthy - self.desired).max(0) } else { 0 }
+    }
+}
+
+impl Controllers {
+    /// What changes among pods and what manages them concerns the budgets of the same namespace.
+    pub(super) fn enqueue_budgets(&mut self, changed: &Key) {
+        let counted = [&PODS, &DEPLOYMENTS, &REPLICA_SETS, &STATEFUL_SETS, &DAEMON_SETS];
+        if !counted.contains(&changed.resource) {
+            return;
+        }
+        for budget in self.storage.list(&DISRUPTION_BUDGETS, &changed.namespace) {
+            self.enqueue(Key::of(&DISRUPTION_BUDGETS, &budget));
+        }
+    }
+
+    pub(super) fn sync_disruption_budget(&mut self, key: &Key, budget: &Value) {
+        let selector = Selector::of(budget.pointer("/spec/selector"));
+        let mut pods = self.storage.list(&PODS, namespace(budget));
+        pods.retain(|pod| selector.as_ref().is_some_and(|selector| selector.matches(pod)));
+        let sum = self.sum(budget, &pods);
+        let (reason, message) = match &sum {
+            Ok(sum) if sum.allowed() > 0 => ("SufficientPods", ""),
+            Ok(_) => ("InsufficientPods", ""),
+            Err(why) => ("SyncFailed", why.as_str()),
+        };
+        let allowed = sum.as_ref().map_or(0, Sum::allowed);
+        let status = if allowed > 0 { "True" } else { "False" };
+        let since = condition(budget, "DisruptionAllowed").filter(|known| text(known, "/status") == status);
+        let since = since.map_or_else(now, |known| text(known, "/lastTransitionTime").to_owned());
+        self.storage.update(key, |object| {
+            let generation = int(object, "/metadata/generation", 1);
+            // What could not be worked out is not observed either.
+            if let Ok(sum) = &sum {
+                set(object, &["status", "expectedPods"], sum.expected);
+                set(object, &["status", "currentHealthy"], sum.healthy);
+                set(object, &["status", "desiredHealthy"], sum.desired);
+                set(object, &["status", "observedGeneration"], generation);
+            }
+            set(object, &["status", "disruptionsAllowed"], allowed);
+            let condition = json!([{
+                "type": "DisruptionAllowed", "status": status, "reason": reason, "message": message,
+                "lastTransitionTime": since, "observedGeneration": generation,
+            }]);
+            set(object, &["status", "conditions"], condition);
+        });
+    }
+
+    fn sum(&self, budget: &Value, pods: &[Object]) -> Result<Sum, String> {
+        let healthy = pods.iter().filter(|pod| pod_ready(pod) && !is_deleting(pod)).count();
+        let healthy = i64::try_from(healthy).unwrap_or(i64::MAX);
+        let max_unavailable = budget.pointer("/spec/maxUnavailable");
+        let min_available = budget.pointer("/spec/minAvailable");
+        let (expected, desired) = match (max_unavailable, min_available) {
+            (Some(max_unavailable), _) => {
+                let expected = self.replicas_behind(pods)?;
+                (expected, (expected - int_or_percent(Some(max_unavailable), expected, true)).max(0))
+            }
+            (None, Some(Value::Number(number))) => {
+                (i64::try_from(pods.len()).unwrap_or(i64::MAX), number.as_i64().unwrap_or(0))
+            }
+            (None, Some(percent)) => {
+                let expected = self.replicas_behind(pods)?;
+                (expected, int_or_percent(Some(percent), expected, true))
+            }
+            (None, None) => (0, 0),
+        };
+        Ok(Sum { expected, healthy, desired })
+    }
+
+    /// The replicas of everything that manages these pods, each counted once. A DaemonSet has no scale, so a share
+    /// of its pods cannot be worked out; pods that nothing manages do not count.
+    fn replicas_behind(&self, pods: &[Object]) -> Result<i64, String> {
+        let mut counted: Vec<String> = Vec::new();
+        let mut replicas = 0;
+        for pod in pods {
+            if controller(pod).is_none() {
+                continue;
+            }
+            let owner = self.manager(pod).filter(|owner| text(owner, "/kind") != DAEMON_SETS.kind);
+            let owner = owner.ok_or_else(|| format!("found no controllers for pod \"{}\"", name(pod)))?;
+            let owner = self.manager(&owner).unwrap_or(owner);
+            let uid = text(&owner, "/metadata/uid").to_owned();
+            if !counted.contains(&uid) {
+                replicas += int(&owner, "/spec/replicas", 1);
+                counted.push(uid);
+            }
+        }
+        Ok(replicas)
+    }
+
+    fn manager(&self, object: &Value) -> Option<Object> {
+        let owner = controller(object)?;
+        let key = Key::new(Resource::of(owner)?, namespace(object), text(owner, "/name"));
+        self.storage.get(&key).filter(|found| text(found, "/metadata/uid") == text(owner, "/uid"))
+    }
+}
