@@ -17,7 +17,12 @@ pub struct Registered {
     /// The pack that it came with.
     pub pack: String,
     schema: jsonschema::Validator,
+    /// The arguments that are `writeOnly`: nobody is shown them, and no record has them.
+    write_only: Vec<String>,
 }
+
+/// What stands in the place of an argument that is `writeOnly`.
+const REDACTED: &str = "[redacted]";
 
 impl Registered {
     fn new(tool: Arc<dyn Tool>, pack: &str) -> Result<Self> {
@@ -47,7 +52,20 @@ impl Registered {
                 )));
             }
         }
-        Ok(Self { effect, pack: pack.to_owned(), schema, tool })
+        let write_only = write_only(&spec.input_schema).map_err(refuse)?;
+        if let (Some(argument), true) = (write_only.first(), effect != Effect::Read) {
+            return Err(refuse(format!(
+                "has the `writeOnly` argument `{argument}` and is not a read: its run is kept in the store with its \
+                 arguments, so that it can be gone on with; let it take the name of a secret, not the secret"
+            )));
+        }
+        if let Some(slot) = spec.grammar.slots.iter().find(|slot| write_only.contains(&slot.argument)) {
+            return Err(refuse(format!(
+                "has words for the `writeOnly` argument `{}`, and what somebody says is recorded as it is",
+                slot.argument
+            )));
+        }
+        Ok(Self { effect, pack: pack.to_owned(), schema, write_only, tool })
     }
 
     /// The tool's description.
@@ -55,13 +73,27 @@ impl Registered {
         self.tool.spec()
     }
 
+    /// The arguments as they are shown and recorded: `[redacted]` in the place of each that is `writeOnly`.
+    pub fn redacted(&self, arguments: &Arguments) -> Arguments {
+        let mut shown = arguments.clone();
+        for argument in &self.write_only {
+            if let Some(value) = shown.get_mut(argument) {
+                *value = REDACTED.into();
+            }
+        }
+        shown
+    }
+
     /// Checks arguments against the schema; the first fault is in the message, all (at most 8) in the details.
+    /// What is wrong is shown, unless the tool has an argument that is `writeOnly`.
     pub fn check(&self, arguments: &Arguments) -> Result<()> {
         let value = Value::Object(arguments.clone());
         if self.schema.is_valid(&value) {
             return Ok(());
         }
-        let faults: Vec<String> = self.schema.iter_errors(&value).take(8).map(|e| fault(&e)).collect();
+        let masked = !self.write_only.is_empty();
+        let faults: Vec<String> =
+            self.schema.iter_errors(&value).take(8).map(|error| fault(&error, masked)).collect();
         let first = faults.first().cloned().unwrap_or_default();
         Err(Error::new(Code::ToolArgumentsInvalid, format!("`{}`: {first}", self.spec().name))
             .with_detail("faults", faults))
@@ -82,10 +114,43 @@ impl Registered {
     }
 }
 
-/// A sentence on one fault, which shows at most a little of the value.
-fn fault(error: &jsonschema::ValidationError<'_>) -> String {
+/// The top-level properties that a schema says are `writeOnly`. Deeper ones would not be found in arguments.
+fn write_only(schema: &Value) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    let mut rest = schema.clone();
+    for (name, property) in
+        rest.pointer_mut("/properties").and_then(Value::as_object_mut).into_iter().flatten()
+    {
+        let annotation = property.as_object_mut().and_then(|property| property.remove("writeOnly"));
+        if annotation == Some(Value::Bool(true)) {
+            found.push(name.clone());
+        }
+    }
+    if is_write_only_within(&rest) {
+        return Err(
+            "has a `writeOnly` in its input schema that is not directly in a property of the arguments, \
+                    where it would not be honoured"
+                .to_owned(),
+        );
+    }
+    Ok(found)
+}
+
+fn is_write_only_within(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => {
+            fields.get("writeOnly") == Some(&Value::Bool(true)) || fields.values().any(is_write_only_within)
+        }
+        Value::Array(items) => items.iter().any(is_write_only_within),
+        _ => false,
+    }
+}
+
+/// A sentence on one fault, which shows at most a little of the value, or nothing of it.
+fn fault(error: &jsonschema::ValidationError<'_>, masked: bool) -> String {
     let path = error.instance_path().to_string();
-    let text = shown(&error.to_string(), 200);
+    let text = if masked { error.masked().to_string() } else { error.to_string() };
+    let text = shown(&text, 200);
     if path.is_empty() { text } else { format!("at `{path}`: {text}") }
 }
 
@@ -193,5 +258,110 @@ impl Contents {
         self.tools.retain(|_, tool| tool.pack != pack);
         self.agents.retain(|_, (of, _)| of != pack);
         self.packs.remove(pack).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Permit;
+    use crate::port::{Fault, StepContext};
+    use astradesk_core::tool::{Form, Grammar, Slot};
+    use astradesk_core::{FrozenCall, Target};
+    use async_trait::async_trait;
+    use serde_json::json;
+    use std::time::Duration;
+
+    struct Scripted(Arc<ToolSpec>);
+
+    #[async_trait]
+    impl Tool for Scripted {
+        fn spec(&self) -> &Arc<ToolSpec> {
+            &self.0
+        }
+
+        async fn targets(&self, _: &Arguments) -> Result<Vec<Target>> {
+            Ok(Vec::new())
+        }
+
+        async fn preview(&self, _: &FrozenCall) -> Result<Value> {
+            Ok(Value::Null)
+        }
+
+        async fn perform(&self, _: &Permit, _: &StepContext) -> Result<Value, Fault> {
+            Ok(Value::Null)
+        }
+    }
+
+    fn registered(effect: Effect, properties: &Value) -> Result<Registered> {
+        with_words(effect, properties, Grammar::default())
+    }
+
+    fn with_words(effect: Effect, properties: &Value, grammar: Grammar) -> Result<Registered> {
+        let spec = ToolSpec {
+            name: ToolName::parse("look_up").unwrap(),
+            version: "1".to_owned(),
+            description: "looks something up".to_owned(),
+            effect: Some(effect),
+            input_schema: json!({"type": "object", "additionalProperties": false, "properties": properties}),
+            timeout: Duration::from_secs(1),
+            grammar,
+        };
+        Registered::new(Arc::new(Scripted(Arc::new(spec))), "pack")
+    }
+
+    fn arguments(value: &Value) -> Arguments {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn what_is_write_only_is_neither_shown_nor_told_of_in_faults() {
+        let password = json!({"type": "string", "minLength": 12, "writeOnly": true});
+        let user = json!({"type": "string", "writeOnly": false});
+        let tool = registered(Effect::Read, &json!({"user": user, "password": password})).unwrap();
+        let asked = arguments(&json!({"user": "anna", "password": "hunter2"}));
+        let shown = tool.redacted(&asked);
+        assert_eq!(Value::Object(shown), json!({"user": "anna", "password": "[redacted]"}));
+        let structured = tool.redacted(&arguments(&json!({"password": {"value": "hunter2"}})));
+        assert_eq!(Value::Object(structured), json!({"password": "[redacted]"}));
+        assert_eq!(tool.redacted(&Arguments::new()), Arguments::new());
+
+        let error = tool.check(&asked).unwrap_err();
+        assert!(error.message.contains("at `/password`"), "{}", error.message);
+        assert!(!serde_json::to_string(&error).unwrap().contains("hunter2"), "{error:?}");
+        let plain = registered(Effect::Write, &json!({"user": {"type": "string"}})).unwrap();
+        let error = plain.check(&arguments(&json!({"user": 7}))).unwrap_err();
+        assert!(error.message.contains('7'), "{}", error.message);
+        assert_eq!(plain.redacted(&asked), asked);
+    }
+
+    #[test]
+    fn what_cannot_be_kept_from_the_store_is_not_registered() {
+        let secret = json!({"password": {"type": "string", "writeOnly": true}});
+        let within = json!({"login": {"type": "object", "properties": secret.clone()}});
+        let listed = json!({"logins": {"type": "array", "items": {"anyOf": [secret["password"]]}}});
+        for (effect, properties, accepted, why) in [
+            (Effect::Read, &secret, true, ""),
+            (Effect::Write, &secret, false, "`writeOnly` argument `password` and is not a read"),
+            (Effect::Execute, &secret, false, "`writeOnly` argument `password` and is not a read"),
+            (Effect::Read, &within, false, "not directly in a property"),
+            (Effect::Write, &within, false, "not directly in a property"),
+            (Effect::Read, &listed, false, "not directly in a property"),
+        ] {
+            let answer = registered(effect, properties);
+            assert_eq!(answer.is_ok(), accepted, "{effect:?} {properties}");
+            if let Err(error) = answer {
+                assert_eq!(error.code, Code::ToolDefinitionInvalid);
+                assert!(
+                    error.message.contains(why) && error.message.contains("look_up"),
+                    "{}",
+                    error.message
+                );
+            }
+        }
+        let slot = Slot { argument: "password".into(), form: Form::Name, required: false };
+        let grammar = Grammar { slots: vec![slot], ..Grammar::default() };
+        let error = with_words(Effect::Read, &secret, grammar).err().unwrap();
+        assert!(error.message.contains("has words for the `writeOnly`"), "{}", error.message);
     }
 }

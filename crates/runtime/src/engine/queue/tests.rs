@@ -38,6 +38,10 @@ fn run(n: usize, principal: usize, tool: usize, target: usize) -> Run {
         fence: 0,
         state: State::Queued,
         steps: vec![Step::new(call, OnFailure::Leave)],
+        reason: None,
+        break_glass: false,
+        trace: None,
+        approvals: None,
         cancel_requested: false,
         undo_requested: false,
     }
