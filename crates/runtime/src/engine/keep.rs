@@ -39,6 +39,11 @@ impl Engine {
             cleaned: None,
         };
         tokio::spawn(async move {
+            if let Some(engine) = Self::tended(&inner)
+                && let Err(error) = engine.record_policy(&engine.0.policy.status()).await
+            {
+                tracing::error!(%error, "the policies in force could not be put on record");
+            }
             loop {
                 let Some(engine) = Self::tended(&inner) else { return };
                 engine.tend_once(&mut seen).await;

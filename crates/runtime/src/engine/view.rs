@@ -153,6 +153,18 @@ impl Engine {
         self.0.store.cut().await
     }
 
+    /// The checkpoints that were kept of records after number `after`, in order, at most `limit`.
+    pub async fn kept_checkpoints(
+        &self,
+        principal: &Principal,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Checkpoint>> {
+        self.authorize_evidence(principal)?;
+        let kept = self.0.store.checkpoints(after, limit).await?;
+        kept.iter().map(|text| Checkpoint::parse(text)).collect()
+    }
+
     /// A signed statement on the end of the evidence chain, now.
     pub async fn checkpoint(&self, principal: &Principal) -> Result<Checkpoint> {
         self.authorize_evidence(principal)?;
