@@ -138,9 +138,10 @@ impl Engine {
     async fn guard(&self, candidate: &Candidate, facts: &[Vec<Facts>]) -> Result<Vec<Error>> {
         let run = &candidate.run;
         let mut overridden = Vec::new();
-        for ((step, tool), facts) in run.steps.iter().zip(&candidate.tools).zip(facts) {
+        for (place, (tool, facts)) in candidate.tools.iter().zip(facts).enumerate() {
+            let Some(step) = run.steps.get(place) else { break };
             tool.tool.guard(&step.call).await?;
-            let objections = self.objections(run, &step.call, &*tool.tool, facts).await?;
+            let objections = self.objections(run, place, &*tool.tool, facts).await?;
             let request = self.policy_request(run, &step.call, facts, false);
             overridden.extend(self.overridable(run, &request, objections)?);
         }

@@ -4,6 +4,8 @@ use super::Engine;
 use crate::port::{PolicyRequest, Spend, StepContext, Tool};
 use crate::registry::Registered;
 use astradesk_core::decision::Reason;
+use astradesk_core::guardrail::Allowance;
+use astradesk_core::run::{Step, StepState};
 use astradesk_core::{
     Code, Decision, Effect, Error, Facts, FrozenCall, Requirement, Result, Run, Timestamp, guardrail,
 };
@@ -58,17 +60,18 @@ impl Engine {
         if self.0.policy.needs_facts() { tool.tool.facts(call).await } else { Ok(Vec::new()) }
     }
 
-    /// What the configured guardrails object to a call of the run now.
+    /// What the configured guardrails object to a step of the run now.
     pub(super) async fn objections(
         &self,
         run: &Run,
-        call: &FrozenCall,
+        step: usize,
         tool: &dyn Tool,
         facts: &[Facts],
     ) -> Result<Vec<Error>> {
-        if call.effect == Effect::Read {
+        let Some(Step { call, .. }) = run.steps.get(step).filter(|one| one.call.effect != Effect::Read)
+        else {
             return Ok(Vec::new());
-        }
+        };
         let now = self.0.clock.now();
         let looked;
         let facts = if facts.is_empty() && self.guardrails_need_facts(call) {
@@ -80,11 +83,31 @@ impl Engine {
         let mut objections: Vec<Error> =
             guardrail::objections(&self.0.guardrails, call, facts, now).collect();
         for allowance in guardrail::allowances(&self.0.guardrails, call) {
-            if let Some(oldest) = self.0.store.exhausted(&allowance, run.id, now).await? {
+            let planned = self.planned(run, step, &allowance);
+            if planned >= allowance.limit {
+                objections.push(allowance.exhausted(now));
+                continue;
+            }
+            let left = Allowance { limit: allowance.limit - planned, ..allowance.clone() };
+            if let Some(oldest) = self.0.store.exhausted(&left, (run.id, step), now).await? {
                 objections.push(allowance.exhausted(oldest));
             }
         }
         Ok(objections)
+    }
+
+    /// How many steps of the run that have not begun come before this one and count against the same.
+    fn planned(&self, run: &Run, step: usize, allowance: &Allowance) -> u32 {
+        let before = run
+            .steps
+            .iter()
+            .take(step)
+            .filter(|one| matches!(one.state, StepState::Pending) && one.call.effect != Effect::Read);
+        let counts = |one: &&Step| {
+            let all = guardrail::allowances(&self.0.guardrails, &one.call);
+            all.iter().any(|other| other.key == allowance.key)
+        };
+        before.filter(counts).count() as u32
     }
 
     fn guardrails_need_facts(&self, call: &FrozenCall) -> bool {
@@ -118,7 +141,7 @@ impl Engine {
         if undoes {
             return Ok(Clearance { reasons, ..Clearance::default() });
         }
-        let objections = self.objections(run, call, &*tool.tool, &facts).await?;
+        let objections = self.objections(run, context.step, &*tool.tool, &facts).await?;
         let overridden = self.overridable(run, &request, objections)?;
         let spends = self.spends(run, context.step, call, self.0.clock.now());
         Ok(Clearance { reasons, overridden, spends })

@@ -6,8 +6,7 @@ use super::{Engine, Preview, PreviewedStep};
 use crate::port::Change;
 use crate::registry::Registered;
 use astradesk_core::evidence::Kind;
-use astradesk_core::run::Step;
-use astradesk_core::{Call, Code, Error, Plan, Result, Run};
+use astradesk_core::{Call, Code, Error, FrozenCall, Plan, Result, Run};
 use serde_json::json;
 
 impl Engine {
@@ -25,19 +24,24 @@ impl Engine {
     /// What each step of the run would do now, and what would be in its way.
     pub(super) async fn previewed(&self, run: &Run) -> Result<Vec<PreviewedStep>> {
         let mut steps = Vec::with_capacity(run.steps.len());
-        for step in &run.steps {
+        for (place, step) in run.steps.iter().enumerate() {
             let tool = self.0.registry.tool(step.call.tool.as_str())?;
-            steps.push(self.previewed_step(run, step, &tool).await?);
+            steps.push(self.previewed_step(run, place, &step.call, &tool).await?);
         }
         Ok(steps)
     }
 
-    async fn previewed_step(&self, run: &Run, step: &Step, tool: &Registered) -> Result<PreviewedStep> {
-        let call = &step.call;
+    async fn previewed_step(
+        &self,
+        run: &Run,
+        place: usize,
+        call: &FrozenCall,
+        tool: &Registered,
+    ) -> Result<PreviewedStep> {
         let facts = tool.tool.facts(call).await.unwrap_or_default();
         let looked = if self.0.policy.needs_facts() { facts.as_slice() } else { &[] };
         let decision = self.decide(run, call, looked, true);
-        let objections = self.objections(run, call, &*tool.tool, &facts).await?;
+        let objections = self.objections(run, place, &*tool.tool, &facts).await?;
         let (changes, refused) = match tool.tool.guard(call).await {
             Ok(()) => match tool.tool.preview(call).await {
                 Ok(changes) => (Some(changes), None),

@@ -279,9 +279,13 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Option<(RunId, Digest)>>;
 
     /// When the oldest of the actions that count against the allowance at `now` happened, if there are as many
-    /// as its limit; those of `run` do not count.
-    async fn exhausted(&self, allowance: &Allowance, run: RunId, now: Timestamp)
-    -> Result<Option<Timestamp>>;
+    /// as its limit; the one of this run's step does not count.
+    async fn exhausted(
+        &self,
+        allowance: &Allowance,
+        except: (RunId, usize),
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>>;
 
     /// The runs that await approval, oldest first, at most `limit`, after this one.
     async fn awaiting(&self, after: Option<RunId>, limit: u32) -> Result<Vec<Run>>;

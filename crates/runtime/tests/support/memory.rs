@@ -110,20 +110,19 @@ impl Data {
     }
 
     fn check_spends(&self, spends: &[Spend]) -> Result<(), CommitError> {
-        for Spend { allowance, run, at, .. } in spends {
-            if let Some(oldest) = self.exhausted(allowance, *run, *at) {
+        for Spend { allowance, run, step, at } in spends {
+            if let Some(oldest) = self.exhausted(allowance, (*run, *step), *at) {
                 return Err(CommitError::Exhausted { allowance: allowance.clone(), oldest });
             }
         }
         Ok(())
     }
 
-    fn exhausted(&self, allowance: &Allowance, run: RunId, now: Timestamp) -> Option<Timestamp> {
+    fn exhausted(&self, allowance: &Allowance, except: (RunId, usize), now: Timestamp) -> Option<Timestamp> {
         let since = allowance.since(now);
-        let counted = self
-            .spends
-            .iter()
-            .filter(|((key, of, _), at)| *key == allowance.key && *of != run && **at > since);
+        let counted = self.spends.iter().filter(|((key, run, step), at)| {
+            *key == allowance.key && (*run, *step) != except && **at > since
+        });
         let times: Vec<Timestamp> = counted.map(|(_, at)| *at).collect();
         let oldest = times.iter().min().copied();
         oldest.filter(|_| times.len() >= allowance.limit as usize)
@@ -239,10 +238,10 @@ impl Store for Memory {
     async fn exhausted(
         &self,
         allowance: &Allowance,
-        run: RunId,
+        except: (RunId, usize),
         now: Timestamp,
     ) -> Result<Option<Timestamp>> {
-        Ok(self.data().exhausted(allowance, run, now))
+        Ok(self.data().exhausted(allowance, except, now))
     }
 
     async fn awaiting(&self, after: Option<RunId>, limit: u32) -> Result<Vec<Run>> {
