@@ -84,6 +84,16 @@ impl Registered {
         shown
     }
 
+    /// Whether one of the arguments is `writeOnly`.
+    pub fn has_secrets(&self, arguments: &Arguments) -> bool {
+        self.write_only.iter().any(|argument| arguments.contains_key(argument))
+    }
+
+    /// The call with its arguments as they are shown and recorded; its digest is that of the call as it is.
+    pub fn shown(&self, call: &FrozenCall) -> FrozenCall {
+        FrozenCall { arguments: self.redacted(&call.arguments), ..call.clone() }
+    }
+
     /// Checks arguments against the schema; the first fault is in the message, all (at most 8) in the details.
     /// What is wrong is shown, unless the tool has an argument that is `writeOnly`.
     pub fn check(&self, arguments: &Arguments) -> Result<()> {
@@ -97,20 +107,6 @@ impl Registered {
         let first = faults.first().cloned().unwrap_or_default();
         Err(Error::new(Code::ToolArgumentsInvalid, format!("`{}`: {first}", self.spec().name))
             .with_detail("faults", faults))
-    }
-}
-
-impl Registered {
-    /// The call as it is shown and recorded: what the schema says is `writeOnly` is redacted.
-    pub fn shown(&self, call: &FrozenCall) -> FrozenCall {
-        let mut call = call.clone();
-        for (name, value) in &mut call.arguments {
-            let property = self.spec().input_schema.get("properties").and_then(|all| all.get(name));
-            if property.and_then(|one| one.get("writeOnly")).and_then(Value::as_bool) == Some(true) {
-                *value = Value::String("[redacted]".to_owned());
-            }
-        }
-        call
     }
 }
 

@@ -162,6 +162,13 @@ impl Engine {
         if let Some(key) = &key {
             run.id = key.run;
         }
+        if let Some(step) = run.steps.iter().find(|step| self.has_secrets(&step.call)) {
+            let message =
+                format!("`{}` has an argument that may not be kept, and would have to wait", step.call.tool);
+            let error = Error::new(Code::ToolArgumentsInvalid, message)
+                .with_remedy("call it on its own, where no approval is needed");
+            return self.refuse(&run, error, key.as_ref()).await;
+        }
         if needs_approval && let Err(error) = self.room_to_wait().await {
             return self.refuse(&run, error, key.as_ref()).await;
         }
@@ -278,7 +285,7 @@ impl Engine {
         let change = Change {
             evidence: vec![self.draft(&run, Kind::Denied, data)],
             events: vec![self.event(&run, "state", json!({"state": run.state.name(), "error": error}))],
-            run: Some(run.clone()),
+            run: Some(self.without_secrets(run.clone())),
             ..Change::default()
         };
         self.0.store.commit(change).await.map_err(uncommitted)?;

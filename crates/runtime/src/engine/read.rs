@@ -72,7 +72,7 @@ impl Engine {
         policies: &[String],
         key: Option<IdempotencyKey>,
     ) -> Result<Submitted> {
-        let stored = without_outputs(&mut run);
+        let stored = self.without_secrets(without_outputs(&mut run));
         let data = json!({
             "input": run.input,
             "policies": policies,

@@ -127,6 +127,20 @@ impl Engine {
         run.steps.iter().map(|step| json!(self.shown_call(&step.call))).collect()
     }
 
+    /// The run as it can be kept: without secrets. Only reads have some, and they are done when they are kept.
+    pub(super) fn without_secrets(&self, mut run: Run) -> Run {
+        for step in &mut run.steps {
+            if self.has_secrets(&step.call) {
+                step.call = self.shown_call(&step.call);
+            }
+        }
+        run
+    }
+
+    pub(super) fn has_secrets(&self, call: &FrozenCall) -> bool {
+        self.0.registry.tool(call.tool.as_str()).is_ok_and(|tool| tool.has_secrets(&call.arguments))
+    }
+
     /// A call as it is shown.
     pub(super) fn shown_call(&self, call: &FrozenCall) -> FrozenCall {
         match self.0.registry.tool(call.tool.as_str()) {
