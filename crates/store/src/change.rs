@@ -4,7 +4,7 @@ use crate::error::unreadable;
 use astradesk_core::evidence::{Draft, Record};
 use astradesk_core::run::Holder;
 use astradesk_core::{Error, Run};
-use astradesk_runtime::port::{Change, EventDraft, IdempotencyKey, LockChange};
+use astradesk_runtime::port::{Announcement, Change, EventDraft, IdempotencyKey, LockChange, Spend};
 use std::collections::BTreeSet;
 
 /// A change, ready to be checked and written.
@@ -14,6 +14,8 @@ pub(crate) struct Prepared {
     pub(crate) evidence: Vec<Draft>,
     pub(crate) events: Vec<EventRow>,
     pub(crate) locks: Vec<LockChange>,
+    pub(crate) spends: Vec<Spend>,
+    pub(crate) announcements: Vec<Announcement>,
     pub(crate) key: Option<IdempotencyKey>,
 }
 
@@ -60,6 +62,8 @@ impl Prepared {
             evidence: change.evidence,
             events: change.events.into_iter().map(EventRow::new).collect(),
             locks: change.locks,
+            spends: change.spends,
+            announcements: change.announcements,
             key: change.idempotency,
         })
     }

@@ -5,10 +5,16 @@
 //! |---|---|
 //! | `store` | [`SqliteStore`]: opening, closing, the port |
 //! | `change` | a change as rows, made by the caller, so that the writer has little left to do |
-//! | `view` | the pure decision whether a change may be kept: versions, locks, idempotency keys |
+//! | `view` | the pure decision whether a change may be kept: versions, locks, allowances, idempotency keys |
+//! | `spend` | what was taken from allowances |
 //! | `writer` | the one task that writes: many callers' changes in one transaction |
 //! | `script` | the rows of a group as SQL |
+//! | `errand` | what is written without a change |
+//! | `prune` | what is removed when it is old |
+//! | `outbox` | what others are to be told |
 //! | `read` | what is read as it stands |
+//! | `evidence` | the chain as it is searched, and where it begins |
+//! | `span` | what each span of the chain holds, so that a search can leave out the others |
 //! | `claim` | which runs can be claimed, and which are to be cancelled |
 //! | `holder` | who commits here, and who else is alive |
 //! | `error` | what the database says, as `store.unavailable` |
@@ -35,14 +41,22 @@
 //! * A lock is held until its run has finished, by nobody but that run; time does not open it.
 //! * A holder is alive while its file is locked and its lease lasts. The lease is of the wall clock, so a
 //!   clock that steps may take a run from a holder that lives; what that one commits then is stale.
+//! * Where the chain begins is written before anything is removed from it; so it verifies from there,
+//!   wherever a removal breaks off.
 //! * No error carries a value from the database.
 
 mod change;
 mod claim;
+mod errand;
 mod error;
+mod evidence;
 mod holder;
+mod outbox;
+mod prune;
 mod read;
 mod script;
+mod span;
+mod spend;
 mod store;
 mod view;
 mod writer;

@@ -2,12 +2,16 @@
 
 use crate::error::{unavailable, unreadable};
 use astradesk_core::canonical::Digest;
-use astradesk_core::evidence::{Head, Record};
+use astradesk_core::evidence::Head;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result, Run, RunId, Timestamp};
 use astradesk_runtime::port::{RunEvent, RunFilter, RunPage};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, QueryBuilder, Row, Sqlite, SqlitePool, Type};
+
+/// The runs that await approval, found by the index `runs_by_state`.
+pub(crate) const AWAITING: &str =
+    "SELECT id, body FROM runs WHERE state = 'awaiting_approval' AND id > ? ORDER BY id LIMIT ?";
 
 /// The run.
 pub(crate) async fn run(pool: &SqlitePool, id: RunId) -> Result<Option<Run>> {
@@ -68,22 +72,11 @@ pub(crate) async fn idempotency(
     Ok(Some((run, request.ok_or_else(|| unreadable("the digest of a request"))?)))
 }
 
-/// The records of the evidence chain after number `after`.
-pub(crate) async fn evidence(pool: &SqlitePool, after: u64, limit: u32) -> Result<Vec<Record>> {
-    let rows = sqlx::query("SELECT seq, hash, body FROM evidence WHERE seq > ? ORDER BY seq LIMIT ?");
-    let rows = rows.bind(number(after)).bind(limit).fetch_all(pool).await.map_err(refused)?;
-    rows.iter()
-        .map(|row| {
-            let Head { seq, hash } = head(row)?;
-            Ok(Record { seq, hash, body: column(row, "body")? })
-        })
-        .collect()
-}
-
-/// The end of the evidence chain.
-pub(crate) async fn last(pool: &SqlitePool) -> Result<Head> {
-    let row = sqlx::query("SELECT seq, hash FROM evidence ORDER BY seq DESC LIMIT 1");
-    row.fetch_optional(pool).await.map_err(refused)?.as_ref().map_or(Ok(Head::EMPTY), head)
+/// The runs that await approval, oldest first, after this one.
+pub(crate) async fn awaiting(pool: &SqlitePool, after: Option<RunId>, limit: u32) -> Result<Vec<Run>> {
+    let after = after.map_or_else(String::new, |after| after.to_string());
+    let rows = sqlx::query(AWAITING).bind(after).bind(i64::from(limit)).fetch_all(pool).await;
+    rows.map_err(refused)?.iter().map(run_of).collect()
 }
 
 /// The place and hash of a row of `evidence`.
@@ -111,7 +104,7 @@ fn event_of(row: &SqliteRow) -> Result<RunEvent> {
 }
 
 /// A place in a sequence; no sequence gets beyond the largest number that the database knows.
-fn number(after: u64) -> i64 {
+pub(crate) fn number(after: u64) -> i64 {
     i64::try_from(after).unwrap_or(i64::MAX)
 }
 

@@ -10,7 +10,7 @@ use sqlx::{QueryBuilder, Sqlite};
 /// The most rows of one `INSERT`: SQLite takes 32,766 parameters, a run has 11.
 const ROWS: usize = 500;
 
-/// The most expired keys that one group cleans up.
+/// The most expired keys and spends that one group cleans up.
 const CLEANED: i64 = 64;
 
 /// What proves that the store can write, without a change.
@@ -67,6 +67,19 @@ pub(crate) fn commit(writes: Writes, view: &View, holder: &Holder, signs: &Signs
         });
         sql.push("; ");
     });
+    chunks(&mut sql, writes.spans.rows(), |sql, rows| {
+        sql.push("INSERT INTO spans (span, first_at, last_at, kinds) ");
+        sql.push_values(rows, |mut row, (span, held)| {
+            row.push_bind(span).push_bind(held.first_at).push_bind(held.last_at).push_bind(held.kinds);
+        });
+        sql.push(
+            " ON CONFLICT (span) DO UPDATE SET kinds = spans.kinds | excluded.kinds, \
+             first_at = CASE WHEN excluded.first_at < spans.first_at \
+             THEN excluded.first_at ELSE spans.first_at END, \
+             last_at = CASE WHEN excluded.last_at > spans.last_at \
+             THEN excluded.last_at ELSE spans.last_at END; ",
+        );
+    });
     chunks(&mut sql, writes.events, |sql, rows| {
         sql.push("INSERT INTO events (run, at, kind, data) ");
         sql.push_values(rows, |mut row, event| {
@@ -94,6 +107,23 @@ pub(crate) fn commit(writes: Writes, view: &View, holder: &Holder, signs: &Signs
              expires_at = excluded.expires_at; ",
         );
     });
+    chunks(&mut sql, writes.spends, |sql, rows| {
+        sql.push("INSERT INTO spends (key, run, step, at, expires_at) ");
+        sql.push_values(rows, |mut row, spend| {
+            row.push_bind(spend.key).push_bind(spend.run).push_bind(spend.step);
+            row.push_bind(spend.at).push_bind(spend.expires_at);
+        });
+        sql.push(" ON CONFLICT (key, run, step) DO NOTHING; ");
+    });
+    chunks(&mut sql, writes.announcements, |sql, rows| {
+        sql.push("INSERT INTO outbox (id, receiver, at, body, attempts, due_at, error, dead) ");
+        sql.push_values(rows, |mut row, one| {
+            row.push_bind(one.id).push_bind(one.to).push_bind(one.at.as_microsecond()).push_bind(one.body);
+            row.push_bind(i64::from(one.attempts)).push_bind(one.due_at.as_microsecond());
+            row.push_bind(one.error).push_bind(i64::from(one.dead));
+        });
+        sql.push(" ON CONFLICT (id) DO NOTHING; ");
+    });
     if let Some(last) = signs.beat {
         beat(&mut sql, holder, last);
     }
@@ -104,11 +134,16 @@ pub(crate) fn commit(writes: Writes, view: &View, holder: &Holder, signs: &Signs
     sql
 }
 
-/// Drops the locks of runs that gave them back, and a bounded number of keys that have expired: before the
-/// new ones are written, which it must not meet.
+/// Drops the locks of runs that gave them back, and a bounded number of keys and spends that have expired:
+/// before the new ones are written, which it must not meet.
 fn clean(sql: &mut QueryBuilder<Sqlite>, writes: &Writes) {
     for run in &writes.released {
         sql.push("DELETE FROM locks WHERE run = ").push_bind(run.clone()).push("; ");
+    }
+    if let Some(now) = writes.spends.iter().map(|spend| spend.at).max() {
+        sql.push("DELETE FROM spends WHERE (key, run, step) IN ");
+        sql.push("(SELECT key, run, step FROM spends WHERE expires_at <= ").push_bind(now);
+        sql.push(" ORDER BY expires_at LIMIT ").push_bind(CLEANED).push("); ");
     }
     let Some(now) = writes.now else { return };
     sql.push("DELETE FROM idempotency WHERE (principal, key) IN ");

@@ -1,17 +1,21 @@
 //! [`SqliteStore`]: opening, closing, the port.
 
 use crate::change::Prepared;
-use crate::claim;
+use crate::errand::Errand;
 use crate::error::{closed, unavailable};
 use crate::holder::Presence;
-use crate::read;
 use crate::script::Beat;
 use crate::writer::{Job, Writer, enqueue};
+use crate::{claim, evidence, outbox, prune, read, spend};
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Head, Record};
+use astradesk_core::guardrail::Allowance;
 use astradesk_core::run::Holder;
 use astradesk_core::{Code, Error, Result, Run, RunId, Timestamp};
-use astradesk_runtime::port::{Change, CommitError, Committed, RunEvent, RunFilter, RunPage, Store};
+use astradesk_runtime::port::{
+    Announcement, Attempted, Change, CommitError, Committed, Cut, EvidenceFilter, RunEvent, RunFilter,
+    RunPage, Store,
+};
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqlitePool};
@@ -111,6 +115,13 @@ impl SqliteStore {
         Self { presence: Arc::new(presence), jobs: sender, readers }
     }
 
+    /// Waits for its place in a full queue, as a beat does.
+    async fn run_errand(&self, errand: Errand) -> Result<u64> {
+        let (reply, done) = oneshot::channel();
+        self.jobs.send(Job::Errand(errand, reply)).await.map_err(|_| closed())?;
+        done.await.unwrap_or_else(|_| Err(closed()))
+    }
+
     /// Writes what is waiting, and closes the file. Every commit after this one is refused, and what this store
     /// held can be claimed by others at once; closing twice is closing once.
     pub async fn close(&self) {
@@ -178,12 +189,70 @@ impl Store for SqliteStore {
         read::idempotency(&self.readers, principal, key, now).await
     }
 
-    async fn evidence(&self, after: u64, limit: u32) -> Result<Vec<Record>> {
-        read::evidence(&self.readers, after, limit).await
+    async fn exhausted(
+        &self,
+        allowance: &Allowance,
+        except: (RunId, usize),
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        spend::exhausted(&self.readers, allowance, except, now).await
+    }
+
+    async fn awaiting(&self, after: Option<RunId>, limit: u32) -> Result<Vec<Run>> {
+        read::awaiting(&self.readers, after, limit).await
+    }
+
+    async fn announcements(&self, now: Timestamp, limit: u32) -> Result<Vec<Announcement>> {
+        outbox::due(&self.readers, now, limit).await
+    }
+
+    async fn dead_announcements(&self, limit: u32) -> Result<Vec<Announcement>> {
+        outbox::dead(&self.readers, limit).await
+    }
+
+    async fn attempted(&self, id: &str, attempted: Attempted) -> Result<()> {
+        self.run_errand(Errand::Attempted(id.to_owned(), attempted)).await.map(|_| ())
+    }
+
+    async fn revive(&self, id: &str, now: Timestamp) -> Result<bool> {
+        Ok(self.run_errand(Errand::Revive(id.to_owned(), now)).await? > 0)
+    }
+
+    async fn evidence(&self, filter: &EvidenceFilter) -> Result<Vec<Record>> {
+        evidence::records(&self.readers, filter).await
+    }
+
+    async fn cut(&self) -> Result<Option<Cut>> {
+        evidence::cut(&self.readers).await
+    }
+
+    /// The cut is kept first, then the records go in small steps. Where it breaks off, the next call goes on.
+    async fn prune_evidence(&self, cut: &Cut) -> Result<()> {
+        self.run_errand(Errand::Cut(cut.clone())).await?;
+        while self.run_errand(Errand::PruneRecords).await? > 0 {}
+        Ok(())
+    }
+
+    async fn prune_runs(&self, ended_before: Timestamp, limit: u32) -> Result<u32> {
+        let ended = prune::ended(&self.readers, ended_before, limit).await?;
+        let mut removed = 0;
+        for ids in ended.chunks(prune::RUNS) {
+            removed += self.run_errand(Errand::PruneRuns(ids.to_vec())).await? as u32;
+        }
+        Ok(removed)
+    }
+
+    async fn keep_checkpoint(&self, seq: u64, at: Timestamp, checkpoint: &str) -> Result<()> {
+        let note = checkpoint.to_owned();
+        self.run_errand(Errand::Checkpoint { seq, at, note }).await.map(|_| ())
+    }
+
+    async fn checkpoints(&self, after: u64, limit: u32) -> Result<Vec<String>> {
+        evidence::checkpoints(&self.readers, after, limit).await
     }
 
     async fn head(&self) -> Result<Head> {
-        read::last(&self.readers).await
+        evidence::last(&self.readers).await
     }
 
     async fn ready(&self) -> Result<()> {

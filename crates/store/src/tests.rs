@@ -7,7 +7,7 @@ use astradesk_core::Code;
 use astradesk_core::Timestamp;
 use astradesk_core::evidence::{Draft, Kind};
 use astradesk_core::{RunId, Target};
-use astradesk_runtime::port::{Change, CommitError, LockChange, Store};
+use astradesk_runtime::port::{Change, CommitError, EvidenceFilter, LockChange, Store};
 use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, Row, SqlitePool};
@@ -18,7 +18,8 @@ use uuid::Uuid;
 
 fn change(bytes: usize) -> Change {
     let data = json!({ "secret": "s".repeat(bytes) });
-    let draft = Draft { at: Timestamp::UNIX_EPOCH, kind: Kind::Admitted, run: None, principal: None, data };
+    let (at, kind) = (Timestamp::UNIX_EPOCH, Kind::Admitted);
+    let draft = Draft { at, kind, run: None, principal: None, trace: None, data };
     Change { evidence: vec![draft], ..Change::default() }
 }
 
@@ -71,8 +72,9 @@ async fn what_is_too_large_for_a_full_file_does_not_keep_out_what_fits() {
         head = next;
     }
     assert_eq!(store.head().await.unwrap(), head);
+    let every = EvidenceFilter { limit: 100, ..EvidenceFilter::default() };
     let mut verified = astradesk_core::evidence::Head::EMPTY;
-    for record in store.evidence(0, 100).await.unwrap() {
+    for record in store.evidence(&every).await.unwrap() {
         verified = verified.verify(&record.body, record.hash).unwrap();
     }
     assert_eq!(verified, head);

@@ -2,10 +2,12 @@
 //! before it in the same group have made of that.
 
 use crate::change::{EventRow, EvidenceRow, Prepared, RunRow};
+use crate::span::Spans;
+use crate::spend::{Allowances, SpendRow};
 use astradesk_core::RunId;
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::Head;
-use astradesk_runtime::port::{CommitError, Committed, IdempotencyKey, LockChange};
+use astradesk_runtime::port::{Announcement, CommitError, Committed, IdempotencyKey, LockChange};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The state that changes are checked against. Only what a change of the group names is in it.
@@ -17,6 +19,8 @@ pub(crate) struct View {
     pub(crate) locks: HashMap<String, RunId>,
     /// The idempotency keys, by principal and key.
     pub(crate) keys: HashMap<(String, String), Key>,
+    /// What was taken from allowances.
+    pub(crate) allowances: Allowances,
 }
 
 /// An idempotency key that is remembered.
@@ -33,6 +37,8 @@ pub(crate) struct Writes {
     /// The last version of each run.
     pub(crate) runs: Vec<RunRow>,
     pub(crate) evidence: Vec<EvidenceRow>,
+    /// The spans of the chain that the records are in.
+    pub(crate) spans: Spans,
     pub(crate) events: Vec<EventRow>,
     /// The runs that gave their locks back.
     pub(crate) released: BTreeSet<String>,
@@ -42,6 +48,8 @@ pub(crate) struct Writes {
     pub(crate) keys: Vec<IdempotencyKey>,
     /// The latest time that a change with a key told: keys that expired before it can go.
     pub(crate) now: Option<i64>,
+    pub(crate) spends: Vec<SpendRow>,
+    pub(crate) announcements: Vec<Announcement>,
 }
 
 impl View {
@@ -59,6 +67,7 @@ impl View {
             self.check_version(run)?;
         }
         let locks = self.locks_after(&change.locks)?;
+        self.allowances.check(&change.spends)?;
 
         if let (Some(draft), Some((name, key))) = (change.key, key) {
             writes.now = writes.now.max(Some(draft.now.as_microsecond()));
@@ -86,9 +95,13 @@ impl View {
         for draft in &change.evidence {
             let record = head.append(draft);
             *head = Head { seq: record.seq, hash: record.hash };
-            writes.evidence.push(EvidenceRow::new(record, draft));
+            let row = EvidenceRow::new(record, draft);
+            writes.spans.note(&row);
+            writes.evidence.push(row);
         }
         writes.events.extend(change.events);
+        writes.spends.extend(self.allowances.take(&change.spends));
+        writes.announcements.extend(change.announcements);
         Ok(Committed { head: *head })
     }
 
@@ -151,6 +164,8 @@ impl Writes {
             && self.released.is_empty()
             && self.acquired.is_empty()
             && self.keys.is_empty()
+            && self.spends.is_empty()
+            && self.announcements.is_empty()
     }
 
     fn note_locks(&mut self, changes: &[LockChange]) {

@@ -1,9 +1,12 @@
 //! The one task that writes: many callers' changes in one transaction.
 
 use crate::change::Prepared;
+use crate::errand::Errand;
 use crate::error::{closed, unavailable, unreadable};
+use crate::evidence::LAST;
 use crate::read;
 use crate::script::{self, Beat, Signs};
+use crate::spend;
 use crate::view::{Key, View, Writes};
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::Head;
@@ -11,7 +14,8 @@ use astradesk_core::run::Holder;
 use astradesk_core::{Error, Result, RunId};
 use astradesk_runtime::port::{CommitError, Committed, LockChange};
 use sqlx::pool::PoolConnection;
-use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqlitePool};
+use std::sync::LazyLock;
 use tokio::sync::{mpsc, oneshot};
 
 /// Groups of more changes than this are rare, and each of another shape: their scripts are not kept prepared.
@@ -26,6 +30,8 @@ pub(crate) enum Job {
     Probe(oneshot::Sender<Result<()>>),
     /// Write the lease of the holder.
     Beat(Beat, oneshot::Sender<Result<()>>),
+    /// Write something small by itself.
+    Errand(Errand, oneshot::Sender<Result<u64>>),
     /// Finish what is waiting, then end.
     Close(oneshot::Sender<()>),
 }
@@ -52,6 +58,7 @@ struct Batch {
     signs: Signs,
     /// Those who wait for a sign to be written.
     watchers: Vec<oneshot::Sender<Result<()>>>,
+    errands: Vec<(Errand, oneshot::Sender<Result<u64>>)>,
     closers: Vec<oneshot::Sender<()>>,
 }
 
@@ -69,7 +76,9 @@ impl Writer {
             tokio::task::yield_now().await;
             self.drain(&mut batch);
             closers.append(&mut batch.closers);
+            let errands = std::mem::take(&mut batch.errands);
             self.write(&mut held, batch).await;
+            self.run_errands(&mut held, errands).await;
             if self.shared {
                 held = None;
             }
@@ -112,6 +121,7 @@ impl Writer {
                 batch.signs.beat = Some(beat);
                 batch.watchers.push(reply);
             }
+            Job::Errand(errand, reply) => batch.errands.push((errand, reply)),
             Job::Close(reply) => {
                 // What waits is still received, and nothing new.
                 self.jobs.close();
@@ -155,6 +165,41 @@ impl Writer {
         }
     }
 
+    async fn run_errands(
+        &self,
+        held: &mut Option<PoolConnection<Sqlite>>,
+        errands: Vec<(Errand, oneshot::Sender<Result<u64>>)>,
+    ) {
+        for (errand, reply) in errands {
+            let done = match self.connection(held).await {
+                Ok(connection) => errand.run(connection).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = &done {
+                tracing::warn!(%error, "an errand of the store failed");
+                if !self.shared {
+                    // What it left behind, if anything, goes with the connection.
+                    held.take().into_iter().for_each(|mut connection| connection.close_on_drop());
+                }
+            }
+            let _ = reply.send(done);
+        }
+    }
+
+    async fn connection<'c>(
+        &self,
+        held: &'c mut Option<PoolConnection<Sqlite>>,
+    ) -> Result<&'c mut PoolConnection<Sqlite>> {
+        match held {
+            Some(connection) => Ok(connection),
+            None => {
+                let connection = self.pool.acquire().await;
+                Ok(held
+                    .insert(connection.map_err(|error| unavailable("open the store for writing", &error))?))
+            }
+        }
+    }
+
     /// One transaction. When it fails, every change of the batch is still in the batch, or among the
     /// verdicts that are void.
     async fn transaction(
@@ -163,12 +208,9 @@ impl Writer {
         batch: &mut Batch,
     ) -> Result<Vec<Verdict>, (Error, Vec<Verdict>)> {
         let mut verdicts = Vec::with_capacity(batch.changes.len());
-        let connection = match held {
-            Some(connection) => connection,
-            None => match self.pool.acquire().await {
-                Ok(connection) => held.insert(connection),
-                Err(error) => return Err((unavailable("open the store for writing", &error), verdicts)),
-            },
+        let connection = match self.connection(held).await {
+            Ok(connection) => connection,
+            Err(error) => return Err((error, verdicts)),
         };
         match self.attempt(connection, batch, &mut verdicts).await {
             Ok(()) => Ok(verdicts),
@@ -214,8 +256,8 @@ impl Writer {
 
 /// Begins a transaction that may write, and reads the head of the chain in it.
 async fn begin(connection: &mut PoolConnection<Sqlite>) -> Result<Head> {
-    const BEGIN: &str = "BEGIN IMMEDIATE; SELECT seq, hash FROM evidence ORDER BY seq DESC LIMIT 1";
-    let rows = sqlx::query(BEGIN).fetch_all(&mut **connection).await;
+    static BEGIN: LazyLock<String> = LazyLock::new(|| format!("BEGIN IMMEDIATE; {LAST}"));
+    let rows = sqlx::query(AssertSqlSafe(BEGIN.as_str())).fetch_all(&mut **connection).await;
     let rows = rows.map_err(|error| unavailable("write to the store", &error))?;
     rows.first().map_or(Ok(Head::EMPTY), read::head)
 }
@@ -250,6 +292,12 @@ async fn view(connection: &mut PoolConnection<Sqlite>, batch: &Batch) -> Result<
         for row in fetch(connection, &mut sql, prepared).await? {
             view.locks.insert(column(&row, 0)?, run_id(&row, 1)?);
         }
+    }
+
+    let spends: Vec<_> = changes().flat_map(|change| &change.spends).collect();
+    for spends in spends.chunks(spend::ASKED) {
+        let rows = fetch(connection, &mut spend::count(spends), prepared).await?;
+        view.allowances.note(spends, &rows)?;
     }
 
     let keys: Vec<_> = changes().filter_map(|change| change.key.as_ref()).collect();

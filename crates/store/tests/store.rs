@@ -11,7 +11,7 @@ use astradesk_core::{Code, Run, RunId, ToolName};
 use astradesk_runtime::port::{Change, CommitError, LockChange, RunFilter, Store};
 use astradesk_store::{Options, SqliteStore};
 use common::{
-    acquire, at, change, draft, event, failed, id, key, later, locking, run, run_of, target, verify,
+    acquire, after, at, change, draft, event, failed, id, key, later, locking, run, run_of, target, verify,
 };
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -41,7 +41,7 @@ async fn nothing_of(store: &SqliteStore, run: RunId) {
     assert_eq!(store.run(run).await.unwrap(), None);
     assert_eq!(store.events(run, 0, 10).await.unwrap(), []);
     assert_eq!(store.head().await.unwrap(), verify(store).await);
-    for record in store.evidence(0, 1000).await.unwrap() {
+    for record in store.evidence(&after(0, 1000)).await.unwrap() {
         assert!(!record.body.contains(&run.to_string()), "{}", record.body);
     }
 }
@@ -300,8 +300,8 @@ async fn a_reopened_store_has_everything() {
     let events = store.events(run.id, 0, 10).await.unwrap();
     store.close().await;
     store.close().await;
-    let after = store.commit(change(&run)).await;
-    assert!(matches!(after, Err(CommitError::Unavailable(error)) if error.code == Code::StoreUnavailable));
+    let closed = store.commit(change(&run)).await;
+    assert!(matches!(closed, Err(CommitError::Unavailable(error)) if error.code == Code::StoreUnavailable));
     assert_eq!(store.ready().await.unwrap_err().code, Code::StoreUnavailable);
     assert_eq!(store.head().await.unwrap_err().code, Code::StoreUnavailable);
 

@@ -9,7 +9,7 @@ use astradesk_core::{
     Call, Effect, Error, FrozenCall, Plan, Principal, RoleName, Run, RunId, Source, Target,
 };
 use astradesk_core::{Code, Timestamp, ToolName};
-use astradesk_runtime::port::{Change, EventDraft, IdempotencyKey, LockChange, Store};
+use astradesk_runtime::port::{Change, EventDraft, EvidenceFilter, IdempotencyKey, LockChange, Store};
 use astradesk_store::SqliteStore;
 use serde_json::json;
 use std::time::Duration;
@@ -62,6 +62,10 @@ pub(crate) fn run_of(subject: &str, tools: &[&str]) -> Run {
         fence: 0,
         state: State::Queued,
         steps: steps.collect(),
+        reason: None,
+        break_glass: false,
+        trace: None,
+        approvals: None,
         cancel_requested: false,
         undo_requested: false,
     }
@@ -89,6 +93,7 @@ pub(crate) fn draft(run: Option<RunId>) -> Draft {
         kind: Kind::Admitted,
         run,
         principal: Some(principal("ada")),
+        trace: None,
         data: json!({"a": "ż'\""}),
     }
 }
@@ -125,11 +130,16 @@ pub(crate) fn key(name: &str, request: &str, run: RunId, now: i64) -> Idempotenc
     }
 }
 
-/// Checks the whole chain, and gives its end.
+/// The records after number `after`, at most `limit`.
+pub(crate) fn after(after: u64, limit: u32) -> EvidenceFilter {
+    EvidenceFilter { after, limit, ..EvidenceFilter::default() }
+}
+
+/// Checks the whole chain, from where it was cut, and gives its end.
 pub(crate) async fn verify(store: &SqliteStore) -> Head {
-    let mut head = Head::EMPTY;
+    let mut head = store.cut().await.unwrap().map_or(Head::EMPTY, |cut| cut.head);
     loop {
-        let records = store.evidence(head.seq, 100).await.unwrap();
+        let records = store.evidence(&after(head.seq, 100)).await.unwrap();
         if records.is_empty() {
             break;
         }
