@@ -13,10 +13,11 @@ use tokio::sync::Notify;
 /// What must be the same for a request to be a repetition.
 fn request_digest(submission: &Submission) -> Digest {
     let request = json!(submission.request);
-    if submission.break_glass {
-        return Digest::of_value(&json!({"request": request, "break_glass": true}));
+    if submission.reason.is_none() && !submission.break_glass {
+        return Digest::of_value(&request);
     }
-    Digest::of_value(&request)
+    let Submission { reason, break_glass, .. } = submission;
+    Digest::of_value(&json!({"request": request, "reason": reason, "break_glass": break_glass}))
 }
 
 impl Engine {
