@@ -11,8 +11,10 @@ mod executing;
 mod lives;
 #[path = "../support/memory.rs"]
 mod memory;
+mod policy;
 mod script;
 mod shown;
+mod store;
 mod stranded;
 mod submitting;
 mod world;

@@ -1,13 +1,13 @@
-//! A scripted tool, and a policy that can be switched.
+//! A scripted tool, and what is asked of it.
 
 use astradesk_core::run::OnFailure;
 use astradesk_core::{
-    Arguments, Call, Code, Decision, Effect, Error, FrozenCall, Principal, Result, RunId, Source, Target,
+    Arguments, Call, Effect, Error, Facts, FrozenCall, Principal, Result, RoleName, RunId, Source, Target,
     ToolName, ToolSpec,
 };
 use astradesk_runtime::Permit;
 use astradesk_runtime::engine::{Request, Submission};
-use astradesk_runtime::port::{Agent, Fault, Pack, Policy, PolicyRequest, StepContext, Tool};
+use astradesk_runtime::port::{Agent, Fault, Pack, StepContext, Tool};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -32,6 +32,10 @@ pub(crate) struct Script {
     pub(crate) undone: Mutex<Vec<Value>>,
     /// What was left of its time limit, for each step that was verified.
     pub(crate) left: Mutex<Vec<Duration>>,
+    /// The namespace in which services are found.
+    pub(crate) namespace: Mutex<&'static str>,
+    /// What is known of every target, or why nothing is.
+    pub(crate) facts: Mutex<Result<Facts>>,
 }
 
 impl Default for Script {
@@ -47,6 +51,8 @@ impl Default for Script {
             effects: Mutex::default(),
             undone: Mutex::default(),
             left: Mutex::default(),
+            namespace: Mutex::new("default"),
+            facts: Mutex::new(Ok(Facts::default())),
         }
     }
 }
@@ -64,7 +70,13 @@ impl Tool for Scripted {
 
     async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
         let service = arguments["service"].as_str().unwrap();
-        Ok(vec![format!("kubernetes/test/default/deployment/{service}").parse()?])
+        let namespace = *self.script.namespace.lock().unwrap();
+        Ok(vec![format!("kubernetes/test/{namespace}/deployment/{service}").parse()?])
+    }
+
+    async fn facts(&self, call: &FrozenCall) -> Result<Vec<Facts>> {
+        let known = self.script.facts.lock().unwrap().clone()?;
+        Ok(vec![known; call.targets.len()])
     }
 
     async fn guard(&self, _: &FrozenCall) -> Result<()> {
@@ -151,29 +163,19 @@ pub(crate) fn tool(spec: ToolSpec, script: &Arc<Script>) -> Arc<dyn Tool> {
     Arc::new(Scripted { spec: Arc::new(spec), script: script.clone() })
 }
 
-/// Permits everything while it is on.
-pub(crate) struct Switch(pub(crate) AtomicBool);
-
-impl Policy for Switch {
-    fn decide(&self, request: &PolicyRequest<'_>) -> Decision {
-        if self.0.load(Ordering::SeqCst) && request.principal.subject != "eve" {
-            return Decision::Permit { reasons: vec![] };
-        }
-        Decision::Deny { error: Error::new(Code::PolicyDenied, "no"), reasons: vec![] }
-    }
-    fn may_use(&self, _: &Principal, _: &ToolSpec) -> bool {
-        true
-    }
-    fn may_see_runs_of_others(&self, _: &Principal) -> bool {
-        false
-    }
-    fn may_read_evidence(&self, principal: &Principal) -> bool {
-        principal.subject == "ada"
-    }
-}
-
 pub(crate) fn ada() -> Principal {
     Principal { subject: "ada".into(), issuer: "test".into(), roles: [].into(), actor: None }
+}
+
+/// Somebody with roles.
+pub(crate) fn person(subject: &str, roles: &[&str]) -> Principal {
+    let roles = roles.iter().map(|role| RoleName::parse(*role).unwrap()).collect();
+    Principal { subject: subject.to_owned(), roles, ..ada() }
+}
+
+/// Somebody who can approve.
+pub(crate) fn lead(subject: &str) -> Principal {
+    person(subject, &["lead"])
 }
 
 pub(crate) fn submission(tool: &str, service: &str) -> Submission {
@@ -185,6 +187,9 @@ pub(crate) fn submission(tool: &str, service: &str) -> Submission {
             arguments: [("service".to_owned(), Value::from(service))].into_iter().collect(),
         }),
         dry_run: false,
+        reason: None,
+        break_glass: false,
+        trace: None,
         idempotency_key: None,
     }
 }

@@ -3,6 +3,7 @@
 use crate::script::{TestPack, ada, spec, submission, tool};
 use crate::world::World;
 use astradesk_core::{Code, Effect};
+use astradesk_runtime::port::EvidenceFilter;
 use std::time::Duration;
 
 #[tokio::test]
@@ -27,8 +28,9 @@ async fn runs_and_evidence_are_shown_to_those_who_may_see_them() {
     let mut bob = ada();
     bob.subject = "bob".into();
     assert_eq!(world.engine.run(&bob, run.id).await.unwrap_err().code, Code::RunNotFound);
-    assert_eq!(world.engine.evidence(&bob, 0, 10).await.unwrap_err().code, Code::PolicyDenied);
-    assert_eq!(world.engine.evidence(&ada(), 0, 10).await.unwrap().len(), 1);
+    let filter = EvidenceFilter { limit: 10, ..EvidenceFilter::default() };
+    assert_eq!(world.engine.evidence(&bob, &filter).await.unwrap_err().code, Code::PolicyDenied);
+    assert_eq!(world.engine.evidence(&ada(), &filter).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

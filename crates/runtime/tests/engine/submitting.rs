@@ -122,7 +122,7 @@ async fn the_queue_is_bounded_and_a_queued_run_is_authorized_again() {
     }
     let third = world.admitted(submission("restart", "c")).await;
     assert_eq!(world.submit("restart", "d").await.unwrap_err().code, Code::GuardQueueFull);
-    world.policy.0.store(false, Ordering::SeqCst);
+    world.policy.on.store(false, Ordering::SeqCst);
     world.script.outcome.add_permits(2);
     assert_eq!(world.ended(first.id).await.state, State::Succeeded);
     assert_eq!(world.ended(second.id).await.state, State::Succeeded);

@@ -119,6 +119,9 @@ fn submission(request: Request, key: Option<&str>) -> Submission {
         source: Source::Http,
         request,
         dry_run: false,
+        reason: None,
+        break_glass: false,
+        trace: None,
         idempotency_key: key.map(ToOwned::to_owned),
     }
 }

@@ -4,11 +4,14 @@ use crate::gate::Process;
 use crate::memory::Memory;
 use crate::world::World;
 use astradesk_core::canonical::Digest;
+use astradesk_core::decision::Reason;
 use astradesk_core::evidence::{Head, Record};
+use astradesk_core::guardrail::Allowance;
 use astradesk_core::run::Holder;
 use astradesk_core::{Code, Decision, Error, Principal, Result, Run, RunId, Timestamp, ToolSpec};
 use astradesk_runtime::port::{
-    Change, CommitError, Committed, Policy, PolicyRequest, RunEvent, RunFilter, RunPage, Store,
+    Announcement, Attempted, Change, CommitError, Committed, Cut, EvidenceFilter, Explanation, Policy,
+    PolicyRequest, PolicyStatus, RunEvent, RunFilter, RunPage, Store,
 };
 use async_trait::async_trait;
 use serde_json::json;
@@ -97,8 +100,57 @@ impl Store for GatedStore {
         self.gate("store.idempotency", self.memory.idempotency(principal, key, now)).await
     }
 
-    async fn evidence(&self, after: u64, limit: u32) -> Result<Vec<Record>> {
-        self.gate("store.evidence", self.memory.evidence(after, limit)).await
+    async fn exhausted(
+        &self,
+        allowance: &Allowance,
+        except: (RunId, usize),
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        self.gate("store.exhausted", self.memory.exhausted(allowance, except, now)).await
+    }
+
+    async fn awaiting(&self, after: Option<RunId>, limit: u32) -> Result<Vec<Run>> {
+        self.gate("store.awaiting", self.memory.awaiting(after, limit)).await
+    }
+
+    async fn announcements(&self, now: Timestamp, limit: u32) -> Result<Vec<Announcement>> {
+        self.gate("store.announcements", self.memory.announcements(now, limit)).await
+    }
+
+    async fn dead_announcements(&self, limit: u32) -> Result<Vec<Announcement>> {
+        self.gate("store.dead_announcements", self.memory.dead_announcements(limit)).await
+    }
+
+    async fn attempted(&self, id: &str, attempted: Attempted) -> Result<()> {
+        self.gate("store.attempted", self.memory.attempted(id, attempted)).await
+    }
+
+    async fn revive(&self, id: &str, now: Timestamp) -> Result<bool> {
+        self.gate("store.revive", self.memory.revive(id, now)).await
+    }
+
+    async fn evidence(&self, filter: &EvidenceFilter) -> Result<Vec<Record>> {
+        self.gate("store.evidence", self.memory.evidence(filter)).await
+    }
+
+    async fn cut(&self) -> Result<Option<Cut>> {
+        self.gate("store.cut", self.memory.cut()).await
+    }
+
+    async fn prune_evidence(&self, cut: &Cut) -> Result<()> {
+        self.gate("store.prune_evidence", self.memory.prune_evidence(cut)).await
+    }
+
+    async fn prune_runs(&self, ended_before: Timestamp, limit: u32) -> Result<u32> {
+        self.gate("store.prune_runs", self.memory.prune_runs(ended_before, limit)).await
+    }
+
+    async fn keep_checkpoint(&self, seq: u64, at: Timestamp, checkpoint: &str) -> Result<()> {
+        self.gate("store.keep_checkpoint", self.memory.keep_checkpoint(seq, at, checkpoint)).await
+    }
+
+    async fn checkpoints(&self, after: u64, limit: u32) -> Result<Vec<String>> {
+        self.gate("store.checkpoints", self.memory.checkpoints(after, limit)).await
     }
 
     async fn head(&self) -> Result<Head> {
@@ -113,11 +165,42 @@ impl Store for GatedStore {
 pub(crate) struct GatedPolicy(pub(crate) Arc<World>, pub(crate) Arc<Process>);
 
 impl Policy for GatedPolicy {
-    fn decide(&self, _: &PolicyRequest<'_>) -> Decision {
+    fn decide(&self, request: &PolicyRequest<'_>) -> Decision {
         if self.1.pass("policy.decide") && self.0.permits.load(Ordering::SeqCst) {
-            return Decision::Permit { reasons: vec![] };
+            return self.0.asked(request);
         }
         Decision::Deny { error: Error::new(Code::PolicyDenied, "no"), reasons: vec![] }
+    }
+
+    fn may_break_glass(&self, _: &PolicyRequest<'_>) -> Result<Vec<Reason>> {
+        Err(Error::new(Code::PolicyBreakGlassDenied, "no"))
+    }
+
+    fn may_approve(&self, _: &Principal, _: &PolicyRequest<'_>) -> bool {
+        true
+    }
+
+    fn explain(&self, request: &PolicyRequest<'_>) -> Explanation {
+        let decision = self.0.asked(request);
+        Explanation { decision, policies: vec![], otherwise: vec![], set: Digest::ZERO }
+    }
+
+    fn needs_facts(&self) -> bool {
+        false
+    }
+
+    fn status(&self) -> PolicyStatus {
+        PolicyStatus {
+            digest: Digest::ZERO,
+            policies: 1,
+            loaded_at: Timestamp::UNIX_EPOCH,
+            problem: None,
+            warnings: vec![],
+        }
+    }
+
+    fn reload(&self) -> Result<bool> {
+        Ok(false)
     }
 
     fn may_use(&self, _: &Principal, _: &ToolSpec) -> bool {

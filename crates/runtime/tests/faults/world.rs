@@ -8,10 +8,10 @@ use crate::time::Time;
 use crate::tool::{Place, TestPack};
 use astradesk_core::evidence::Kind;
 use astradesk_core::run::StepState;
-use astradesk_core::{Principal, RunId};
+use astradesk_core::{Decision, Effect, Guardrail, Principal, Requirement, RoleName, RunId};
 use astradesk_runtime::engine::{Limits, Parts};
 use astradesk_runtime::evidence::Signer;
-use astradesk_runtime::port::{StepContext, Store};
+use astradesk_runtime::port::{PolicyRequest, StepContext, Store};
 use astradesk_runtime::{Engine, ToolRegistry};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +42,10 @@ pub(crate) struct Setup {
     pub(crate) slow_verify: bool,
     pub(crate) concurrent: usize,
     pub(crate) queued: usize,
+    /// How many leads must agree to each restart.
+    pub(crate) approvals: u32,
+    pub(crate) guardrails: Vec<Guardrail>,
+    pub(crate) webhooks: &'static [&'static str],
 }
 
 impl Default for Setup {
@@ -53,6 +57,9 @@ impl Default for Setup {
             slow_verify: false,
             concurrent: 2,
             queued: 2,
+            approvals: 0,
+            guardrails: Vec::new(),
+            webhooks: &[],
         }
     }
 }
@@ -110,12 +117,25 @@ impl World {
             registry,
             clock: self.time.clone(),
             signer: SIGNER.clone(),
+            guardrails: self.setup.guardrails.clone(),
+            webhooks: self.setup.webhooks.iter().map(ToString::to_string).collect(),
             limits: Limits {
                 concurrent_runs: self.setup.concurrent,
                 queued_runs: self.setup.queued,
                 ..Limits::default()
             },
         })
+    }
+
+    /// What policy says, unless it denies everything.
+    pub(crate) fn asked(&self, request: &PolicyRequest<'_>) -> Decision {
+        let count = if request.call.effect == Effect::Read { 0 } else { self.setup.approvals };
+        let role = RoleName::parse("lead").unwrap();
+        let required = Requirement { count, roles: [(role, count)].into() };
+        if required.is_met(request.approvals) {
+            return Decision::Permit { reasons: vec![] };
+        }
+        Decision::NeedsApproval { required, reasons: vec![] }
     }
 
     /// A process of this world, with its faults.
