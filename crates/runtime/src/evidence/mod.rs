@@ -6,10 +6,15 @@
 //! | [`checkpoint`] | a signed statement on the end of the chain |
 //! | [`verify`] | records and checkpoints one after the other, in constant memory |
 //! | [`export`] | the file that is verified offline; CloudEvents |
-//! | [`story`] | what happened in a run, to be read |
 
 pub mod checkpoint;
+pub mod export;
 pub mod note;
+pub mod verify;
 
 pub use checkpoint::{Checkpoint, Signer};
 pub use note::TrustedKey;
+pub use verify::{Report, Verifier};
+
+#[cfg(test)]
+mod tests;
