@@ -169,6 +169,8 @@ codes! {
 
     /// The policies could not be loaded, so everything is denied.
     PolicySetInvalid = "policy.set_invalid", Denied, "correct what `astradesk policy check` names";
+    /// No policy set is in force, so everything is denied.
+    PolicyUnavailable = "policy.unavailable", Unavailable, "correct what `astradesk policy check` names";
     /// No policy permits this principal to override guardrails here.
     PolicyBreakGlassDenied = "policy.break_glass_denied", Denied, "ask somebody who may, or wait for a better moment";
 

@@ -30,6 +30,40 @@ pub struct Awaiting {
     pub risks: Vec<String>,
 }
 
+/// What somebody says about a run.
+#[derive(Debug, Clone, Copy)]
+enum Word<'a> {
+    Yes {
+        digest: Digest,
+        reason: &'a str,
+    },
+    No {
+        digest: Digest,
+        reason: &'a str,
+    },
+    /// Not yes any more.
+    Back,
+}
+
+impl Word<'_> {
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Yes { .. } => Kind::ApprovalGiven,
+            Self::No { .. } => Kind::ApprovalRejected,
+            Self::Back => Kind::ApprovalRevoked,
+        }
+    }
+
+    fn told(self) -> Value {
+        match self {
+            Self::Yes { digest, reason } | Self::No { digest, reason } => {
+                json!({"digest": digest, "reason": reason})
+            }
+            Self::Back => json!({}),
+        }
+    }
+}
+
 impl Engine {
     /// Agrees to a run, having seen it with this digest. With the last approval that is needed, it is executed.
     ///
@@ -37,19 +71,7 @@ impl Engine {
     /// `approval.*`; [`Code::RunStateConflict`] when the run does not await approval;
     /// [`Code::RequestReasonRequired`]; [`Code::RunNotFound`]. What may not be is put on record.
     pub async fn approve(&self, by: &Principal, id: RunId, digest: Digest, reason: &str) -> Result<Run> {
-        let told = json!({"digest": digest, "reason": reason});
-        let approval = |at| Approval { by: by.clone(), at, digest, reason: reason.to_owned() };
-        let approved = self
-            .say(by, id, Kind::ApprovalGiven, &told, async |engine, run| {
-                check_reason(reason)?;
-                engine.may_approve(by, run).await?;
-                if let Err(error) = engine.still_holds(run).await {
-                    engine.tend_approval(run, true).await?;
-                    return Err(error);
-                }
-                Ok(Event::ApprovalGiven(approval(engine.0.clock.now())))
-            })
-            .await?;
+        let approved = self.say(by, id, Word::Yes { digest, reason }).await?;
         if approved.state == State::Queued {
             // If it cannot be claimed now, it is by whoever looks for orphans next.
             if let Err(error) = self.claim(approved.clone(), false).await {
@@ -64,15 +86,7 @@ impl Engine {
     /// # Errors
     /// As [`approve`](Self::approve).
     pub async fn reject(&self, by: &Principal, id: RunId, digest: Digest, reason: &str) -> Result<Run> {
-        let told = json!({"digest": digest, "reason": reason});
-        self.say(by, id, Kind::ApprovalRejected, &told, async |engine, run| {
-            check_reason(reason)?;
-            engine.may_approve(by, run).await?;
-            asked_of(run)?.check_seen(digest)?;
-            let message = format!("`{}` rejected it: {reason}", by.subject);
-            Ok(Event::Rejected(Error::new(Code::ApprovalRejected, message)))
-        })
-        .await
+        self.say(by, id, Word::No { digest, reason }).await
     }
 
     /// Takes one's approval back, which is possible until the run has begun.
@@ -80,39 +94,30 @@ impl Engine {
     /// # Errors
     /// [`Code::ApprovalNotGiven`]; [`Code::RunStateConflict`] when the run has begun or ended.
     pub async fn revoke(&self, by: &Principal, id: RunId) -> Result<Run> {
-        let told = json!({});
-        self.say(by, id, Kind::ApprovalRevoked, &told, async |_, _| Ok(Event::ApprovalRevoked(by.clone())))
-            .await
+        self.say(by, id, Word::Back).await
     }
 
     /// Brings what somebody says about a run, and puts it on record; also that they may not.
-    async fn say(
-        &self,
-        by: &Principal,
-        id: RunId,
-        kind: Kind,
-        told: &Value,
-        event: impl AsyncFn(&Self, &Run) -> Result<Event>,
-    ) -> Result<Run> {
+    async fn say(&self, by: &Principal, id: RunId, word: Word<'_>) -> Result<Run> {
         self.refuse_when_stopping()?;
         self.0.steady.check(&*self.0.clock)?;
         for _ in 0..TRIES {
             let run = self.run(by, id).await?;
-            let moved = match event(self, &run).await {
+            let moved = match self.heard(by, &run, word).await {
                 Ok(event) => decide(&run, By::Anyone, event, self.0.clock.now()).map(|(moved, _)| moved),
                 Err(error) => Err(error),
             };
             let moved = match moved {
                 Ok(moved) => moved,
-                Err(error) => return Err(self.record_refused(by, &run, kind, told, error).await?),
+                Err(error) => return Err(self.record_refused(by, &run, word, error).await?),
             };
             let mut change = self.change(&run, &moved);
-            let mut data = told.clone();
+            let mut data = word.told();
             if let Value::Object(data) = &mut data {
                 data.insert("by".to_owned(), json!(by));
                 data.insert("state".to_owned(), json!(moved.state.name()));
             }
-            change.evidence.push(self.draft(&run, kind, data));
+            change.evidence.push(self.draft(&run, word.kind(), data));
             self.close(&mut change, &moved);
             match self.0.store.commit(change).await {
                 Ok(_) => {
@@ -127,6 +132,27 @@ impl Engine {
         }
         Err(Error::new(Code::RunStateConflict, format!("run {id} changes too fast to be decided on"))
             .with_remedy("repeat the request"))
+    }
+
+    /// What comes of somebody's word, if they may say it.
+    async fn heard(&self, by: &Principal, run: &Run, word: Word<'_>) -> Result<Event> {
+        match word {
+            Word::Yes { digest, reason } => {
+                check_reason(reason)?;
+                self.may_approve(by, run).await?;
+                self.still_holds(run).await?;
+                let (by, at, reason) = (by.clone(), self.0.clock.now(), reason.to_owned());
+                Ok(Event::ApprovalGiven(Approval { by, at, digest, reason }))
+            }
+            Word::No { digest, reason } => {
+                check_reason(reason)?;
+                self.may_approve(by, run).await?;
+                asked_of(run)?.check_seen(digest)?;
+                let message = format!("`{}` rejected it: {reason}", by.subject);
+                Ok(Event::Rejected(Error::new(Code::ApprovalRejected, message)))
+            }
+            Word::Back => Ok(Event::ApprovalRevoked(by.clone())),
+        }
     }
 
     /// Whether the principal may say yes or no to the run.
@@ -148,19 +174,13 @@ impl Engine {
     }
 
     /// Puts on record that somebody could not say what they wanted to say, and gives the error.
-    async fn record_refused(
-        &self,
-        by: &Principal,
-        run: &Run,
-        wanted: Kind,
-        told: &Value,
-        error: Error,
-    ) -> Result<Error> {
+    async fn record_refused(&self, by: &Principal, run: &Run, word: Word<'_>, error: Error) -> Result<Error> {
         if error.code.class() == Class::Internal {
             return Ok(error);
         }
+        let (wanted, said) = (word.kind(), word.told());
         let data =
-            json!({"by": by, "wanted": wanted, "said": told, "code": error.code, "message": error.message});
+            json!({"by": by, "wanted": wanted, "said": said, "code": error.code, "message": error.message});
         let change =
             Change { evidence: vec![self.draft(run, Kind::ApprovalRefused, data)], ..Change::default() };
         self.0.store.commit(change).await.map_err(uncommitted)?;
