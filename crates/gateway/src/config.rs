@@ -1,5 +1,6 @@
 //! Where to listen, and every limit.
 
+use crate::webhook::Webhook;
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -11,11 +12,17 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The limits.
     pub limits: Limits,
+    /// Who is told that a run awaits approval.
+    pub webhooks: Vec<Webhook>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8787)), limits: Limits::default() }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8787)),
+            limits: Limits::default(),
+            webhooks: Vec::new(),
+        }
     }
 }
 

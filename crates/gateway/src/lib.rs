@@ -7,6 +7,7 @@
 //! | `server` | connections: accepted, bounded, drained at the end |
 //! | `http` | what every request passes: limits, ids, metrics, problems |
 //! | `api` | the resources, one file each, and their OpenAPI document |
+//! | `webhook` | who is told that a run awaits approval |
 //!
 //! A request passes, in this order: the connection's limits → `http::edge` (request id, span, concurrency,
 //! time-out, panics) → the route → `http::caller` (authentication, for every route under `/v1`) → the
@@ -17,13 +18,16 @@
 //! No token, header or body is ever logged. A status is derived from an error's
 //! [`Class`](astradesk_core::Class) in `http::problem` and nowhere else.
 
+mod address;
 mod api;
 pub mod auth;
 pub mod config;
 mod http;
 mod server;
+mod webhook;
 
 pub use api::document as openapi;
 pub use auth::{Auth, DevIssuer, Issuer};
 pub use config::{Config, Limits};
 pub use server::Gateway;
+pub use webhook::Webhook;

@@ -5,6 +5,7 @@ use crate::auth::Auth;
 use crate::config::{Config, Limits};
 use crate::http::App;
 use crate::http::caller::Peer;
+use crate::webhook::Webhooks;
 use astradesk_core::{Code, Error, Result};
 use astradesk_runtime::Engine;
 use axum::Router;
@@ -51,7 +52,7 @@ impl Gateway {
     /// [`Code::ConfigInvalid`] when the address cannot be bound, a limit is no limit, or the development
     /// issuer would be reachable from outside this machine.
     pub fn bind(config: Config, engine: Engine, auth: Auth) -> Result<Self> {
-        let Config { listen, limits } = config;
+        let Config { listen, limits, webhooks } = config;
         check(&limits)?;
         if auth.is_development() && !listen.ip().is_loopback() {
             return Err(Error::new(
@@ -66,10 +67,11 @@ impl Gateway {
         };
         let listener = listen_on(listen).map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
+        let webhooks = Arc::new(Webhooks::new(webhooks)?);
         let document = api::document();
         let text =
             serde_json::to_vec(&document).map_err(|error| Error::internal(format!("OpenAPI: {error}")))?;
-        let app = App::new(engine, auth, limits, &api::paths(&document), Bytes::from(text));
+        let app = App::new(engine, auth, limits, webhooks, &api::paths(&document), Bytes::from(text));
         Ok(Self { listener, address, app })
     }
 
@@ -90,6 +92,7 @@ impl Gateway {
             let app = app.clone();
             async move { app.auth.prefetch().await }
         });
+        connections.spawn(app.webhooks.clone().run(app.engine.clone(), app.stopping.clone()));
         while let Some((stream, peer, permit)) = accept(&listener, &room, &shutdown).await {
             let connection =
                 Connection { app: app.clone(), router: router.clone(), peer: peer.ip(), _room: permit };

@@ -4,11 +4,14 @@ use super::wire;
 use crate::http::App;
 use crate::http::caller::Caller;
 use crate::http::extract::{Query, page_size, place};
-use crate::http::problem::Answer;
-use astradesk_core::Error;
+use crate::http::problem::{Answer, Problem, shown};
 use astradesk_core::canonical::Digest;
+use astradesk_core::evidence::Kind;
+use astradesk_core::{Code, Error, RunId, Timestamp};
+use astradesk_runtime::port::EvidenceFilter;
 use axum::extract::State;
 use axum::response::IntoResponse as _;
+use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -21,6 +24,18 @@ pub(super) struct AuditQuery {
     /// Only records after this place. Default: 0.
     #[param(value_type = Option<u64>, minimum = 0, maximum = 9_223_372_036_854_775_807_u64)]
     after: Option<String>,
+    /// Only records of this run.
+    #[param(format = "uuid")]
+    run: Option<String>,
+    /// Only records of this kind, or of these kinds with commas between.
+    #[param(pattern = r"^[a-z]+\.[a-z_]+(,[a-z]+\.[a-z_]+)*$", example = "approval.given,approval.rejected")]
+    kind: Option<String>,
+    /// Only records from this time on.
+    #[param(format = DateTime)]
+    since: Option<String>,
+    /// Only records before this time.
+    #[param(format = DateTime)]
+    until: Option<String>,
     /// At most so many. Default: 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
@@ -31,6 +46,9 @@ pub(super) struct AuditQuery {
 pub(super) struct Records {
     /// The records.
     records: Vec<Record>,
+    /// The signed note of the last record that was removed, if records after `after` were: the chain begins there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut: Option<String>,
 }
 
 /// A record of the chain.
@@ -50,6 +68,8 @@ pub(super) struct Record {
 }
 
 /// List the evidence
+///
+/// A filter leaves records out: only without one is the answer a chain.
 #[utoipa::path(
     get, path = "/v1/audit", tag = "audit", operation_id = "list_evidence", params(AuditQuery),
     responses(
@@ -62,15 +82,44 @@ pub(super) async fn list(
     Caller(principal): Caller,
     Query(query): Query<AuditQuery>,
 ) -> Answer {
-    let after = query.after.map_or(Ok(0), |after| place(&after, "after"))?;
-    let records = app.engine.evidence(&principal, after, page_size(query.limit)?).await?;
+    let filter = filter(query)?;
+    let records = app.engine.evidence(&principal, &filter).await?;
+    let cut = app.engine.evidence_cut(&principal).await?.filter(|cut| cut.head.seq > filter.after);
     let records = records.into_iter().map(|record| {
         let parsed = RawValue::from_string(record.body.clone())
             .map_err(|error| Error::internal(format!("record {} is not JSON: {error}", record.seq)))?;
         Ok(Record { seq: record.seq, hash: record.hash, record: parsed, body: record.body })
     });
     let records = records.collect::<Result<_, Error>>()?;
-    Ok(axum::Json(Records { records }).into_response())
+    Ok(axum::Json(Records { records, cut: cut.map(|cut| cut.checkpoint) }).into_response())
+}
+
+fn filter(query: AuditQuery) -> Result<EvidenceFilter, Problem> {
+    let malformed = |name: &str, value: &str, what: &str| {
+        Error::new(Code::RequestMalformed, format!("`{name}` is `{}`, not {what}", shown(value)))
+    };
+    let run = query.run.map(|run| RunId::parse(&run).ok_or_else(|| malformed("run", &run, "a run's id")));
+    let kinds = query.kind.iter().flat_map(|kinds| kinds.split(',')).map(|kind| {
+        let known = Kind::deserialize(StrDeserializer::<serde::de::value::Error>::new(kind));
+        known.map(|_| kind.to_owned()).map_err(|_| malformed("kind", kind, "a kind of record"))
+    });
+    let time = |name: &str, value: Option<String>| {
+        let time = value.map(|value| {
+            value
+                .parse::<Timestamp>()
+                .map_err(|_| malformed(name, &value, "a time such as `2026-11-23T08:00:00Z`"))
+        });
+        time.transpose()
+    };
+    Ok(EvidenceFilter {
+        after: query.after.map_or(Ok(0), |after| place(&after, "after"))?,
+        up_to: None,
+        run: run.transpose()?,
+        kinds: kinds.collect::<Result<_, _>>()?,
+        since: time("since", query.since)?,
+        until: time("until", query.until)?,
+        limit: page_size(query.limit)?,
+    })
 }
 
 /// Sign the end of the evidence

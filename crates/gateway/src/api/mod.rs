@@ -1,15 +1,18 @@
 //! The resources, one file each, and their OpenAPI document.
 
 mod agents;
+mod approvals;
 mod audit;
 mod document;
 mod events;
 mod packs;
+mod policy;
 mod probes;
 mod run;
 mod runs;
 mod submit;
 mod tools;
+mod webhooks;
 mod wire;
 
 use crate::http::{App, caller, edge};
@@ -42,6 +45,16 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(runs::show))
         .routes(routes!(runs::cancel))
         .routes(routes!(events::stream))
+        .routes(routes!(approvals::list))
+        .routes(routes!(approvals::show))
+        .routes(routes!(approvals::approve))
+        .routes(routes!(approvals::reject))
+        .routes(routes!(approvals::revoke))
+        .routes(routes!(policy::explain))
+        .routes(routes!(policy::status))
+        .routes(routes!(policy::test))
+        .routes(routes!(webhooks::dead))
+        .routes(routes!(webhooks::retry))
         .routes(routes!(audit::list))
         .routes(routes!(audit::checkpoint))
 }

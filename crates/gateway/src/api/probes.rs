@@ -76,7 +76,10 @@ pub(super) async fn readyz(State(app): State<App>) -> Answer<axum::Json<Ready>> 
         ok: issuers.with_keys > 0,
         detail: format!("the keys of {} of {} are at hand", issuers.with_keys, issuers.issuers),
     });
-    let wrong = engine.into_iter().find_map(|(_, said)| said.err());
+    // With the policies of before, requests can be taken all the same.
+    let wrong = engine
+        .into_iter()
+        .find_map(|(_, said)| said.err().filter(|error| error.code != Code::PolicySetInvalid));
     let wrong = if stopping {
         Some(
             Error::new(Code::StoreUnavailable, "the gateway is stopping")
@@ -96,6 +99,7 @@ fn sound(name: &str) -> &'static str {
     match name {
         "store" => "can write",
         "clock" => "is steady",
+        "policy" => "is in force as it is written",
         _ => "is sound",
     }
 }
@@ -108,7 +112,7 @@ fn sound(name: &str) -> &'static str {
 pub(super) async fn metrics(State(app): State<App>) -> Response {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     let (pulse, stats) = (app.pulse().await, app.engine.stats());
-    ([(header::CONTENT_TYPE, kind)], app.metrics.render(&pulse, stats)).into_response()
+    ([(header::CONTENT_TYPE, kind)], app.metrics.render(&pulse, stats, &app.webhooks)).into_response()
 }
 
 /// This document

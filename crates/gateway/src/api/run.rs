@@ -1,12 +1,12 @@
 //! `POST /v1/run`: a sentence for an agent.
 
-use super::submit::submit;
+use super::submit::{Asked, submit};
 use super::wire;
 use crate::http::App;
 use crate::http::caller::Caller;
 use crate::http::extract::Json;
 use crate::http::problem::Answer;
-use astradesk_core::run::StepState;
+use astradesk_core::run::{State as RunState, StepState};
 use astradesk_core::{Arguments, Error, Run, RunId, ToolName};
 use astradesk_runtime::engine::{Preview, Request};
 use axum::extract::State;
@@ -33,6 +33,17 @@ pub(super) struct RunRequest {
     /// Plan, decide and preview only.
     #[serde(default)]
     dry_run: bool,
+    /// Why, for approvers and for the evidence.
+    #[schema(
+        min_length = 1,
+        max_length = 1000,
+        pattern = r"^[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*$",
+        example = "change 4711"
+    )]
+    reason: Option<String>,
+    /// Override guardrails that can be overridden, if policy permits that; it needs a reason.
+    #[serde(default)]
+    break_glass: bool,
 }
 
 /// What became of it.
@@ -73,7 +84,8 @@ pub(super) struct InvokedTool<'a> {
 /// Ask an agent
 ///
 /// Plans the sentence and does what it says. A run that succeeded within the wait is answered with 200, one
-/// that goes on with 202 and its `Location`, and one that did not succeed with the problem that it ended with.
+/// that goes on, or awaits approval, with 202 and its `Location`, and one that did not succeed with the problem
+/// that it ended with.
 #[utoipa::path(
     post, path = "/v1/run", tag = "runs", operation_id = "run", request_body = RunRequest,
     params(
@@ -82,7 +94,7 @@ pub(super) struct InvokedTool<'a> {
     ),
     responses(
         (status = 200, description = "The run succeeded, or the preview", body = RunReply),
-        (status = 202, description = "The run goes on", body = RunReply),
+        (status = 202, description = "The run goes on, or awaits approval", body = RunReply),
         (status = 403, description = "Who asks may not do this"),
         (status = 404, description = "There is no such agent, tool or object"),
         (status = 409, description = "The moment forbids it, or the key was used for another request"),
@@ -96,8 +108,9 @@ pub(super) async fn run(
     headers: HeaderMap,
     Json(request): Json<RunRequest>,
 ) -> Answer {
-    let RunRequest { agent, input, dry_run, .. } = request;
-    let submitted = submit(&app, &principal, &headers, Request::Say { agent, input }, dry_run).await?;
+    let RunRequest { agent, input, dry_run, reason, break_glass, .. } = request;
+    let asked = Asked { request: Request::Say { agent, input }, dry_run, reason, break_glass };
+    let submitted = submit(&app, &principal, &headers, asked).await?;
     Ok(submitted.answer(
         |run| axum::Json(RunReply::of_run(&app, run)).into_response(),
         |preview| axum::Json(RunReply::of_preview(preview)).into_response(),
@@ -106,10 +119,12 @@ pub(super) async fn run(
 
 impl<'a> RunReply<'a> {
     fn of_run(app: &App, run: &'a Run) -> Self {
-        let output = if run.state.is_final() {
-            app.engine.reply(run)
-        } else {
-            format!("run {} is {}", run.id, run.state.name().replace('_', " "))
+        let output = match (&run.state, &run.approvals) {
+            (state, _) if state.is_final() => app.engine.reply(run),
+            (RunState::AwaitingApproval, Some(approvals)) => {
+                format!("run {} awaits {}, until {:.0}", run.id, approvals.required, approvals.expires_at)
+            }
+            (state, _) => format!("run {} is {}", run.id, state.name()),
         };
         let begun =
             run.steps.iter().filter(|step| !matches!(step.state, StepState::Pending | StepState::Skipped));

@@ -4,7 +4,7 @@ use super::wire::{self, StateName};
 use crate::http::App;
 use crate::http::caller::Caller;
 use crate::http::extract::{Id, OptionalJson, Query, page_size};
-use crate::http::problem::{Answer, redact, shown};
+use crate::http::problem::{Answer, shown};
 use astradesk_core::run::OnFailure;
 use astradesk_core::{Code, Error, Run, RunId, ToolName};
 use astradesk_runtime::port::{RunFilter, RunPage};
@@ -70,7 +70,9 @@ pub(super) async fn list(
         limit: page_size(query.limit)?,
     };
     let RunPage { mut runs, next } = app.engine.runs(&principal, filter).await?;
-    runs.iter_mut().for_each(redact);
+    for run in &mut runs {
+        app.fit(run);
+    }
     Ok(axum::Json(Runs { runs, next }).into_response())
 }
 
@@ -85,7 +87,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(State(app): State<App>, Caller(principal): Caller, Id(id): Id) -> Answer {
     let mut run = app.engine.run(&principal, id).await?;
-    redact(&mut run);
+    app.fit(&mut run);
     Ok(axum::Json(run).into_response())
 }
 
@@ -126,7 +128,7 @@ pub(super) async fn cancel(
     // In a task of its own: a client that hangs up must not leave it half-way.
     let cancelling = tokio::spawn(async move { engine.cancel(&principal, id, on_effect).await });
     let mut run = cancelling.await.map_err(|error| Error::internal(format!("cancelling: {error}")))??;
-    redact(&mut run);
+    app.fit(&mut run);
     Ok(axum::Json(run).into_response())
 }
 

@@ -2,7 +2,9 @@
 
 use crate::http::App;
 use crate::http::prefer;
-use crate::http::problem::{Answer, Problem, redact};
+use crate::http::problem::{Answer, Problem};
+use crate::http::redact::redact_preview;
+use crate::http::trace;
 use astradesk_core::run::State;
 use astradesk_core::{Code, Error, Principal, Run, Source};
 use astradesk_runtime::engine::{Preview, Request, Submission, Submitted};
@@ -21,35 +23,58 @@ pub(super) struct Submitting {
     waited: Option<Duration>,
 }
 
+/// What a client asks for.
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) dry_run: bool,
+    pub(super) reason: Option<String>,
+    pub(super) break_glass: bool,
+}
+
 /// Submits a request and, if the client prefers so, waits for its run.
 pub(super) async fn submit(
     app: &App,
     principal: &Principal,
     headers: &HeaderMap,
-    request: Request,
-    dry_run: bool,
+    asked: Asked,
 ) -> Answer<Submitting> {
+    let Asked { request, dry_run, reason, break_glass } = asked;
     let submission = Submission {
         principal: principal.clone(),
         source: Source::Http,
         dry_run,
+        reason,
+        break_glass,
+        trace: trace::id(headers),
         idempotency_key: idempotency_key(headers)?,
         request,
     };
     let mut outcome = app.engine.submit(submission).await?;
     let mut waited = None;
-    if let Submitted::Run { run, .. } = &mut outcome {
-        tracing::Span::current().record("run", tracing::field::display(run.id));
-        if !run.state.is_final()
-            && let Some(wait) = prefer::wait(headers)
-            && let Some(later) = wait_for(app, principal, run, wait).await?
-        {
-            **run = later;
-            waited = Some(wait);
+    match &mut outcome {
+        Submitted::Run { run, .. } => {
+            tracing::Span::current().record("run", tracing::field::display(run.id));
+            if will_end(run)
+                && let Some(wait) = prefer::wait(headers)
+                && let Some(later) = wait_for(app, principal, run, wait).await?
+            {
+                **run = later;
+                waited = Some(wait);
+            }
+            if run.state == State::AwaitingApproval {
+                app.webhooks.wake();
+            }
+            app.metrics.run_answered(run);
+            app.fit(run);
         }
-        app.metrics.run_answered(run);
+        Submitted::Preview(preview) => redact_preview(&mut preview.steps),
     }
     Ok(Submitting { outcome, waited })
+}
+
+/// Whether it makes sense to wait for the run: not for one that has ended, nor for people.
+fn will_end(run: &Run) -> bool {
+    !run.state.is_final() && run.state != State::AwaitingApproval
 }
 
 /// The run as it stands after the wait, unless so many wait already that this one may not.
@@ -86,7 +111,7 @@ impl Submitting {
         run_body: impl FnOnce(&Run) -> Response,
         preview_body: impl FnOnce(&Preview) -> Response,
     ) -> Response {
-        let (mut run, replayed) = match self.outcome {
+        let (run, replayed) = match self.outcome {
             Submitted::Preview(preview) => return preview_body(&preview),
             Submitted::Run { run, replayed } => (run, replayed),
         };
@@ -94,7 +119,6 @@ impl Submitting {
             Some(error) => Problem::of_run(error, run).into_response(),
             None if run.state.is_final() => run_body(&run),
             None => {
-                redact(&mut run);
                 let location = HeaderValue::from_str(&format!("/v1/runs/{}", run.id));
                 let mut response = run_body(&run);
                 *response.status_mut() = StatusCode::ACCEPTED;
@@ -123,7 +147,7 @@ fn ending(run: &Run) -> Option<Error> {
     match &run.state {
         State::Cancelled => Some(Error::new(Code::RunCancelled, format!("run {} was cancelled", run.id))),
         State::Expired => Some(Error::new(
-            Code::RunStateConflict,
+            Code::ApprovalExpired,
             format!("run {} expired, since nobody approved it in time", run.id),
         )),
         State::Submitted

@@ -1,6 +1,6 @@
 //! `/v1/tools`: what can be done, and doing it directly.
 
-use super::submit::submit;
+use super::submit::{Asked, submit};
 use super::wire;
 use crate::http::App;
 use crate::http::caller::Caller;
@@ -53,6 +53,17 @@ pub(super) struct CallRequest {
     /// Decide and preview only.
     #[serde(default)]
     dry_run: bool,
+    /// Why, for approvers and for the evidence.
+    #[schema(
+        min_length = 1,
+        max_length = 1000,
+        pattern = r"^[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*$",
+        example = "change 4711"
+    )]
+    reason: Option<String>,
+    /// Override guardrails that can be overridden, if policy permits that; it needs a reason.
+    #[serde(default)]
+    break_glass: bool,
 }
 
 /// What became of it.
@@ -105,7 +116,7 @@ pub(super) async fn show(
 /// Call a tool
 ///
 /// A tool that reads is answered with its output. For one that writes: a run that succeeded within the
-/// wait is answered with 200, one that goes on with 202 and its `Location`.
+/// wait is answered with 200, one that goes on, or awaits approval, with 202 and its `Location`.
 #[utoipa::path(
     post, path = "/v1/tools/{tool}/runs", tag = "tools", operation_id = "call_tool", request_body = CallRequest,
     params(
@@ -115,7 +126,7 @@ pub(super) async fn show(
     ),
     responses(
         (status = 200, description = "The run succeeded, or the preview", body = CallReply),
-        (status = 202, description = "The run goes on", body = CallReply),
+        (status = 202, description = "The run goes on, or awaits approval", body = CallReply),
         (status = 403, description = "Who asks may not do this"),
         (status = 404, description = "There is no such tool or object"),
         (status = 409, description = "The moment forbids it, or the key was used for another request"),
@@ -135,8 +146,10 @@ pub(super) async fn call(
         Ok(tool) => tool,
         Err(_) => app.engine.registry().tool(&name)?.spec().name.clone(),
     };
-    let request_call = Call { tool, arguments: request.arguments };
-    let submitted = submit(&app, &principal, &headers, Request::Call(request_call), request.dry_run).await?;
+    let CallRequest { arguments, dry_run, reason, break_glass } = request;
+    let request = Request::Call(Call { tool, arguments });
+    let submitted =
+        submit(&app, &principal, &headers, Asked { request, dry_run, reason, break_glass }).await?;
     Ok(submitted.answer(
         |run| axum::Json(CallReply::of_run(run)).into_response(),
         |preview| axum::Json(CallReply::of_preview(preview)).into_response(),

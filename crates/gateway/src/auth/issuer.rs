@@ -1,7 +1,7 @@
 //! What is configured of an issuer.
 
+use crate::address::secure_url;
 use astradesk_core::{Code, Error, Result};
-use reqwest::Url;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -154,54 +154,14 @@ impl Issuer {
             KeySource::JwksUrl(url) => secure_url(url),
             KeySource::File(_) => return Ok(()),
         };
-        checked.map(drop).map_err(invalid)
+        checked.map(drop).map_err(|what| invalid(format!("the URL of its keys {what}")))
     }
-}
-
-/// Reads the address of keys: https, or http on loopback; nothing else can be trusted to carry keys.
-pub(super) fn secure_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("`{}` is not a URL: {error}", text.escape_debug()))?;
-    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err("the URL of keys must have no user, password or fragment".to_owned());
-    }
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if is_loopback(&url) => Ok(url),
-        _ => {
-            Err(format!("`{}` must begin with https:// (http:// is for loopback only)", text.escape_debug()))
-        }
-    }
-}
-
-/// Whether the URL names this machine itself.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn keys_come_by_https_or_from_loopback() {
-        for (url, secure) in [
-            ("https://login.example.com/realms/ops", true),
-            ("http://127.0.0.1:8080", true),
-            ("http://[::1]:8080/jwks", true),
-            ("http://localhost/jwks", true),
-            ("http://login.example.com", false),
-            ("http://localhost.example.com", false),
-            ("http://127.0.0.1.example.com", false),
-            ("https://user:secret@login.example.com", false),
-            ("file:///etc/passwd", false),
-            ("login", false),
-        ] {
-            assert_eq!(secure_url(url).is_ok(), secure, "{url}");
-        }
-    }
 
     #[test]
     fn a_claim_is_named_by_a_path_or_by_a_pointer() {

@@ -4,8 +4,8 @@
 //! turn of the others. Nobody can make the gateway hammer the issuer: between two attempts there are
 //! [`RETRY_SECONDS`], whatever key ids come in.
 
-use super::issuer;
 use super::keys::{self, KeySet};
+use crate::address::{is_loopback, secure_url};
 use arc_swap::ArcSwapOption;
 use astradesk_core::canonical::Digest;
 use astradesk_core::{Code, Error, Result};
@@ -196,10 +196,11 @@ impl Remote {
                 document.issuer.escape_debug()
             ));
         }
-        let keys = issuer::secure_url(&document.jwks_uri)?;
+        let keys = secure_url(&document.jwks_uri)
+            .map_err(|what| format!("the `jwks_uri` of the discovery document {what}"))?;
         // An issuer elsewhere must not point the gateway at its own machine.
-        let here = issuer::secure_url(issuer).is_ok_and(|url| issuer::is_loopback(&url));
-        if issuer::is_loopback(&keys) && !here {
+        let here = secure_url(issuer).is_ok_and(|url| is_loopback(&url));
+        if is_loopback(&keys) && !here {
             return Err("the discovery document points to this machine for its keys".to_owned());
         }
         Ok(document.jwks_uri)

@@ -2,6 +2,7 @@
 
 use super::App;
 use super::problem::Problem;
+use super::trace;
 use astradesk_core::{Code, Error};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -31,6 +32,7 @@ pub(crate) async fn edge(State(app): State<App>, request: Request, next: Next) -
         request_id = id.as_str(),
         subject = tracing::field::Empty,
         run = tracing::field::Empty,
+        trace = trace::id(request.headers()),
     );
 
     let work = AssertUnwindSafe(admitted(&app, &method, route, request, next)).catch_unwind();
@@ -42,6 +44,7 @@ pub(crate) async fn edge(State(app): State<App>, request: Request, next: Next) -
 
     let _entered = span.enter();
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        app.metrics.refused(problem.code());
         problem.render(&mut response, &id);
     }
     finish(&mut response, &id);

@@ -1,6 +1,7 @@
 //! Counters and histograms, in Prometheus' text format. No name of a target or of a principal is in them.
 
 use super::pulse::Pulse;
+use crate::webhook::Webhooks;
 use astradesk_core::{Code, Run};
 use astradesk_runtime::engine::Stats;
 use axum::http::{Method, StatusCode};
@@ -34,11 +35,24 @@ const STATES: [&str; 11] = [
     "outcome_unknown",
 ];
 
+/// What approvers say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said {
+    Given,
+    Rejected,
+    Revoked,
+}
+
+const SAID: [(Said, &str); 3] =
+    [(Said::Given, "given"), (Said::Rejected, "rejected"), (Said::Revoked, "revoked")];
+
 /// Everything that is counted.
 pub(crate) struct Metrics {
     routes: HashMap<Box<str>, Series>,
     unmatched: Series,
     auth: Vec<(Code, AtomicU64)>,
+    refusals: Vec<(Code, AtomicU64)>,
+    said: [AtomicU64; SAID.len()],
     runs: [AtomicU64; STATES.len()],
     /// Connections that are open.
     pub(crate) connections: AtomicI64,
@@ -59,11 +73,19 @@ impl Metrics {
     /// Counts for these routes: path and method.
     pub(crate) fn new(routes: &[(String, String)]) -> Self {
         let series = |(path, method): &(String, String)| (path.as_str().into(), Series::new(method));
-        let auth = Code::ALL.iter().filter(|code| code.as_str().starts_with("auth."));
+        let counts = |of: &[&str]| {
+            let mut codes = Vec::new();
+            for code in Code::ALL.iter().filter(|code| of.contains(&namespace(**code))) {
+                codes.push((*code, AtomicU64::new(0)));
+            }
+            codes
+        };
         Self {
             routes: routes.iter().map(series).collect(),
             unmatched: Series::new("other"),
-            auth: auth.map(|&code| (code, AtomicU64::new(0))).collect(),
+            auth: counts(&["auth"]),
+            refusals: counts(&["policy", "approval", "guard"]),
+            said: Default::default(),
             runs: Default::default(),
             connections: AtomicI64::new(0),
             streams: AtomicI64::new(0),
@@ -85,6 +107,20 @@ impl Metrics {
         }
     }
 
+    /// A request was answered with a problem.
+    pub(crate) fn refused(&self, code: Code) {
+        if let Some((_, count)) = self.refusals.iter().find(|(known, _)| *known == code) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// An approver has said something.
+    pub(crate) fn said(&self, what: Said) {
+        if let Some(count) = SAID.iter().position(|(said, _)| *said == what).and_then(|i| self.said.get(i)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// A request for a run was answered with the run in this state.
     pub(crate) fn run_answered(&self, run: &Run) {
         let name = run.state.name();
@@ -94,10 +130,12 @@ impl Metrics {
     }
 
     /// The text for Prometheus.
-    pub(crate) fn render(&self, pulse: &Pulse, stats: Stats) -> String {
+    pub(crate) fn render(&self, pulse: &Pulse, stats: Stats, webhooks: &Webhooks) -> String {
         let mut out = String::with_capacity(16 * 1024);
         self.render_requests(&mut out);
         render_engine(&mut out, pulse, stats);
+        self.render_governance(&mut out, pulse);
+        render_webhooks(&mut out, webhooks);
         family(
             &mut out,
             "astradesk_auth_failures_total",
@@ -130,6 +168,32 @@ impl Metrics {
             line(&mut out, "process_resident_memory_bytes", "", bytes);
         }
         out
+    }
+
+    fn render_governance(&self, out: &mut String, pulse: &Pulse) {
+        if let Some(awaiting) = pulse.awaiting {
+            family(out, "astradesk_runs_awaiting_approval", "gauge", "Runs that await approval.");
+            line(out, "astradesk_runs_awaiting_approval", "", awaiting);
+        }
+        let name = "astradesk_approvals_total";
+        family(out, name, "counter", "What approvers have said by this process.");
+        for ((_, said), count) in SAID.iter().zip(&self.said) {
+            line(out, name, &format!("said=\"{said}\""), load(count));
+        }
+        let name = "astradesk_refusals_total";
+        family(out, name, "counter", "Answers that refuse by policy, approval or guardrail, by code.");
+        for (code, count) in &self.refusals {
+            line(out, name, &format!("code=\"{code}\""), load(count));
+        }
+        let name = "astradesk_policies";
+        family(out, name, "gauge", "Policies in force, the built-in ones included.");
+        line(out, name, "", pulse.policy.policies);
+        let name = "astradesk_policy_loaded_timestamp_seconds";
+        family(out, name, "gauge", "Since when they are in force.");
+        line(out, name, "", pulse.policy.loaded_at.as_second());
+        let name = "astradesk_policy_warnings";
+        family(out, name, "gauge", "Doubts about the policies in force; see `GET /v1/policy`.");
+        line(out, name, "", pulse.policy.warnings.len());
     }
 
     fn render_requests(&self, out: &mut String) {
@@ -166,6 +230,26 @@ impl Metrics {
             line(out, "astradesk_http_request_duration_seconds_count", &labels, all);
         }
     }
+}
+
+fn render_webhooks(out: &mut String, webhooks: &Webhooks) {
+    let name = "astradesk_webhook_attempts_total";
+    family(out, name, "counter", "Attempts to tell a webhook, by what came of them.");
+    for one in webhooks.attempts() {
+        for (result, count) in [("told", one.told), ("failed", one.failed)] {
+            line(out, name, &format!("webhook=\"{}\",result=\"{result}\"", one.webhook), count);
+        }
+    }
+    let name = "astradesk_webhook_dead_total";
+    family(out, name, "counter", "Announcements of which no further attempt is made.");
+    for one in webhooks.attempts() {
+        line(out, name, &format!("webhook=\"{}\"", one.webhook), one.dead);
+    }
+}
+
+/// What stands before the dot.
+fn namespace(code: Code) -> &'static str {
+    code.as_str().split('.').next().unwrap_or_default()
 }
 
 fn render_engine(out: &mut String, pulse: &Pulse, stats: Stats) {

@@ -7,6 +7,8 @@
 //! | `extract` | bodies, paths and queries, each refused with a problem |
 //! | `prefer` | `Prefer: wait=N` |
 //! | `problem` | errors as RFC 9457 problems, and the one mapping from class to status |
+//! | `redact` | what a caller may not see |
+//! | `trace` | `traceparent` |
 //! | `pulse` | how the Engine is, for the probes |
 //! | `metrics` | counters and histograms, in Prometheus' text format |
 
@@ -17,9 +19,12 @@ pub(crate) mod metrics;
 pub(crate) mod prefer;
 pub(crate) mod problem;
 mod pulse;
+pub(crate) mod redact;
+pub(crate) mod trace;
 
 use crate::auth::Auth;
 use crate::config::Limits;
+use crate::webhook::Webhooks;
 use astradesk_runtime::Engine;
 use bytes::Bytes;
 use pulse::Pulse;
@@ -45,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) requests: Semaphore,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) waits: Semaphore,
+    pub(crate) webhooks: Arc<Webhooks>,
     /// How the Engine was when it was last asked.
     pulse: Mutex<Option<Pulse>>,
     request_ids: RequestIds,
@@ -63,6 +69,7 @@ impl App {
         engine: Engine,
         auth: Auth,
         limits: Limits,
+        webhooks: Arc<Webhooks>,
         routes: &[(String, String)],
         document: Bytes,
     ) -> Self {
@@ -76,6 +83,7 @@ impl App {
             requests: Semaphore::new(limits.concurrent_requests),
             streams: Arc::new(Semaphore::new(limits.event_streams)),
             waits: Semaphore::new(limits.waits),
+            webhooks,
             pulse: Mutex::new(None),
             request_ids: RequestIds::new(),
             limits,

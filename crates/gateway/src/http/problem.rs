@@ -3,7 +3,7 @@
 //! A handler's error becomes an empty response that carries a [`Problem`]; `edge` writes it out, with the
 //! request's id, at the very end. So there is one place that decides what a caller may see of an error.
 
-use astradesk_core::run::{State, StepState};
+use super::redact::redact;
 use astradesk_core::{Class, Code, Error, Run};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -158,56 +158,6 @@ impl IntoResponse for Problem {
         response
     }
 }
-
-/// Hides the messages of defects from a run before a caller sees it.
-pub(crate) fn redact(run: &mut Run) {
-    let hide = |error: &mut Error| {
-        if error.code == Code::Internal {
-            HIDDEN.clone_into(&mut error.message);
-            error.details.clear();
-        }
-    };
-    match &mut run.state {
-        State::Failed { error }
-        | State::Denied { error }
-        | State::Rejected { error }
-        | State::OutcomeUnknown { error } => hide(error),
-        State::Submitted
-        | State::AwaitingApproval
-        | State::Queued
-        | State::Running { .. }
-        | State::Succeeded
-        | State::Expired
-        | State::Cancelled => {}
-    }
-    for step in &mut run.steps {
-        match &mut step.state {
-            StepState::Failed { error, .. } | StepState::Unknown { error, .. } => hide(error),
-            StepState::Pending
-            | StepState::Intended { .. }
-            | StepState::Performed { .. }
-            | StepState::Succeeded { .. }
-            | StepState::Skipped => {}
-        }
-    }
-}
-
-/// The same for the data of an event.
-pub(crate) fn redact_value(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            if map.get("code").and_then(Value::as_str) == Some(Code::Internal.as_str()) {
-                map.insert("message".to_owned(), Value::from(HIDDEN));
-                map.remove("details");
-            }
-            map.values_mut().for_each(redact_value);
-        }
-        Value::Array(items) => items.iter_mut().for_each(redact_value),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-const HIDDEN: &str = "this is a defect of AstraDesk, and its log has the details";
 
 /// A text that came from outside, made fit for a message: escaped and cut.
 pub(crate) fn shown(text: &str) -> String {

@@ -2,6 +2,7 @@
 
 use super::App;
 use astradesk_core::{Code, Error, Result};
+use astradesk_runtime::port::PolicyStatus;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -17,6 +18,10 @@ pub(crate) struct Pulse {
     pub(crate) checks: Vec<(&'static str, Result<()>)>,
     /// How many records the evidence has, if the store says so.
     pub(crate) records: Option<u64>,
+    /// How many runs await approval, if the store says so.
+    pub(crate) awaiting: Option<usize>,
+    /// The policies in force.
+    pub(crate) policy: PolicyStatus,
     asked: Instant,
 }
 
@@ -29,13 +34,35 @@ impl App {
         {
             return pulse.clone();
         }
-        let checks = timeout(PATIENCE, self.engine.health()).await.unwrap_or_else(|_| {
+        let policy = self.engine.policy_status();
+        let mut checks = timeout(PATIENCE, self.engine.health()).await.unwrap_or_else(|_| {
             let message = format!("the store did not answer within {} s", PATIENCE.as_secs());
             vec![("store", Err(Error::new(Code::StoreUnavailable, message)))]
         });
         let down = checks.iter().any(|(name, said)| *name == "store" && said.is_err());
-        let records = if down { None } else { timeout(PATIENCE, self.engine.records()).await.ok() };
-        let records = records.and_then(Result::ok);
-        last.insert(Pulse { checks, records, asked: Instant::now() }).clone()
+        let counted = async {
+            let records = self.engine.records().await.ok();
+            (records, self.engine.awaiting_runs().await.ok())
+        };
+        let counted = if down { None } else { timeout(PATIENCE, counted).await.ok() };
+        let (records, awaiting) = counted.unwrap_or_default();
+        checks.push(("policy", sound(&policy)));
+        last.insert(Pulse { checks, records, awaiting, policy, asked: Instant::now() }).clone()
     }
+}
+
+/// Whether the policies in force are those of the files as they are now. If there are others in force, requests
+/// are decided by those.
+fn sound(policy: &PolicyStatus) -> Result<()> {
+    let Some(problem) = &policy.problem else { return Ok(()) };
+    let message = &problem.message;
+    if policy.policies == 0 {
+        let message = format!("no policies are in force, and everything is denied: {message}");
+        return Err(Error::new(Code::PolicyUnavailable, message));
+    }
+    let (count, since) = (policy.policies, policy.loaded_at);
+    let message = format!(
+        "the {count} policies of {since:.0} are in force, since those of now are not valid: {message}"
+    );
+    Err(Error::new(Code::PolicySetInvalid, message))
 }

@@ -6,6 +6,12 @@
 #![expect(dead_code, reason = "these types are read by the macro that describes them only")]
 #![expect(clippy::struct_field_names, reason = "the names are those of the wire")]
 
+mod approval;
+mod policy;
+
+pub(crate) use approval::{Announcement, Approvals, Awaiting, Facts, PreviewedStep, Requirement};
+pub(crate) use policy::{Case, CaseOutcome, Explanation, PolicyStatus};
+
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -219,6 +225,15 @@ pub(crate) struct Run {
     error: Option<Error>,
     /// Its steps, in order.
     steps: Vec<Step>,
+    /// Why, in the words of who asked.
+    reason: Option<String>,
+    /// Whether guardrails that can be overridden are to be.
+    break_glass: Option<bool>,
+    /// The trace that the request belongs to.
+    #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{32}$")]
+    trace: Option<String>,
+    /// Who else must agree, and who has, if somebody must.
+    approvals: Option<Approvals>,
     /// Whether somebody asked for it to be cancelled.
     cancel_requested: Option<bool>,
     /// Whether they asked for an effect that has begun to be undone.
@@ -253,19 +268,6 @@ pub(crate) struct Call {
     arguments: Value,
 }
 
-/// What one step would do.
-#[derive(ToSchema)]
-pub(crate) struct PreviewedStep {
-    /// The call, with its targets and digest.
-    call: FrozenCall,
-    /// What policy says.
-    decision: Decision,
-    /// What a guardrail or the tool objects now.
-    refused: Option<Error>,
-    /// What would change, as the tool shows it.
-    changes: Option<Value>,
-}
-
 /// What policy says of a call.
 #[derive(ToSchema)]
 pub(crate) struct Decision {
@@ -275,6 +277,8 @@ pub(crate) struct Decision {
     reasons: Vec<Reason>,
     /// The denial.
     error: Option<Error>,
+    /// What would be enough, when it needs approval.
+    required: Option<Requirement>,
 }
 
 /// The decisions.
@@ -311,8 +315,6 @@ pub(crate) struct ToolSpec {
     input_schema: Value,
     /// The longest that one call may take, in seconds.
     timeout: u64,
-    /// The role that it needs, when it is not the role of all writes.
-    role: Option<String>,
     /// The words that ask for it.
     #[schema(value_type = Object)]
     grammar: Value,
@@ -335,6 +337,8 @@ pub(crate) struct StreamedEvent {
 /// A signed statement on the end of the evidence chain.
 #[derive(ToSchema)]
 pub(crate) struct Checkpoint {
+    /// The statement: a signed note (C2SP), which is what is to be kept and verified.
+    note: String,
     /// The last record's place.
     seq: u64,
     /// The last record's hash.
@@ -343,10 +347,6 @@ pub(crate) struct Checkpoint {
     /// When it was signed.
     #[schema(format = DateTime)]
     at: String,
-    /// The Ed25519 public key.
-    #[schema(pattern = "^[0-9a-f]{64}$")]
-    key: String,
-    /// The signature.
-    #[schema(pattern = "^[0-9a-f]{128}$")]
-    signature: String,
+    /// The key that it can be verified with, and no reason to trust it.
+    key: Option<String>,
 }

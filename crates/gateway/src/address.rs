@@ -1,0 +1,48 @@
+//! Addresses that secrets and keys go over.
+
+use reqwest::Url;
+use std::net::IpAddr;
+
+/// Reads an address: https, or http on loopback; nothing else can be trusted. The fault does not repeat the
+/// address, which may have a secret in it.
+pub(crate) fn secure_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err("must have no user, password or fragment".to_owned());
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
+        _ => Err("must begin with https:// (http:// is for loopback only)".to_owned()),
+    }
+}
+
+/// Whether the URL names this machine itself.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_go_by_https_or_to_loopback() {
+        for (url, secure) in [
+            ("https://login.example.com/realms/ops", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://[::1]:8080/jwks", true),
+            ("http://localhost/jwks", true),
+            ("http://login.example.com", false),
+            ("http://localhost.example.com", false),
+            ("http://127.0.0.1.example.com", false),
+            ("https://user:secret@login.example.com", false),
+            ("file:///etc/passwd", false),
+            ("login", false),
+        ] {
+            assert_eq!(secure_url(url).is_ok(), secure, "{url}");
+        }
+    }
+}
