@@ -2,7 +2,7 @@
 //! prose, and never falls back to retrieval: the tool's own error is the answer.
 
 use astradesk_core::run::{State, Step, StepState};
-use astradesk_core::{AgentName, Error, Plan, Result, Run, Target, ToolSpec};
+use astradesk_core::{AgentName, Approvals, Error, Plan, Result, Run, Target, ToolSpec};
 use astradesk_runtime::port::{Agent, Names, Planner};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -122,13 +122,35 @@ fn state(run: &Run) -> String {
             format!("failed: {}", told(error, undone))
         }
         State::Denied { error } => format!("denied: {}", told(error, false)),
-        State::Rejected { error } => format!("rejected: {}", told(error, false)),
+        // The message says already who rejected it.
+        State::Rejected { error } => told(error, false),
         State::OutcomeUnknown { error } => format!("the outcome is unknown: {}", told(error, false)),
-        State::Expired => "nobody approved it in time; nothing was done".to_owned(),
+        State::Expired => expired(run),
         State::Cancelled => cancelled(run),
-        State::AwaitingApproval => "it waits for an approval".to_owned(),
+        State::AwaitingApproval => awaiting(run),
         State::Submitted | State::Queued | State::Running { .. } => format!("run {} is under way", run.id),
     }
+}
+
+/// What it waits for, and until when.
+fn awaiting(run: &Run) -> String {
+    let Some(asked) = &run.approvals else { return "it waits for an approval".to_owned() };
+    let until = asked.expires_at.strftime("%Y-%m-%d %H:%M UTC");
+    format!("it waits for {}, and has {}, until {until}; nothing was done yet", asked.required, given(asked))
+}
+
+fn expired(run: &Run) -> String {
+    let Some(asked) = &run.approvals else {
+        return "it was not approved in time; nothing was done".to_owned();
+    };
+    let until = asked.expires_at.strftime("%Y-%m-%d %H:%M UTC");
+    format!("it needed {} by {until}, and had {}; nothing was done", asked.required, given(asked))
+}
+
+/// Who has approved it.
+fn given(asked: &Approvals) -> String {
+    let names: Vec<String> = asked.given.iter().map(|one| format!("`{}`", one.by.subject)).collect();
+    if names.is_empty() { "none".to_owned() } else { format!("that of {}", names.join(" and ")) }
 }
 
 fn cancelled(run: &Run) -> String {
@@ -184,6 +206,10 @@ mod tests {
             fence: 0,
             state,
             steps,
+            reason: None,
+            break_glass: false,
+            trace: None,
+            approvals: None,
             cancel_requested: false,
             undo_requested: false,
         }
@@ -205,6 +231,36 @@ mod tests {
         assert_eq!(
             reply(&run(State::Failed { error }, steps)),
             "failed: webapp-1 crashes (rollout.crash_loop); undo it"
+        );
+    }
+
+    #[test]
+    fn what_is_awaited_is_told_with_what_there_is_of_it() {
+        let approvals: Approvals = serde_json::from_value(json!({
+            "digest": "0".repeat(64), "required": {"count": 2, "roles": {"sre": 1}}, "reasons": [],
+            "asked_at": "2026-03-01T09:00:00Z", "expires_at": "2026-03-01T10:00:00Z",
+            "given": [{"by": {"subject": "bob", "issuer": "test", "roles": ["sre"]}, "at": "2026-03-01T09:30:00Z",
+                       "digest": "0".repeat(64), "reason": "seen"}],
+        }))
+        .unwrap();
+        let with = |state: State, given: usize| {
+            let mut approvals = approvals.clone();
+            approvals.given.truncate(given);
+            reply(&Run { approvals: Some(approvals), ..run(state, vec![step("webapp", StepState::Pending)]) })
+        };
+        assert_eq!(
+            with(State::AwaitingApproval, 1),
+            "it waits for 2 approvals by `sre`, and has that of `bob`, until 2026-03-01 10:00 UTC; nothing was \
+             done yet"
+        );
+        assert_eq!(
+            with(State::Expired, 0),
+            "it needed 2 approvals by `sre` by 2026-03-01 10:00 UTC, and had none; nothing was done"
+        );
+        let error = Error::new(Code::ApprovalRejected, "`bob` rejected it: not today").with_remedy("talk to `bob`");
+        assert_eq!(
+            with(State::Rejected { error }, 0),
+            "`bob` rejected it: not today (approval.rejected); talk to `bob`"
         );
     }
 

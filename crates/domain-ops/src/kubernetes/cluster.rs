@@ -1,12 +1,15 @@
 //! The cluster: live reads, the one patch, its watches, and the logs of its pods.
 
+use super::budgets::Budgets;
 use super::client::Requests;
 use super::errors::{Failure, Operation};
+use super::facts::Described;
 use super::gate::{Pace, Sent};
 use super::history::{self, History};
 use super::redact;
 use super::scope::{self, Scope};
 use super::workload::Workload;
+use astradesk_core::facts::DisruptionBudget;
 use astradesk_core::name::{ClusterName, Namespace, ObjectName};
 use astradesk_core::target::Kind;
 use astradesk_core::{Result, Target, Timestamp};
@@ -18,7 +21,7 @@ use kube::api::LogParams;
 use kube::core::NamespaceResourceScope;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -41,6 +44,7 @@ struct Inner {
     name: ClusterName,
     namespace: Namespace,
     clock: Arc<dyn Clock>,
+    budgets: Budgets,
     /// The most recently used first.
     scopes: Mutex<VecDeque<(Namespace, Arc<Scope>)>>,
     /// The last lines of crashed containers, by pod id, container and number of restarts: they never change.
@@ -71,7 +75,8 @@ impl Cluster {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (scopes, logs) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { requests, name, namespace, clock, scopes, logs }))
+        let budgets = Budgets::default();
+        Self(Arc::new(Inner { requests, name, namespace, clock, budgets, scopes, logs }))
     }
 
     pub(crate) fn requests(&self) -> &Requests {
@@ -152,27 +157,55 @@ impl Cluster {
 
     /// The workload as it is now, with a few retries when the cluster does not answer well.
     pub async fn get(&self, kind: Kind, namespace: &Namespace, name: &str) -> Result<Workload, Failure> {
-        let operation = operation("get", kind, namespace, name);
-        match kind {
-            Kind::StatefulSet => self.get_as::<StatefulSet>(&operation).await,
-            Kind::DaemonSet => self.get_as::<DaemonSet>(&operation).await,
-            Kind::Deployment | Kind::Workload | Kind::Namespace => {
-                self.get_as::<Deployment>(&operation).await
-            }
-        }
+        self.get_view(kind, namespace, name).await
     }
 
-    async fn get_as<K>(&self, operation: &Operation) -> Result<Workload, Failure>
+    /// The same, with what is known of it beyond what a rollout asks for.
+    pub async fn describe(
+        &self,
+        kind: Kind,
+        namespace: &Namespace,
+        name: &str,
+    ) -> Result<Described, Failure> {
+        self.get_view(kind, namespace, name).await
+    }
+
+    async fn get_view<V>(&self, kind: Kind, namespace: &Namespace, name: &str) -> Result<V, Failure>
+    where
+        for<'a> V: From<&'a Deployment> + From<&'a StatefulSet> + From<&'a DaemonSet>,
+    {
+        let operation = operation("get", kind, namespace, name);
+        Ok(match kind {
+            Kind::StatefulSet => (&self.get_object::<StatefulSet>(&operation).await?).into(),
+            Kind::DaemonSet => (&self.get_object::<DaemonSet>(&operation).await?).into(),
+            Kind::Deployment | Kind::Workload | Kind::Namespace => {
+                (&self.get_object::<Deployment>(&operation).await?).into()
+            }
+        })
+    }
+
+    async fn get_object<K>(&self, operation: &Operation) -> Result<K, Failure>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
             + DeserializeOwned
             + std::fmt::Debug,
-        for<'a> Workload: From<&'a K>,
     {
         let api: Api<K> = self.requests().api(&operation.namespace);
-        let object = self.requests().read(operation, || api.get(&operation.name)).await?;
-        Ok(Workload::from(&object))
+        self.requests().read(operation, || api.get(&operation.name)).await
+    }
+
+    /// The PodDisruptionBudgets of a namespace that cover pods with these labels, read from the API server.
+    ///
+    /// # Errors
+    /// What the cluster answers, such as [`Code::KubernetesForbidden`](astradesk_core::Code::KubernetesForbidden):
+    /// without an answer nobody knows what may be disrupted.
+    pub async fn disruption_budgets(
+        &self,
+        namespace: &Namespace,
+        pod_labels: &BTreeMap<String, String>,
+    ) -> Result<Vec<DisruptionBudget>> {
+        self.0.budgets.covering(self.requests(), namespace.as_str(), pod_labels).await
     }
 
     /// Sends one merge patch, once, if its turn comes before `until`. Without that it is a dry run.

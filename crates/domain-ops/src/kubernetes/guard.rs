@@ -123,35 +123,44 @@ fn refuse_in_progress(workload: &Workload, what: &str) -> Result<()> {
     }
 }
 
-/// One pod means downtime, or the risk of it: nothing vouches for the new one but the readiness of itself.
 fn refuse_downtime(workload: &Workload, what: &str) -> Result<()> {
-    let why = match workload.strategy {
-        Strategy::Recreate => {
-            "has the strategy `Recreate`, which stops every pod before the first new one starts".to_owned()
-        }
-        Strategy::RollingUpdate { max_unavailable, max_surge, .. } if workload.wanted == 1 => {
-            if max_unavailable == 0 && max_surge > 0 {
-                "runs a single replica: the new pod starts before the old one stops, but connections and work \
-                 in memory move over at once, and nothing else serves if the new pod turns bad"
-                    .to_owned()
-            } else {
-                "runs a single replica, which stops before the new one starts".to_owned()
-            }
-        }
-        Strategy::RollingUpdate { max_unavailable, .. } if max_unavailable >= workload.wanted => {
-            format!(
-                "may take all {} pods down at once (`maxUnavailable` is {max_unavailable})",
-                workload.wanted
-            )
-        }
-        Strategy::RollingUpdate { .. } | Strategy::OnDelete => return Ok(()),
-    };
+    let Some(why) = downtime(workload) else { return Ok(()) };
     Err(Error::new(Code::GuardDowntime, format!("{what} {why}"))
         .with_remedy(
             "pass `accept_downtime: true` (or say `accept downtime`) if that is acceptable, or scale it up",
         )
         .with_detail("replicas", workload.wanted)
         .with_detail("strategy", workload.strategy.as_str()))
+}
+
+/// Why nothing serves for a while when the pods are replaced, if that is so: what follows the workload's name.
+///
+/// One pod means downtime, or the risk of it: nothing vouches for the new one but the readiness of itself.
+pub fn downtime(workload: &Workload) -> Option<String> {
+    if workload.wanted <= 0 {
+        return None;
+    }
+    match workload.strategy {
+        Strategy::Recreate => Some(
+            "has the strategy `Recreate`, which stops every pod before the first new one starts".to_owned(),
+        ),
+        Strategy::RollingUpdate { max_unavailable, max_surge, .. } if workload.wanted == 1 => {
+            Some(if max_unavailable == 0 && max_surge > 0 {
+                "runs a single replica: the new pod starts before the old one stops, but connections and work \
+                 in memory move over at once, and nothing else serves if the new pod turns bad"
+                    .to_owned()
+            } else {
+                "runs a single replica, which stops before the new one starts".to_owned()
+            })
+        }
+        Strategy::RollingUpdate { max_unavailable, .. } if max_unavailable >= workload.wanted => {
+            Some(format!(
+                "may take all {} pods down at once (`maxUnavailable` is {max_unavailable})",
+                workload.wanted
+            ))
+        }
+        Strategy::RollingUpdate { .. } | Strategy::OnDelete => None,
+    }
 }
 
 #[cfg(test)]

@@ -11,15 +11,20 @@
 //! | `restart` | the restart and its undo: intend, perform once, settle what is unclear, verify by the watches |
 //! | `history` | the templates that a workload had |
 //! | [`guard`] | pure: is this a sane moment to restart it, or to undo that |
+//! | [`facts`], [`gitops`] | pure: what policies and guardrails ask about |
+//! | `budgets` | which PodDisruptionBudgets cover its pods, and what they allow |
 //! | [`diagnosis`] | pure: why pods are not well |
 //! | [`redact`] | pure: text of the cluster made safe to show |
 //! | [`errors`] | pure: the API's errors as ours |
 
+mod budgets;
 mod client;
 pub mod cluster;
 pub mod diagnosis;
 pub mod errors;
+pub mod facts;
 pub mod gate;
+pub mod gitops;
 pub mod guard;
 mod history;
 pub mod permissions;

@@ -393,6 +393,7 @@ pub(crate) mod tests {
             template_generation: None,
             changed_by: Some(Change { manager: "astradesk".into(), at: None }),
             restarted_by: Some(Change { manager: "astradesk".into(), at: None }),
+            gitops: None,
         }
     }
 

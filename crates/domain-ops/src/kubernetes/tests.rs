@@ -112,7 +112,11 @@ async fn a_rollout_without_room_is_unschedulable_at_its_own_deadline() {
 
 #[tokio::test]
 async fn whoever_takes_the_place_of_a_restart_is_named() {
-    let world = World::start(vec![webapp("Deployment", 2, &once_restarted("slow:20"), &json!({}))]).await;
+    let mut object = webapp("Deployment", 2, &once_restarted("slow:20"), &json!({}));
+    object["metadata"]["labels"] = json!({
+        "kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
+    });
+    let world = World::start(vec![object]).await;
     world.healthy(Kind::Deployment).await;
     let job = world.job(Kind::Deployment, "run-1", 20);
     let receipt = world.perform(&job).await.unwrap();
@@ -128,6 +132,8 @@ async fn whoever_takes_the_place_of_a_restart_is_named() {
         "{}",
         error.message
     );
+    let managed = "; flux manages it from `flux-system/apps` and may have reverted the change";
+    assert!(error.message.ends_with(managed), "{}", error.message);
 }
 
 #[tokio::test]

@@ -3,9 +3,10 @@
 //! The views hold only what decisions need: objects are reduced as they arrive, so that a watch of a
 //! large namespace stays small, and so that every decision can be tested with a few lines.
 
-use super::{FIELD_MANAGER, RESTARTED_AT, RUN, UNDO, redact};
+use super::{FIELD_MANAGER, RESTARTED_AT, RUN, UNDO, gitops, redact};
 use astradesk_core::Timestamp;
 use astradesk_core::canonical::Digest;
+use astradesk_core::facts::GitOps;
 use astradesk_core::target::Kind;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodTemplateSpec};
@@ -78,6 +79,8 @@ pub struct Workload {
     pub changed_by: Option<Change>,
     /// Who set the annotation `kubectl.kubernetes.io/restartedAt` last, if the API server says.
     pub restarted_by: Option<Change>,
+    /// The GitOps controller that manages it, if it carries a sign of one.
+    pub gitops: Option<GitOps>,
 }
 
 /// How pods are replaced.
@@ -144,6 +147,15 @@ impl Workload {
     /// The value of the annotation that marks a restart by AstraDesk; restarts by others leave it in place.
     pub fn run(&self) -> Option<&str> {
         self.template_annotations.get(RUN).map(String::as_str)
+    }
+
+    /// How many pods its strategy takes away at once while they are replaced.
+    pub fn at_most_unavailable(&self) -> i32 {
+        match self.strategy {
+            Strategy::RollingUpdate { max_unavailable, .. } => max_unavailable.min(self.wanted),
+            Strategy::Recreate => self.wanted,
+            Strategy::OnDelete => 0,
+        }
     }
 
     /// The way people write it: `deployment/webapp`.
@@ -278,6 +290,7 @@ fn common(kind: Kind, meta: &ObjectMeta, selector: &LabelSelector, template: &Po
             .unwrap_or_default(),
         changed_by: last_change(meta, "/f:spec/f:template"),
         restarted_by: last_change(meta, RESTARTED_AT_FIELD),
+        gitops: gitops::manager(kind, meta),
         observed_generation: 0,
         wanted: 0,
         total: 0,

@@ -2,6 +2,7 @@
 
 use super::super::cluster::Cluster;
 use super::super::diagnosis::{self, Blame, Certainty};
+use super::super::gitops;
 use super::super::rollout::{self, Receipt};
 use super::super::workload::{Family, Workload};
 use super::Job;
@@ -135,8 +136,9 @@ pub(super) fn late(workload: &Workload, family: &Family, blame: Option<Blame>) -
 }
 
 /// Another change took its place.
-pub(super) fn superseded(job: &Job, by: &str) -> Fault {
-    let message = format!("{} was replaced before it was complete: {by}", job.doing());
+pub(super) fn superseded(job: &Job, by: &str, workload: Option<&Workload>) -> Fault {
+    let gitops = workload.and_then(gitops::suspicion).unwrap_or_default();
+    let message = format!("{} was replaced before it was complete: {by}{gitops}", job.doing());
     Fault::Failed(Error::new(Code::RolloutSuperseded, message))
 }
 

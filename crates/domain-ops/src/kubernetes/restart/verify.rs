@@ -129,7 +129,9 @@ impl Watch<'_> {
                 let rollout = Rollout { job: self.job, workload, family };
                 return Ok(Judged::Succeeded(rollout.success(self.receipt, self.cluster.now())));
             }
-            (Verdict::Superseded { by }, _) => return Err(report::superseded(self.job, &by)),
+            (Verdict::Superseded { by }, workload) => {
+                return Err(report::superseded(self.job, &by, workload));
+            }
             // After an undo the condition speaks of the restart until the controller sees progress.
             (Verdict::DeadlineExceeded, Some(workload)) if self.job.undoes.is_none() => {
                 let blame = self.stalled(workload, family);

@@ -4,7 +4,7 @@
 //! changed; only the logs of sick pods are fetched, and those of crashed containers once.
 
 use super::{
-    Subject, kind_schema, kind_slot, namespace_schema, namespace_slot, not_found, service_names,
+    Subject, described, kind_schema, kind_slot, namespace_schema, namespace_slot, not_found, service_names,
     service_schema, service_slot, strings, unresolved, workload_target,
 };
 use crate::kubernetes::diagnosis::{self, Sick};
@@ -14,7 +14,7 @@ use crate::kubernetes::workload::{Family, Workload};
 use crate::kubernetes::{Cluster, redact};
 use astradesk_core::target::Kind;
 use astradesk_core::tool::Grammar;
-use astradesk_core::{Arguments, Effect, FrozenCall, Result, Target, ToolName, ToolSpec};
+use astradesk_core::{Arguments, Effect, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
 use astradesk_runtime::Permit;
 use astradesk_runtime::port::{Fault, StepContext, Tool};
 use async_trait::async_trait;
@@ -227,6 +227,12 @@ impl Tool for GetServiceStatus {
 
     async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
         if argument == "service" { service_names(&self.cluster).await } else { Ok(Vec::new()) }
+    }
+
+    /// What is read is not disrupted: its disruption budgets are not asked for.
+    async fn facts(&self, call: &FrozenCall) -> Result<Vec<Facts>> {
+        let described = described(&self.cluster, &Subject::of(call)?).await?;
+        Ok(vec![described.map(|described| described.at_rest()).unwrap_or_default()])
     }
 
     async fn preview(&self, call: &FrozenCall) -> Result<Value> {

@@ -9,6 +9,8 @@ pub use list_services::ListServices;
 pub use restart_service::RestartService;
 
 use crate::kubernetes::Cluster;
+use crate::kubernetes::cluster::operation;
+use crate::kubernetes::facts::Described;
 use crate::kubernetes::scope::PATIENCE;
 use astradesk_core::name::{Namespace, ObjectName};
 use astradesk_core::target::Kind;
@@ -58,6 +60,20 @@ async fn workload_target(cluster: &Cluster, arguments: &Arguments) -> Result<Tar
         },
     };
     Ok(cluster.target(&namespace, kind, name))
+}
+
+/// The workload that a call is about, with what is known of it; none if there is no such workload, or several.
+async fn described(cluster: &Cluster, subject: &Subject) -> Result<Option<Described>> {
+    let Subject { namespace, kind, name } = subject;
+    if *kind == Kind::Workload {
+        // Its kind could not be told when it was looked up. Whether the cluster answers now is what matters.
+        return cluster.kinds(namespace, name.as_str()).await.map(|_| None);
+    }
+    match cluster.describe(*kind, namespace, name.as_str()).await {
+        Ok(described) => Ok(Some(described)),
+        Err(failure) if failure.is_not_found() => Ok(None),
+        Err(failure) => Err(failure.into_error(&operation("get", *kind, namespace, name.as_str()))),
+    }
 }
 
 /// Why a target has no kind: there is no such workload, there are several, or the cluster did not say.
@@ -213,6 +229,8 @@ async fn service_names(cluster: &Cluster) -> Result<Vec<String>> {
     Ok(scope.names())
 }
 
+#[cfg(test)]
+mod facts_tests;
 #[cfg(test)]
 mod tests;
 

@@ -2,18 +2,18 @@
 //! old are gone.
 
 use super::{
-    Subject, kind_schema, kind_slot, namespace_schema, namespace_slot, not_found, service_names,
+    Subject, described, kind_schema, kind_slot, namespace_schema, namespace_slot, not_found, service_names,
     service_schema, service_slot, slot, strings, text, unresolved, workload_target,
 };
 use crate::kubernetes::cluster::operation;
 use crate::kubernetes::restart::{self, Intent, Job};
 use crate::kubernetes::rollout::Receipt;
 use crate::kubernetes::workload::Workload;
-use crate::kubernetes::{Cluster, guard};
+use crate::kubernetes::{Cluster, gitops, guard};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
 use astradesk_core::tool::{Form, Grammar};
-use astradesk_core::{Arguments, Effect, Error, FrozenCall, Result, Target, ToolName, ToolSpec};
+use astradesk_core::{Arguments, Effect, Error, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
 use astradesk_runtime::Permit;
 use astradesk_runtime::port::{Fault, StepContext, Tool};
 use async_trait::async_trait;
@@ -244,6 +244,15 @@ impl Tool for RestartService {
         text(arguments, "timeout").and_then(duration).unwrap_or(TIMEOUT)
     }
 
+    async fn facts(&self, call: &FrozenCall) -> Result<Vec<Facts>> {
+        let subject = Subject::of(call)?;
+        let Some(described) = described(&self.cluster, &subject).await? else {
+            return Ok(vec![Facts::default()]);
+        };
+        let budgets = self.cluster.disruption_budgets(&subject.namespace, &described.pod_labels).await?;
+        Ok(vec![Facts { disruption_budgets: budgets, ..described.rolled_out() }])
+    }
+
     async fn guard(&self, call: &FrozenCall) -> Result<()> {
         self.sane(call).await.map(drop)
     }
@@ -295,9 +304,9 @@ impl Tool for RestartService {
 /// What a restart would do.
 fn plan(workload: &Workload, patch: &Value, on_failure: OnFailure) -> Value {
     use crate::kubernetes::workload::Strategy;
-    let (order, most_missing, most_extra) = match workload.strategy {
-        Strategy::Recreate => ("every pod is stopped, then the new ones start", workload.wanted, 0),
-        Strategy::OnDelete => ("no pod is replaced", 0, 0),
+    let (order, most_extra) = match workload.strategy {
+        Strategy::Recreate => ("every pod is stopped, then the new ones start", 0),
+        Strategy::OnDelete => ("no pod is replaced", 0),
         Strategy::RollingUpdate { max_unavailable, max_surge, .. } => {
             let order = match workload.kind {
                 Kind::StatefulSet => "one after the other, from the highest number down",
@@ -305,10 +314,10 @@ fn plan(workload: &Workload, patch: &Value, on_failure: OnFailure) -> Value {
                 _ if max_unavailable == 0 => "each new pod becomes ready before an old one is stopped",
                 _ => "some old pods are stopped while new ones start",
             };
-            (order, max_unavailable, max_surge)
+            (order, max_surge)
         }
     };
-    json!({
+    let mut plan = json!({
         "summary": format!(
             "would replace {} of {}: {order}; {}",
             pods(workload.wanted),
@@ -320,14 +329,18 @@ fn plan(workload: &Workload, patch: &Value, on_failure: OnFailure) -> Value {
         "pods": workload.wanted,
         "strategy": workload.strategy.as_str(),
         "order": order,
-        "at_most_unavailable": most_missing.min(workload.wanted),
+        "at_most_unavailable": workload.at_most_unavailable(),
         "at_most_in_addition": most_extra,
         "revision": workload.revision,
         "restarted_at": workload.restarted_at(),
         "on_failure": word(on_failure),
         "patch": patch,
         "checked": "the API server accepted the same patch as a dry run",
-    })
+    });
+    if let (Some(warning), Some(fields)) = (gitops::warning(workload), plan.as_object_mut()) {
+        fields.insert("warning".to_owned(), warning.into());
+    }
+    plan
 }
 
 fn if_it_fails(workload: &Workload, on_failure: OnFailure) -> String {

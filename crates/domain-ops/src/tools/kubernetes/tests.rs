@@ -20,7 +20,7 @@ fn arguments(value: &Value) -> Arguments {
     value.as_object().unwrap().clone()
 }
 
-async fn frozen(tool: &dyn Tool, value: &Value) -> FrozenCall {
+pub(super) async fn frozen(tool: &dyn Tool, value: &Value) -> FrozenCall {
     let arguments = arguments(value);
     let targets = tool.targets(&arguments).await.unwrap();
     let call = Call { tool: tool.spec().name.clone(), arguments };
@@ -151,7 +151,7 @@ impl Names for Webapp {
 }
 
 /// A cluster where nothing listens.
-fn unreachable() -> Cluster {
+pub(super) fn unreachable() -> Cluster {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
