@@ -255,7 +255,7 @@ impl Engine {
     }
 
     /// The record of what approvers are asked: with what it would do as it was then.
-    async fn requested(&self, run: &Run) -> Draft {
+    pub(super) async fn requested(&self, run: &Run) -> Draft {
         let preview = match self.previewed(run).await {
             Ok(steps) => json!(steps),
             Err(error) => json!({"error": {"code": error.code, "message": error.message}}),

@@ -92,7 +92,7 @@ impl Engine {
     /// Whether a call that was approved is still the same: its tool, and what it acts on.
     pub(super) async fn same_call(&self, tool: &Registered, call: &FrozenCall) -> Result<()> {
         let withdrawn = |message: String| Err(Error::new(Code::ApprovalWithdrawn, message));
-        if tool.spec().version != call.version {
+        if (&tool.spec().version, tool.effect) != (&call.version, call.effect) {
             return withdrawn(format!("`{}` has another version by now", call.tool));
         }
         let targets = tool.tool.targets(&call.arguments).await?;
@@ -121,6 +121,7 @@ impl Engine {
             let last = (page.len() as u32) < PAGE;
             after = page.last().map(|run| run.id);
             for run in page {
+                self.let_go(&run);
                 changed += usize::from(self.tend_approval(&run, policy_changed).await?);
             }
             if last {
@@ -141,7 +142,7 @@ impl Engine {
             match looked.await {
                 Ok(Some(needed)) if needed.required != approvals.required => {
                     let data = json!({"asked": needed.required, "withdrawn": approvals.given});
-                    let asked = self.ask(run, needed);
+                    let asked = Approvals { asked_at: approvals.asked_at, ..self.ask(run, needed) };
                     (Event::ApprovalNeeded(asked), Some(Kind::ApprovalWithdrawn), data)
                 }
                 Err(error)
@@ -159,6 +160,10 @@ impl Engine {
         let moved = decide(run, By::Anyone, event, self.0.clock.now())?.0;
         let mut change = self.change(run, &moved);
         change.evidence.extend(kind.map(|kind| self.draft(run, kind, data)));
+        if !moved.state.is_final() {
+            change.evidence.push(self.requested(&moved).await);
+            change.announcements = self.announcements(&moved);
+        }
         self.close(&mut change, &moved);
         match self.0.store.commit(change).await {
             Ok(_) => Ok(true),
@@ -167,14 +172,19 @@ impl Engine {
         }
     }
 
-    /// Whether what was approved may be begun: in time, and still the same.
+    /// Whether what was approved may be begun: by people who may, in time, and still the same.
     pub(super) async fn approval_holds(&self, run: &Run, call: &FrozenCall) -> Result<()> {
         let Some(approvals) = &run.approvals else { return Ok(()) };
-        if approvals.digest != run.digest()
-            || approvals.given.iter().any(|one| one.digest != approvals.digest)
-        {
+        if approvals.digest != run.digest() {
             let message = "what was approved is not what would be done";
             return Err(Error::new(Code::ApprovalWithdrawn, message));
+        }
+        let mut counted = Approvals { given: Vec::new(), ..approvals.clone() };
+        for one in &approvals.given {
+            counted
+                .check(&run.principal, one)
+                .map_err(|error| Error::new(Code::ApprovalWithdrawn, error.message))?;
+            counted.given.push(one.clone());
         }
         if run.state == State::Queued && self.0.clock.now() >= approvals.expires_at {
             let message = format!("it was approved, but not begun before {:.0}", approvals.expires_at);

@@ -33,7 +33,8 @@ impl Engine {
     pub fn tend(&self) {
         let inner = std::sync::Arc::downgrade(&self.0);
         let mut seen = Seen {
-            policy: self.0.policy.status().digest,
+            // What was changed while no process was there is a change, too.
+            policy: Digest::ZERO,
             checkpoint: Head::EMPTY,
             checkpointed: Instant::now(),
             cleaned: None,

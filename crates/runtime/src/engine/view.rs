@@ -7,6 +7,7 @@ use crate::evidence::Checkpoint;
 use crate::port::{Agent, Change, Cut, EvidenceFilter, RunEvent, RunFilter, RunPage};
 use crate::registry::Registered;
 use astradesk_core::evidence::{Draft, Kind, Record};
+use astradesk_core::run::Step;
 use astradesk_core::{Approvals, Code, Error, Principal, Result, Run, RunId};
 use serde_json::json;
 use std::sync::Arc;
@@ -194,14 +195,22 @@ impl Engine {
         self.0.store.commit(change).await.map(|_| ()).map_err(uncommitted)
     }
 
-    /// One's own runs, those that one's role can approve, and those of others for who may see them.
+    /// One's own runs, those that one could approve, and those of others for who may see them.
     pub(super) fn may_see(&self, principal: &Principal, run: &Run) -> bool {
-        let named = |approvals: &Approvals| {
-            !approvals.required.roles.is_empty() && approvals.required.wants(principal)
-        };
         run.principal.id() == principal.id()
             || self.0.policy.may_see_runs_of_others(principal)
-            || run.approvals.as_ref().is_some_and(named)
+            || run.approvals.as_ref().is_some_and(|approvals| self.is_asked(principal, run, approvals))
+    }
+
+    /// Whether the run's approvals are for such as the principal to give.
+    fn is_asked(&self, principal: &Principal, run: &Run, approvals: &Approvals) -> bool {
+        if !approvals.required.roles.is_empty() {
+            return approvals.required.wants(principal);
+        }
+        let may = |step: &Step| {
+            self.0.policy.may_approve(principal, &self.policy_request(run, &step.call, &[], false))
+        };
+        run.steps.iter().all(may)
     }
 }
 
