@@ -25,7 +25,7 @@ pub(super) struct Active {
     pub(super) changed: watch::Sender<u64>,
     /// Set when somebody asked for the run to be cancelled.
     pub(super) cancel: CancellationToken,
-    /// Set when the run was found to have been claimed away from this process.
+    /// Set when the run was found to have been claimed away from this process, or to await approval again.
     pub(super) lost: CancellationToken,
     /// Told when its turn has come.
     pub(super) turn: Notify,

@@ -124,6 +124,9 @@ impl Engine {
                     if let Some(active) = self.active().get(&id) {
                         active.changed.send_modify(|n| *n += 1);
                     }
+                    if moved.state == State::AwaitingApproval {
+                        self.let_go(&moved);
+                    }
                     return Ok(moved);
                 }
                 Err(CommitError::Stale) => {}

@@ -169,6 +169,15 @@ impl Engine {
         }
     }
 
+    /// Lets go of a run that awaits approval again: its task may still wait for its turn, and others for its
+    /// target.
+    pub(super) fn let_go(&self, run: &Run) {
+        let claimed_before = |active: &&Arc<Active>| active.fence <= run.fence;
+        let Some(active) = self.active().get(&run.id).filter(claimed_before).cloned() else { return };
+        active.lost.cancel();
+        self.queue().leave(run.id);
+    }
+
     /// Claims this run if it is an orphan. Whether this process executes it from now on.
     async fn claim_orphan(&self, id: RunId) -> Result<bool> {
         match self.0.store.orphan(id, self.0.clock.now()).await? {

@@ -103,6 +103,7 @@ impl Engine {
         let its_turn = tokio::select! {
             biased;
             () = self.0.stopping.cancelled() => false,
+            () = active.lost.cancelled() => false,
             () = active.cancel.cancelled() => true,
             () = active.turn.notified() => true,
         };

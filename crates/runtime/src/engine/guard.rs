@@ -122,14 +122,14 @@ impl Engine {
     pub(super) async fn clear(&self, run: &Run, context: &StepContext) -> Result<Clearance> {
         let call = &context.call;
         let tool = self.0.registry.tool(call.tool.as_str())?;
-        if tool.spec().version != call.version {
-            let message =
-                format!("tool `{}` has another version now than the run was admitted with", call.tool);
-            return Err(Error::new(Code::RunStateConflict, message));
-        }
         let undoes = context.undoes.is_some();
         if !undoes {
             self.approval_holds(run, call).await?;
+        }
+        if (&tool.spec().version, tool.effect) != (&call.version, call.effect) {
+            let message =
+                format!("tool `{}` has another version now than the run was admitted with", call.tool);
+            return Err(Error::new(Code::RunStateConflict, message));
         }
         let facts = self.facts_for_policy(&tool, call).await?;
         let request = self.policy_request(run, call, &facts, false);
