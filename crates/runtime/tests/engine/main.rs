@@ -7,6 +7,10 @@
     reason = "a failed unwrap in a test is a failed test"
 )]
 
+mod approving;
+mod asking;
+mod attacks;
+mod concurring;
 mod executing;
 mod lives;
 #[path = "../support/memory.rs"]

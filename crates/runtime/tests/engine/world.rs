@@ -2,7 +2,7 @@
 
 use crate::memory::Data;
 use crate::policy::Switch;
-use crate::script::{Script, TestPack, ada, spec, tool};
+use crate::script::{Script, TestPack, person, spec, tool};
 use crate::store::Cut;
 use astradesk_core::evidence::Head;
 use astradesk_core::{Effect, Guardrail, Result, Run, RunId, Timestamp};
@@ -143,7 +143,7 @@ impl World {
 
     pub(crate) async fn ended(&self, id: RunId) -> Run {
         let limit = tokio::time::Instant::now() + Duration::from_secs(10);
-        let run = self.engine.wait(&ada(), id, limit).await.unwrap();
+        let run = self.engine.wait(&person("aud", &[]), id, limit).await.unwrap();
         assert!(run.state.is_final(), "{:?}", run.state);
         run
     }
