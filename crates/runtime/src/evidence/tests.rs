@@ -41,8 +41,8 @@ impl Chain {
         self.signer.cut(self.head(seq), Timestamp::UNIX_EPOCH)
     }
 
-    fn key(&self) -> Option<TrustedKey> {
-        Some(self.signer.key().clone())
+    fn key(&self) -> TrustedKey {
+        self.signer.key().clone()
     }
 
     /// The lines of an export of everything.
@@ -84,13 +84,15 @@ fn written(
     let mut writer = Writer::new(&mut file);
     begin(&mut writer).unwrap();
     checkpoints.into_iter().for_each(|checkpoint| writer.checkpoint(checkpoint).unwrap());
-    records.iter().for_each(|record| writer.record(record).unwrap());
+    for record in records {
+        writer.record(record).unwrap();
+    }
     writer.finish().unwrap();
     String::from_utf8(file).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn verify(lines: &[String], key: Option<TrustedKey>, kept: &[Checkpoint]) -> Result<Report> {
-    export::verify(lines.join("\n").as_bytes(), key, kept)
+fn verify(lines: &[String], key: impl Into<Option<TrustedKey>>, kept: &[Checkpoint]) -> Result<Report> {
+    export::verify(lines.join("\n").as_bytes(), key.into(), kept)
 }
 
 /// What is found in these lines by who knows our key and has kept nothing.
@@ -115,7 +117,7 @@ fn an_untouched_export_verifies_and_says_by_whose_key() {
         signed: Some(OURS.head(LAST)),
         unsigned: 0,
         is_cut: false,
-        key: OURS.key(),
+        key: Some(OURS.key()),
         trusted: true,
     };
     assert_eq!(report, expected);
@@ -182,7 +184,7 @@ fn a_checkpoint_by_another_key_is_named() {
     let stranger = serde_json::to_string(&json!({"checkpoint": theirs.checkpoint(8)})).unwrap();
     let at = lines.iter().position(|line| line.contains("\\n8\\n")).unwrap();
     lines[at] = stranger;
-    for key in [OURS.key(), None] {
+    for key in [Some(OURS.key()), None] {
         let error = verify(&lines, key, &[]).unwrap_err();
         assert_eq!((error.code, &error.details["seq"]), (Code::EvidenceBroken, &json!(8)));
         assert!(error.message.contains(theirs.signer.key().name()), "{error}");
@@ -256,7 +258,7 @@ fn a_range_is_pinned_by_the_checkpoint_at_its_end() {
 
 #[test]
 fn a_live_chain_says_what_no_checkpoint_pins_yet() {
-    let mut verifier = Verifier::new(OURS.key());
+    let mut verifier = Verifier::new(Some(OURS.key()));
     for record in &OURS.records {
         verifier.record(&record.body, record.hash).unwrap();
         if record.seq == 8 {
@@ -272,7 +274,7 @@ fn a_live_chain_says_what_no_checkpoint_pins_yet() {
 #[test]
 fn what_waits_has_a_limit() {
     let ahead = |seq| OURS.signer.checkpoint(Head { seq, hash: Digest::ZERO }, Timestamp::UNIX_EPOCH);
-    let mut verifier = Verifier::new(OURS.key());
+    let mut verifier = Verifier::new(Some(OURS.key()));
     let mut given = (1..=super::verify::MAX_AHEAD as u64).map(ahead);
     given.try_for_each(|checkpoint| verifier.checkpoint(&checkpoint)).unwrap();
     assert!(verifier.checkpoint(&ahead(1000)).unwrap_err().message.contains("too many"));
@@ -364,7 +366,7 @@ fn touched(file: Vec<u8>, touch: &Touch) -> Vec<u8> {
         }
         Touch::Splice(from, to) => {
             let at = to.index(lines.len());
-            lines[at] = from.get(&*THEIRS).clone().into_bytes();
+            lines[at] = from.get(&THEIRS).clone().into_bytes();
         }
     }
     lines.join(&b'\n')
@@ -389,13 +391,13 @@ proptest! {
     #[test]
     fn nothing_that_was_touched_verifies(touches in prop::collection::vec(touches(), 1..4)) {
         let file = touches.iter().fold(OURS.lines().join("\n").into_bytes(), touched);
-        if let Ok(report) = export::verify(&*file, OURS.key(), &[]) {
+        if let Ok(report) = export::verify(&*file, Some(OURS.key()), &[]) {
             let left = records_of(&file);
             prop_assert_eq!(report.records, left.len() as u64);
             prop_assert!(SIGNED.contains(&report.records));
             prop_assert_eq!(&left[..], &OURS.records[..left.len()]);
         }
-        if export::verify(&*file, OURS.key(), &[OURS.checkpoint(LAST)]).is_ok() {
+        if export::verify(&*file, Some(OURS.key()), &[OURS.checkpoint(LAST)]).is_ok() {
             prop_assert_eq!(records_of(&file), &OURS.records[..]);
         }
     }
