@@ -3,17 +3,19 @@
 //! [`cluster`] is what both work on, seen independently of them; [`gateway`] and [`peer`] are the two, [`ours`] and
 //! [`theirs`] measure them; [`restart`] takes the time of a restart apart; [`load`] repeats a request; [`comparison`]
 //! makes lines of it, [`figures`] a table and [`report`] prints it. [`scale`] is another bench: very many runs, on the
-//! sandbox.
+//! sandbox. [`policy`] and [`executes`] measure parts of the product from within, by the programs in `xtask/benches`.
 
 mod cluster;
 mod comparison;
 mod cpu;
+mod executes;
 mod figures;
 mod gateway;
 mod load;
 mod memory;
 mod ours;
 mod peer;
+mod policy;
 mod report;
 mod restart;
 mod scale;
@@ -64,6 +66,12 @@ pub(crate) struct Options {
     /// Measure instead so many rollouts at once, on the sandbox
     #[arg(long, value_name = "RUNS", num_args = 0..=1, default_missing_value = "1000")]
     crowd: Option<usize>,
+    /// Measure instead what a decision takes with many policies, with the same rules in Rego beside it
+    #[arg(long)]
+    policy: bool,
+    /// Measure instead how many executes a second have their evidence on disk before their effect
+    #[arg(long)]
+    executes: bool,
 }
 
 /// Measures what is wanted and prints the table; a missed aim is no failure.
@@ -78,6 +86,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let binary = cargo::release_binary(options.binary.as_deref())?;
         let busy = report::load_average();
         let (rows, notes) = scale::measure(&binary, &work, wanted)?;
+        report::print(&rows, &notes, &work, &busy)?;
+    } else if options.policy || options.executes {
+        let busy = report::load_average();
+        let (mut rows, mut notes) = (Vec::new(), Vec::new());
+        if options.policy {
+            policy::measure()?.tell(&mut rows, &mut notes);
+        }
+        if options.executes {
+            executes::measure(&work, options.seconds)?.tell(&mut rows, &mut notes);
+        }
         report::print(&rows, &notes, &work, &busy)?;
     } else {
         compare(options, &work)?;

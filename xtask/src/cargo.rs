@@ -85,6 +85,27 @@ pub(crate) fn release_binary(given: Option<&Path>) -> Result<PathBuf> {
     Ok(target_directory()?.join("release/astradesk"))
 }
 
+/// Builds a program of `xtask/benches`, which measures the product from within; its path.
+pub(crate) fn measuring_program(name: &str) -> Result<PathBuf> {
+    ui::stage(
+        &format!("build `{name}` for release (several minutes, when it has changed)"),
+        Pace::Slow,
+        || {
+            let messages = proc::output(&mut cargo(&[
+                "bench",
+                "--no-run",
+                "--package",
+                "xtask",
+                "--bench",
+                name,
+                "--message-format",
+                "json-render-diagnostics",
+            ]))?;
+            executable(&messages, name).with_context(|| format!("cargo built no `{name}`"))
+        },
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,7 +22,7 @@ pub(super) fn print(rows: &[Row], notes: &[String], work: &Path, busy: &str) -> 
     let processor = processor.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     println!("\n{}", figures::table(rows));
     println!(
-        "{}, {cores} cores ({}), shared by the cluster, the load generator and what is measured",
+        "{}, {cores} cores ({}), shared by all that takes part",
         date.trim(),
         processor.map_or("unknown", |(_, name)| name)
     );
