@@ -109,7 +109,14 @@ impl Engine {
             };
             let moved = match moved {
                 Ok(moved) => moved,
-                Err(error) => return Err(self.record_refused(by, &run, word, error).await?),
+                Err(error) => {
+                    let error = self.record_refused(by, &run, word, error).await?;
+                    if matches!(word, Word::Yes { .. }) && matches!(error.code, Code::ApprovalWithdrawn | Code::PolicyDenied) {
+                        // Whoever looks at it next sees what is asked for now, or that it has ended.
+                        self.tend_approval(&run, true).await?;
+                    }
+                    return Err(error);
+                }
             };
             let mut change = self.change(&run, &moved);
             let mut data = word.told();
