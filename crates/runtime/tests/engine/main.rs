@@ -9,9 +9,11 @@
 
 mod approving;
 mod asking;
+mod asking_anew;
 mod attacks;
 mod concurring;
 mod executing;
+mod guarding;
 mod lives;
 #[path = "../support/memory.rs"]
 mod memory;

@@ -22,8 +22,9 @@ pub(crate) struct Switch {
     pub(crate) role: Mutex<Option<&'static str>>,
     /// What it asks for.
     pub(crate) needs: Mutex<Requirement>,
-    /// Why the next set cannot be loaded.
-    pub(crate) problem: Mutex<Option<Error>>,
+    /// Why the next set cannot be loaded, and what came of the last that was.
+    pub(crate) next: Mutex<Option<Error>>,
+    problem: Mutex<Option<Error>>,
 }
 
 impl Default for Switch {
@@ -35,6 +36,7 @@ impl Default for Switch {
             glass: AtomicBool::default(),
             role: Mutex::default(),
             needs: Mutex::default(),
+            next: Mutex::default(),
             problem: Mutex::default(),
         }
     }
@@ -127,7 +129,9 @@ impl Policy for Switch {
     }
 
     fn reload(&self) -> Result<bool, Error> {
-        self.problem.lock().unwrap().clone().map_or(Ok(false), Err)
+        let problem = self.next.lock().unwrap().clone();
+        self.problem.lock().unwrap().clone_from(&problem);
+        problem.map_or(Ok(false), Err)
     }
 
     fn may_use(&self, _: &Principal, _: &ToolSpec) -> bool {

@@ -1,13 +1,14 @@
 //! A scripted tool, and what is asked of it.
 
+use astradesk_core::facts::Availability;
 use astradesk_core::run::OnFailure;
 use astradesk_core::{
-    Arguments, Call, Effect, Error, Facts, FrozenCall, Principal, Result, RoleName, RunId, Source, Target,
-    ToolName, ToolSpec,
+    AgentName, Arguments, Call, Effect, Error, Facts, FrozenCall, Plan, Principal, Result, RoleName, Run,
+    RunId, Source, Target, ToolName, ToolSpec,
 };
 use astradesk_runtime::Permit;
 use astradesk_runtime::engine::{Request, Submission};
-use astradesk_runtime::port::{Agent, Fault, Pack, StepContext, Tool};
+use astradesk_runtime::port::{Agent, Fault, Names, Pack, StepContext, Tool};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -52,9 +53,15 @@ impl Default for Script {
             undone: Mutex::default(),
             left: Mutex::default(),
             namespace: Mutex::new("default"),
-            facts: Mutex::new(Ok(Facts::default())),
+            facts: Mutex::new(Ok(fine())),
         }
     }
+}
+
+/// All pods are there, and one at a time is taken away.
+pub(crate) fn fine() -> Facts {
+    let availability = Availability { wanted: 4, unavailable: 0, at_most_unavailable: 1 };
+    Facts { availability: Some(availability), ..Facts::default() }
 }
 
 struct Scripted {
@@ -140,7 +147,30 @@ impl Pack for TestPack {
         self.0.clone()
     }
     fn agents(&self) -> Vec<Arc<dyn Agent>> {
-        Vec::new()
+        vec![Arc::new(Ops(AgentName::parse("ops").unwrap()))]
+    }
+}
+
+/// Restarts the services that the sentence names, in order.
+struct Ops(AgentName);
+
+#[async_trait]
+impl Agent for Ops {
+    fn name(&self) -> &AgentName {
+        &self.0
+    }
+    fn description(&self) -> &'static str {
+        "for tests"
+    }
+    async fn plan(&self, input: &str, _: &[Arc<ToolSpec>], _: &dyn Names) -> Result<Plan> {
+        let call = |name| match submission("restart", name).request {
+            Request::Call(call) => call,
+            Request::Say { .. } => unreachable!("it is a call"),
+        };
+        Ok(Plan { planner: "words".into(), calls: input.split(' ').map(call).collect() })
+    }
+    fn reply(&self, _: &Run) -> String {
+        String::new()
     }
 }
 
@@ -191,6 +221,14 @@ pub(crate) fn submission(tool: &str, service: &str) -> Submission {
         break_glass: false,
         trace: None,
         idempotency_key: None,
+    }
+}
+
+/// Restarts one after the other.
+pub(crate) fn sentence(input: &str) -> Submission {
+    Submission {
+        request: Request::Say { agent: "ops".into(), input: input.into() },
+        ..submission("restart", "")
     }
 }
 

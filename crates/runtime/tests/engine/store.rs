@@ -28,8 +28,10 @@ pub(crate) struct Cut {
     pub(crate) stale: Mutex<Vec<Run>>,
     /// Counts the commits that were refused.
     pub(crate) refused: Semaphore,
-    /// Where whoever commits something about a run waits for others who do so at the same moment.
+    /// Where whoever commits something waits for others who do so at the same moment.
     pub(crate) together: Mutex<Option<Arc<Barrier>>>,
+    /// The same for whoever takes from an allowance.
+    pub(crate) spending: Mutex<Option<Arc<Barrier>>>,
 }
 
 impl Cut {
@@ -43,6 +45,7 @@ impl Cut {
             stale: Mutex::default(),
             refused: Semaphore::new(0),
             together: Mutex::default(),
+            spending: Mutex::default(),
         })
     }
 
@@ -63,7 +66,10 @@ impl Store for Cut {
         {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        let together = self.together.lock().unwrap().take();
+        let mut together = self.together.lock().unwrap().take();
+        if !change.spends.is_empty() {
+            together = together.or_else(|| self.spending.lock().unwrap().take());
+        }
         if let Some(barrier) = together {
             barrier.wait().await;
         }
