@@ -24,19 +24,13 @@ pub(crate) enum Errand {
 }
 
 impl Errand {
-    /// Does it, whole or not at all.
+    /// Does it. When it fails, the transaction may still be open.
     pub(crate) async fn run(self, connection: &mut SqliteConnection) -> Result<u64> {
         let failed = |error| unavailable("write to the store", &error);
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failed)?;
-        let done = match self.write(connection).await {
-            Ok(rows) => sqlx::query("COMMIT").execute(&mut *connection).await.map(|_| rows).map_err(failed),
-            Err(error) => Err(error),
-        };
-        if done.is_err() {
-            // Some errors end the transaction by themselves, and then there is none to roll back.
-            let _ = sqlx::query("ROLLBACK").execute(connection).await;
-        }
-        done
+        let rows = self.write(connection).await?;
+        sqlx::query("COMMIT").execute(connection).await.map_err(failed)?;
+        Ok(rows)
     }
 
     async fn write(self, connection: &mut SqliteConnection) -> Result<u64> {

@@ -1,6 +1,7 @@
 //! What the database says, as `store.unavailable`.
 
 use astradesk_core::{Code, Error};
+use std::path::Path;
 
 /// The error of `doing` something that the database refused. The text is made from the database's result
 /// code alone, because its own message may quote what is stored.
@@ -41,4 +42,10 @@ pub(crate) fn unreadable(what: &str) -> Error {
 /// The error of a store that was closed.
 pub(crate) fn closed() -> Error {
     Error::new(Code::StoreUnavailable, "the store is closed")
+}
+
+/// The same error, with the file that it is about.
+pub(crate) fn at(path: &Path, mut error: Error) -> Error {
+    error.message = format!("`{}`: {}", path.display(), error.message);
+    error
 }

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 
 /// Where the records begin that count; what is before it is about to be removed.
-const BEGIN: &str = "(SELECT COALESCE(MAX(seq), 0) FROM cut)";
+pub(crate) const BEGIN: &str = "(SELECT COALESCE(MAX(seq), 0) FROM cut)";
 
 pub(crate) const CUT: &str = "SELECT seq, hash, note FROM cut WHERE id = 1";
 

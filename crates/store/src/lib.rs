@@ -14,6 +14,7 @@
 //! | `outbox` | what others are to be told |
 //! | `read` | what is read as it stands |
 //! | `evidence` | the chain as it is searched, and where it begins |
+//! | `file` | [`EvidenceFile`]: the evidence of a file, without a server |
 //! | `span` | what each span of the chain holds, so that a search can leave out the others |
 //! | `claim` | which runs can be claimed, and which are to be cancelled |
 //! | `holder` | who commits here, and who else is alive |
@@ -50,6 +51,7 @@ mod claim;
 mod errand;
 mod error;
 mod evidence;
+mod file;
 mod holder;
 mod outbox;
 mod prune;
@@ -64,4 +66,5 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use file::{Entry, EvidenceFile};
 pub use store::{Options, SqliteStore};

@@ -82,11 +82,15 @@ pub(crate) async fn awaiting(pool: &SqlitePool, after: Option<RunId>, limit: u32
 /// The place and hash of a row of `evidence`.
 pub(crate) fn head(row: &SqliteRow) -> Result<Head> {
     let seq = column::<i64>(row, "seq")? as u64;
-    let hash = Digest::parse(&column::<String>(row, "hash")?).ok_or_else(|| {
+    Ok(Head { seq, hash: hash(seq, column(row, "hash")?)? })
+}
+
+/// The hash of record `seq`.
+pub(crate) fn hash(seq: u64, text: &str) -> Result<Digest> {
+    Digest::parse(text).ok_or_else(|| {
         Error::new(Code::EvidenceBroken, format!("record {seq}: its hash is not a SHA-256"))
             .with_detail("seq", seq)
-    })?;
-    Ok(Head { seq, hash })
+    })
 }
 
 /// The run in a row with its `id` and `body`.

@@ -2,7 +2,7 @@
 
 use crate::change::Prepared;
 use crate::errand::Errand;
-use crate::error::{closed, unavailable};
+use crate::error::{at, closed, unavailable};
 use crate::holder::Presence;
 use crate::script::Beat;
 use crate::writer::{Job, Writer, enqueue};
@@ -327,10 +327,4 @@ async fn create(path: &Path, wait: Duration) -> Result<File> {
 
 fn unopened(path: &Path, error: &io::Error) -> Error {
     at(path, Error::new(Code::StoreUnavailable, format!("cannot open the store: {}", error.kind())))
-}
-
-/// The same error, with the file that it is about.
-fn at(path: &Path, mut error: Error) -> Error {
-    error.message = format!("`{}`: {}", path.display(), error.message);
-    error
 }

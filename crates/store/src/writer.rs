@@ -58,9 +58,12 @@ struct Batch {
     signs: Signs,
     /// Those who wait for a sign to be written.
     watchers: Vec<oneshot::Sender<Result<()>>>,
-    errands: Vec<(Errand, oneshot::Sender<Result<u64>>)>,
+    errands: Vec<Waiting>,
     closers: Vec<oneshot::Sender<()>>,
 }
+
+/// An errand, and who waits for it.
+type Waiting = (Errand, oneshot::Sender<Result<u64>>);
 
 type Verdict = (oneshot::Sender<Result<Committed, CommitError>>, Result<Committed, CommitError>);
 
@@ -165,11 +168,8 @@ impl Writer {
         }
     }
 
-    async fn run_errands(
-        &self,
-        held: &mut Option<PoolConnection<Sqlite>>,
-        errands: Vec<(Errand, oneshot::Sender<Result<u64>>)>,
-    ) {
+    /// Does each errand in a transaction of its own.
+    async fn run_errands(&self, held: &mut Option<PoolConnection<Sqlite>>, errands: Vec<Waiting>) {
         for (errand, reply) in errands {
             let done = match self.connection(held).await {
                 Ok(connection) => errand.run(connection).await,
@@ -177,12 +177,23 @@ impl Writer {
             };
             if let Err(error) = &done {
                 tracing::warn!(%error, "an errand of the store failed");
-                if !self.shared {
-                    // What it left behind, if anything, goes with the connection.
-                    held.take().into_iter().for_each(|mut connection| connection.close_on_drop());
-                }
+                self.roll_back(held).await;
             }
             let _ = reply.send(done);
+            if self.shared {
+                *held = None;
+            }
+        }
+    }
+
+    /// Some errors end the transaction by themselves, and then there is none to roll back. As the two cannot be
+    /// told apart here, the connection goes, and with it whatever was open.
+    async fn roll_back(&self, held: &mut Option<PoolConnection<Sqlite>>) {
+        let Some(connection) = held else { return };
+        let rolled_back = sqlx::query("ROLLBACK").execute(&mut **connection).await;
+        if rolled_back.is_err() && !self.shared {
+            connection.close_on_drop();
+            *held = None;
         }
     }
 
@@ -216,13 +227,7 @@ impl Writer {
             Ok(()) => Ok(verdicts),
             Err(error) => {
                 tracing::warn!(error = %error, changes = verdicts.len() + batch.changes.len(), "commit failed");
-                let rolled_back = sqlx::query("ROLLBACK").execute(&mut **connection).await;
-                // Some errors end the transaction by themselves, and then there is none to roll back. As the
-                // two cannot be told apart here, the connection goes, and with it whatever was open.
-                if rolled_back.is_err() && !self.shared {
-                    connection.close_on_drop();
-                    *held = None;
-                }
+                self.roll_back(held).await;
                 Err((error, verdicts))
             }
         }
