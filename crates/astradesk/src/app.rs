@@ -1,10 +1,11 @@
 //! The Engine, put together from the configuration.
 
 use crate::config::Config;
+use astradesk_core::guardrail::with_builtin;
 use astradesk_core::name::ClusterName;
 use astradesk_core::{Code, Error, Principal, Result, RoleName};
 use astradesk_domain_ops::{Cluster, OperationsPack, Pace};
-use astradesk_policy::{CedarPolicy, Settings};
+use astradesk_policy::{CedarPolicy, PolicySources, Settings};
 use astradesk_runtime::engine::{Limits, Parts};
 use astradesk_runtime::evidence::Signer;
 use astradesk_runtime::planner::KeywordPlanner;
@@ -23,7 +24,8 @@ pub struct App {
     pub engine: Engine,
     /// The cluster.
     pub cluster: Cluster,
-    store: Arc<SqliteStore>,
+    /// The store.
+    pub store: Arc<SqliteStore>,
 }
 
 impl App {
@@ -33,24 +35,16 @@ impl App {
         let cluster = cluster(config).await?;
         let state = config.state_dir();
         let store = Arc::new(SqliteStore::open(&state.join("astradesk.db"), Options::default()).await?);
-        let registry = Arc::new(ToolRegistry::default());
-        let pack = OperationsPack::new(&cluster, Arc::new(KeywordPlanner), config.policy.on_failure)?;
-        registry.register(&pack)?;
+        let registry = Arc::new(registry(&cluster, config)?);
         let engine = Engine::new(Parts {
             store: store.clone(),
-            policy: Arc::new(CedarPolicy::compile(&settings(config))?),
+            policy: Arc::new(policy(config, &registry)),
             registry,
             clock: Arc::new(SystemClock),
             signer: Arc::new(Signer::from_pkcs8(&evidence_key(&state.join("evidence.key"))?)?),
-            limits: Limits {
-                concurrent_runs: config.limits.concurrent_runs,
-                concurrent_per_tool: config.limits.concurrent_per_tool,
-                queued_runs: config.limits.queued_runs,
-                queued_per_target: config.limits.queued_per_target,
-                run_timeout: Duration::from_mins(u64::from(config.limits.run_minutes)),
-                idempotency_ttl: Duration::from_hours(u64::from(config.limits.idempotency_hours)),
-                ..Limits::default()
-            },
+            guardrails: with_builtin(config.guardrails.clone()),
+            webhooks: config.webhooks.iter().map(|webhook| webhook.name.clone()).collect(),
+            limits: limits(config),
         });
         engine.begin().await?;
         Ok(Self { engine, cluster, store })
@@ -63,6 +57,53 @@ impl App {
         self.store.close().await;
         clean
     }
+}
+
+/// The tools and agents on a cluster.
+pub fn registry(cluster: &Cluster, config: &Config) -> Result<ToolRegistry> {
+    let registry = ToolRegistry::default();
+    let pack = OperationsPack::new(cluster, Arc::new(KeywordPlanner), config.policy.on_failure)?;
+    registry.register(&pack)?;
+    Ok(registry)
+}
+
+/// The policies in force: the built-in ones, and those of the configured folder. A set that is not valid denies
+/// everything, and says so.
+pub fn policy(config: &Config, registry: &ToolRegistry) -> CedarPolicy {
+    let dir = Some(config.policy.dir.clone()).filter(|dir| !dir.as_os_str().is_empty());
+    let sources =
+        PolicySources { settings: settings(config), dir, known_roles: config.policy.known_roles.clone() };
+    let tools = registry.tools().iter().map(|tool| tool.spec().clone()).collect();
+    CedarPolicy::open(sources, tools, Arc::new(SystemClock))
+}
+
+fn limits(config: &Config) -> Limits {
+    let days = |days: u32| (days > 0).then(|| Duration::from_hours(24 * u64::from(days)));
+    let minutes = |minutes: u32| Duration::from_mins(u64::from(minutes));
+    Limits {
+        concurrent_runs: config.limits.concurrent_runs,
+        concurrent_per_tool: config.limits.concurrent_per_tool,
+        queued_runs: config.limits.queued_runs,
+        queued_per_target: config.limits.queued_per_target,
+        run_timeout: minutes(config.limits.run_minutes),
+        idempotency_ttl: Duration::from_hours(u64::from(config.limits.idempotency_hours)),
+        approval: minutes(config.policy.approval_minutes),
+        awaiting_runs: config.limits.awaiting_approval,
+        checkpoint: minutes(config.evidence.checkpoint_minutes),
+        keep_runs: days(config.runs.keep_days),
+        keep_evidence: days(config.evidence.keep_days),
+        ..Limits::default()
+    }
+}
+
+/// A cluster that nobody can reach, for what needs only the tools' definitions. Nothing is sent to it.
+pub fn no_cluster(config: &Config) -> Result<Cluster> {
+    let nowhere = "http://127.0.0.1:1".parse().map_err(|_| Error::internal("no address"))?;
+    let nowhere = kube::Config::new(nowhere);
+    let settings = &config.kubernetes;
+    let name = settings.cluster.clone().map_or_else(|| ClusterName::parse("offline"), Ok)?;
+    let pace = Pace { per_second: settings.requests_per_second, burst: settings.request_burst };
+    Cluster::connect(nowhere, name, settings.namespace.clone(), Arc::new(SystemClock), pace)
 }
 
 /// The built-in policy's settings.

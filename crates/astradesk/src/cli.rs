@@ -1,5 +1,9 @@
 //! The command line's grammar.
 
+mod govern;
+
+pub use govern::{Approvals, Audit, Explain, Export, Format, Policy, Selection, Verdict, Webhooks};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -58,9 +62,24 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<Runs>,
     },
+    /// List, show, approve or reject runs that await approval
+    Approvals {
+        /// What to do with them [default: list]
+        #[command(subcommand)]
+        command: Option<Approvals>,
+    },
+    /// Check, test or explain the policies
+    #[command(subcommand)]
+    Policy(Policy),
     /// Read and verify the evidence
     #[command(subcommand)]
     Audit(Audit),
+    /// List what could not be told to a webhook, or tell it again
+    Webhooks {
+        /// What to do [default: dead]
+        #[command(subcommand)]
+        command: Option<Webhooks>,
+    },
     /// Mint a token of the development issuer, for a gateway on loopback with `auth.dev`
     Token(Token),
     /// Run the embedded cluster alone
@@ -101,6 +120,7 @@ pub struct Serve {
 
 /// How a submission goes.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Submit {
     /// Plan, decide and preview only
     #[arg(long)]
@@ -111,6 +131,15 @@ pub struct Submit {
     /// Only with --server: print the run's id and do not wait for its end
     #[arg(long)]
     pub no_wait: bool,
+    /// Wait also for approvals, if somebody else must agree
+    #[arg(long, conflicts_with_all = ["no_wait", "dry_run"])]
+    pub wait: bool,
+    /// Why, for approvers and for the evidence
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Override guardrails, if policy permits that; needs a reason, and is loudly recorded
+    #[arg(long)]
+    pub break_glass: bool,
 }
 
 /// `astradesk run`
@@ -169,35 +198,6 @@ pub enum Runs {
         /// Undo an effect that has begun; else it is left to go on unwatched
         #[arg(long)]
         undo: bool,
-    },
-}
-
-/// `astradesk audit`
-#[derive(Debug, Subcommand)]
-pub enum Audit {
-    /// Show the last records
-    Tail {
-        /// How many
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        lines: u32,
-    },
-    /// Write all records as JSON lines, and a signed checkpoint as the last line
-    Export {
-        /// The file [default: standard output]
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-    },
-    /// Verify the chain: this machine's, the gateway's, or an exported file's
-    Verify {
-        /// An exported file, verified offline
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-        /// An export kept elsewhere: the chain must still hold what it was signed for
-        #[arg(long, value_name = "FILE", conflicts_with = "file")]
-        against: Option<PathBuf>,
-        /// The public key that the checkpoint must be signed with, 64 hexadecimal digits
-        #[arg(long, value_name = "HEX")]
-        key: Option<String>,
     },
 }
 

@@ -1,16 +1,20 @@
 //! What a person sees: progress, results, errors. With `-o json`, one JSON document on standard output.
 
+mod live;
+
+pub mod approval;
+pub mod policy;
+
+pub use live::Live;
+
 use crate::cli::Output;
 use crate::exit;
 use anstyle::{AnsiColor, Style};
 use astradesk_core::run::{State, Step, StepState};
 use astradesk_core::{Code, Error, Run, Timestamp};
-use astradesk_runtime::port::RunEvent;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::io::Write as _;
-use std::time::Duration;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -26,6 +30,11 @@ pub fn line(text: impl AsRef<str>) {
 
 fn error_line(text: impl AsRef<str>) {
     let _ = writeln!(anstream::stderr(), "{}", text.as_ref());
+}
+
+/// A warning, on standard error.
+pub fn warn(text: impl AsRef<str>) {
+    error_line(format!("{WARN}!{WARN:#} {}", text.as_ref()));
 }
 
 /// A headline.
@@ -115,68 +124,6 @@ fn details(error: &Error, print: &impl Fn(String)) {
     }
 }
 
-/// A run's progress, as its events tell it.
-pub struct Live {
-    output: Output,
-    bar: Option<ProgressBar>,
-    last: String,
-    /// How many steps the run had at its last event.
-    steps: usize,
-}
-
-impl Live {
-    /// Starts showing.
-    pub fn new(output: Output) -> Self {
-        use std::io::IsTerminal as _;
-        let bar = (output == Output::Text && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}");
-            let bar = ProgressBar::new_spinner();
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            bar.enable_steady_tick(Duration::from_millis(80));
-            bar
-        });
-        Self { output, bar, last: String::new(), steps: usize::MAX }
-    }
-
-    /// Shows one event, unless it says the same as the one before it.
-    pub fn event(&mut self, event: &RunEvent) {
-        if self.output == Output::Json {
-            return;
-        }
-        let message = match event.kind.as_str() {
-            "progress" => event.data.get("message").and_then(Value::as_str).unwrap_or_default(),
-            // A step is added only to undo another one.
-            _ if self.has_more_steps(event) => "undoing it",
-            _ => return,
-        };
-        if message == self.last {
-            return;
-        }
-        message.clone_into(&mut self.last);
-        let shown = format!("  {DIM}{}{DIM:#} {message}", event.at.strftime("%H:%M:%S%.1f"));
-        match &self.bar {
-            Some(bar) => {
-                bar.println(shown);
-                bar.set_message(message.to_owned());
-            }
-            None => line(shown),
-        }
-    }
-
-    fn has_more_steps(&mut self, event: &RunEvent) -> bool {
-        let Some(steps) = event.data.get("steps").and_then(Value::as_array) else { return false };
-        let before = std::mem::replace(&mut self.steps, steps.len());
-        steps.len() > before
-    }
-
-    /// Stops showing.
-    pub fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
 /// What is about to happen.
 pub fn admitted(run: &Run, replayed: bool) {
     for step in &run.steps {
@@ -186,6 +133,12 @@ pub fn admitted(run: &Run, replayed: bool) {
     }
     let again = if replayed { ", of an earlier request with this idempotency key" } else { "" };
     note(format!("run {}{again}", run.id));
+    if run.break_glass {
+        mark(
+            Mark::Warning,
+            format!("{WARN}breaking the glass{WARN:#}: guardrails are overridden, and that is recorded"),
+        );
+    }
 }
 
 /// How far a run has come, in whose hands it is, and until when its last step must begin.
@@ -207,6 +160,9 @@ pub fn life(run: &Run) {
     if run.cancel_requested {
         let effect = if run.undo_requested { "undone" } else { "left as it is" };
         note(format!("it is being cancelled; an effect that has begun is {effect}"));
+    }
+    if let (State::AwaitingApproval, Some(asked)) = (&run.state, &run.approvals) {
+        return note(approval::standing(asked));
     }
     match &run.holder {
         Some(holder) => note(format!("held by {holder}, claim {}", run.fence)),
@@ -230,7 +186,7 @@ fn state_of(step: &Step) -> &'static str {
     }
 }
 
-fn time(at: Timestamp) -> String {
+pub(crate) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 

@@ -1,5 +1,7 @@
 //! `astradesk doctor`: what is configured, reachable and permitted, and what to do about the rest.
 
+mod govern;
+
 use super::Context;
 use crate::cli::Output;
 use crate::config::{Config, load};
@@ -7,7 +9,7 @@ use crate::display::{self, Mark};
 use crate::{app, exit};
 use astradesk_core::name::ObjectName;
 use astradesk_core::{Code, Error, Result, Timestamp};
-use astradesk_runtime::port::{Clock as _, Store as _, SystemClock};
+use astradesk_runtime::port::{Clock as _, EvidenceFilter, Store as _, SystemClock};
 use astradesk_store::{Options, SqliteStore};
 use serde_json::{Value, json};
 
@@ -25,6 +27,9 @@ pub(super) async fn run(context: &Context) -> Result<u8> {
         Ok((config, _)) => {
             findings.push(good("the configuration is valid"));
             policy(&config, &mut findings);
+            govern::policies(&config, &mut findings);
+            govern::guardrails(&config, &mut findings);
+            govern::webhooks(&config, &mut findings);
             store(&config, &mut findings).await;
             cluster(&config, &mut findings).await;
         }
@@ -106,6 +111,7 @@ async fn store(config: &Config, findings: &mut Vec<Finding>) {
             }
             findings.push(clock(&store).await.unwrap_or_else(|error| bad(&error)));
             findings.extend(unfinished(&store).await.unwrap_or_else(|error| Some(bad(&error))));
+            govern::kept(&store, findings).await;
             store.close().await;
         }
         Err(error) => findings.push(bad(&error)),
@@ -117,7 +123,8 @@ async fn clock(store: &SqliteStore) -> Result<Finding> {
     /// What the clocks of two machines may differ by.
     const TOLERANCE: i64 = 5;
     let last = store.head().await?.seq.saturating_sub(1);
-    let records = store.evidence(last, 1).await?;
+    let filter = EvidenceFilter { after: last, limit: 1, ..EvidenceFilter::default() };
+    let records = store.evidence(&filter).await?;
     let body = records.first().and_then(|record| serde_json::from_str::<Value>(&record.body).ok());
     let at = body.and_then(|body| body.get("at")?.as_str()?.parse::<Timestamp>().ok());
     let behind = at.map_or(0, |at| at.duration_since(SystemClock.now()).as_secs());

@@ -1,16 +1,19 @@
 //! One file a command.
 
+mod approvals;
 mod audit;
 mod completions;
 mod config;
 mod demo;
 mod doctor;
+mod policy;
 mod runs;
 mod sandbox;
 mod serve;
 mod submit;
 mod token;
 mod tools;
+mod webhooks;
 
 use crate::cli::{Cli, Command};
 use crate::config::{Config, Sources, load};
@@ -27,6 +30,9 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Call(args) => submit::call(&context, args).await,
         Command::Tools { name } => tools::run(&context, name).await,
         Command::Runs { command } => runs::run(&context, command).await,
+        Command::Approvals { command } => approvals::run(&context, command).await,
+        Command::Policy(command) => policy::run(&context, command).await,
+        Command::Webhooks { command } => webhooks::run(&context, command).await,
         Command::Audit(command) => audit::run(&context, command).await,
         Command::Token(args) => token::run(&context, args),
         Command::Sandbox(args) => sandbox::run(args).await,

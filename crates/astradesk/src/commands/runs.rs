@@ -1,6 +1,7 @@
 //! `astradesk runs`
 
 use super::Context;
+use super::submit::{Interrupt, follow};
 use crate::cli::{Output, Runs};
 use crate::door::Door;
 use crate::{display, exit};
@@ -45,7 +46,7 @@ async fn perform(door: &Door, command: Runs, output: Output) -> Result<u8> {
             if output == Output::Text {
                 display::admitted(&run, false);
             }
-            let run = super::submit::follow(door, run, output).await?;
+            let run = follow(door, run, output, Interrupt::Cancels).await?;
             Ok(display::outcome(&run, output))
         }
         Runs::Cancel { id, undo } => {
@@ -56,14 +57,14 @@ async fn perform(door: &Door, command: Runs, output: Output) -> Result<u8> {
             if output == Output::Text && !run.state.is_final() {
                 display::note(format!("run {id} is being cancelled"));
             }
-            let run = super::submit::follow(door, run, output).await?;
+            let run = follow(door, run, output, Interrupt::Cancels).await?;
             let code = display::outcome(&run, output);
             Ok(if matches!(run.state, State::Cancelled) { exit::DONE } else { code })
         }
     }
 }
 
-fn parse(id: &str) -> Result<RunId> {
+pub(super) fn parse(id: &str) -> Result<RunId> {
     RunId::parse(id).ok_or_else(|| {
         Error::new(Code::RequestMalformed, format!("`{}` is not a run's id", shown(id, 80)))
             .with_remedy("copy the id from `astradesk runs`")

@@ -7,8 +7,9 @@ use crate::config::{Config, LogFormat, load};
 use crate::{display, exit};
 use astradesk_core::{Code, Error, Result};
 use astradesk_gateway::auth::DevIssuer;
-use astradesk_gateway::{Auth, Gateway};
-use astradesk_runtime::port::SystemClock;
+use astradesk_gateway::{Auth, Gateway, Webhook};
+use astradesk_runtime::Engine;
+use astradesk_runtime::port::{PolicyStatus, SystemClock};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,8 +36,11 @@ pub(super) async fn run(context: &Context, args: cli::Serve) -> Result<u8> {
 async fn serve(config: &Config, app: &App) -> Result<()> {
     let dev = if config.auth.dev { Some(DevIssuer::from_file(&dev_key(config))?) } else { None };
     let auth = auth(config, dev.as_ref())?;
-    let gateway = Gateway::bind(gateway_config(config), app.engine.clone(), auth)?;
+    let gateway = Gateway::bind(gateway_config(config)?, app.engine.clone(), auth)?;
+    tell_policy(&app.engine.policy_status());
     app.engine.recover();
+    app.engine.tend();
+    tokio::spawn(reload_on_hangup(app.engine.clone()));
     tracing::info!(address = %gateway.local_addr(), "serving");
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
@@ -62,14 +66,54 @@ pub(super) fn auth(config: &Config, dev: Option<&DevIssuer>) -> Result<Auth> {
     })
 }
 
+/// Says which policies are in force, and loudly that none are.
+fn tell_policy(status: &PolicyStatus) {
+    let PolicyStatus { digest, policies, problem, warnings, .. } = status;
+    if let Some(problem) = problem.as_ref().filter(|_| *policies == 0) {
+        tracing::error!(code = %problem.code, problem = %problem.message, remedy = %problem.remedy,
+            "THE POLICIES ARE NOT VALID: everything is denied until they are");
+    } else {
+        tracing::info!(%digest, policies, "policies in force");
+    }
+    for warning in warnings {
+        tracing::warn!(%warning, "a doubt about the policies");
+    }
+}
+
+/// Loads the policies again at each SIGHUP. That they have changed is noticed without it, a little later.
+async fn reload_on_hangup(engine: Engine) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        match engine.reload_policy().await {
+            Ok(true) => tell_policy(&engine.policy_status()),
+            Ok(false) => tracing::info!("the policies have not changed"),
+            Err(error) => {
+                tracing::error!(code = %error.code, problem = %error.message, remedy = %error.remedy,
+                    "the policies could not be loaded; those before them stay in force");
+            }
+        }
+    }
+}
+
+/// The webhooks, with their secrets.
+pub(super) fn webhooks(config: &Config) -> Result<Vec<Webhook>> {
+    let one =
+        |webhook: &crate::config::Webhook| Webhook::new(&webhook.name, &webhook.url, &webhook.secret()?);
+    config.webhooks.iter().map(one).collect()
+}
+
 /// The gateway's own configuration.
-pub(super) fn gateway_config(config: &Config) -> astradesk_gateway::Config {
-    let mut gateway =
-        astradesk_gateway::Config { listen: config.server.listen, ..astradesk_gateway::Config::default() };
+pub(super) fn gateway_config(config: &Config) -> Result<astradesk_gateway::Config> {
+    let mut gateway = astradesk_gateway::Config {
+        listen: config.server.listen,
+        webhooks: webhooks(config)?,
+        ..astradesk_gateway::Config::default()
+    };
     gateway.limits.max_body_bytes = config.server.max_body_bytes;
     gateway.limits.concurrent_requests = config.server.max_concurrent_requests;
     gateway.limits.shutdown_seconds = config.server.stop_seconds;
-    gateway
+    Ok(gateway)
 }
 
 /// The file of the development issuer's key.

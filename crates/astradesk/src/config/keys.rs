@@ -3,7 +3,7 @@
 /// A key of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// `section.key`.
+    /// `section.key`, or the name of an array of tables.
     pub path: &'static str,
     /// The environment variables that set it; the first is the one that the docs name.
     pub env: &'static [&'static str],
@@ -79,6 +79,36 @@ pub const KEYS: &[Key] = &[
         "\"leave\"",
         "what becomes of a restart that failed, unless the call says it by its argument `on_failure`: `leave`, or `undo` as a step of its own",
     ),
+    key(
+        "policy.dir",
+        &["ASTRADESK_POLICY_DIR"],
+        "\"\"",
+        "folder with policy files (`*.cedar`), added to the built-in policies and loaded again when they change; empty: none",
+    ),
+    key(
+        "policy.known_roles",
+        &["ASTRADESK_POLICY_KNOWN_ROLES"],
+        "[]",
+        "roles that the issuers give: a policy that names another one is warned about; empty: no such warnings",
+    ),
+    key(
+        "policy.approval_minutes",
+        &["ASTRADESK_POLICY_APPROVAL_MINUTES"],
+        "60",
+        "how long a run can be approved, and the approved run begun, in minutes; 1 to 10080 (a week)",
+    ),
+    key(
+        "guardrails",
+        &[],
+        "[]",
+        "rules on the moment: tables with `name`, `tools` and `targets` (absent: all), and one of `freeze`, `cool_down`, `budget`, `max_unavailable`, `disruption_budgets`, `gitops`; see [guardrails.md](guardrails.md)",
+    ),
+    key(
+        "webhooks",
+        &[],
+        "[]",
+        "who is told that a run awaits approval: tables with `name`, `url`, and `secret_env` (the environment variable) or `secret_file` (the file) that holds the signing secret `whsec_…`, which never stands here",
+    ),
     key("kubernetes.namespace", &["KUBERNETES_NAMESPACE"], "\"default\"", "namespace that is managed"),
     key(
         "kubernetes.kubeconfig",
@@ -147,6 +177,12 @@ pub const KEYS: &[Key] = &[
         "runs that may wait for a target on which another run works; one more is answered `guard.target_locked`",
     ),
     key(
+        "limits.awaiting_approval",
+        &["ASTRADESK_LIMITS_AWAITING_APPROVAL"],
+        "256",
+        "runs that may await approval; one more is answered `guard.queue_full`",
+    ),
+    key(
         "limits.run_minutes",
         &["ASTRADESK_LIMITS_RUN_MINUTES"],
         "120",
@@ -157,6 +193,24 @@ pub const KEYS: &[Key] = &[
         &["ASTRADESK_LIMITS_IDEMPOTENCY_HOURS"],
         "24",
         "how long an `Idempotency-Key` is remembered, in hours",
+    ),
+    key(
+        "evidence.checkpoint_minutes",
+        &["ASTRADESK_EVIDENCE_CHECKPOINT_MINUTES"],
+        "10",
+        "how often a signed checkpoint of the evidence is kept, in minutes; one is kept at the end as well",
+    ),
+    key(
+        "evidence.keep_days",
+        &["ASTRADESK_EVIDENCE_KEEP_DAYS"],
+        "0",
+        "how long evidence is kept, in days; 0: for ever. What is removed stays pinned by a signed checkpoint",
+    ),
+    key(
+        "runs.keep_days",
+        &["ASTRADESK_RUNS_KEEP_DAYS"],
+        "0",
+        "how long runs and their events are kept after they ended, in days; 0: for ever",
     ),
     key(
         "log.level",

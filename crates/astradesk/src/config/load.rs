@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::keys::{KEYS, Key, nearest};
+use super::tables;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
 use std::collections::BTreeMap;
@@ -42,7 +43,7 @@ impl Sources {
     }
 }
 
-fn invalid(message: impl Into<String>) -> Error {
+pub(super) fn invalid(message: impl Into<String>) -> Error {
     Error::new(Code::ConfigInvalid, message)
 }
 
@@ -57,6 +58,7 @@ pub fn load(sources: &Sources) -> Result<(Config, Values)> {
     for key in KEYS {
         let (value, origin) = value_of(key, sources, &file)?;
         shown.insert(key.path, (value.clone(), origin));
+        // Arrays of tables are read one table at a time: an error names the table.
         if let Some((section, name)) = key.path.split_once('.') {
             let section = merged.entry(section).or_insert_with(|| Value::Table(Table::new()));
             if let Value::Table(section) = section {
@@ -64,9 +66,12 @@ pub fn load(sources: &Sources) -> Result<(Config, Values)> {
             }
         }
     }
-    let config: Config = Value::Table(merged)
+    let mut config: Config = Value::Table(merged)
         .try_into()
         .map_err(|error: toml::de::Error| invalid(one_line(error.message())))?;
+    let tables = |name: &str| shown.get(name).map(|(value, _)| value);
+    config.guardrails = tables::guardrails(tables("guardrails"))?;
+    config.webhooks = tables::webhooks(tables("webhooks"), &sources.environment)?;
     check(&config)?;
     Ok((config, shown))
 }
@@ -133,6 +138,10 @@ fn read_file(named: Option<&Path>) -> Result<FileKeys> {
         toml::from_str(&text).map_err(|error| invalid(format!("`{name}`: {}", one_line(error.message()))))?;
     let mut values = BTreeMap::new();
     for (section, content) in table {
+        if KEYS.iter().any(|known| known.path == section) {
+            values.insert(section, content);
+            continue;
+        }
         let Value::Table(content) = content else {
             return Err(unknown(&name, &section));
         };
@@ -155,9 +164,12 @@ fn unknown(file: &str, path: &str) -> Error {
     }
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
+
+/// Who approves something must still remember what it was about.
+const MOST_APPROVAL_MINUTES: u32 = 7 * 24 * 60;
 
 fn check(config: &Config) -> Result<()> {
     let positive = [
@@ -167,11 +179,20 @@ fn check(config: &Config) -> Result<()> {
         ("kubernetes.request_burst", config.kubernetes.request_burst as usize),
         ("limits.concurrent_runs", config.limits.concurrent_runs),
         ("limits.concurrent_per_tool", config.limits.concurrent_per_tool),
+        ("limits.awaiting_approval", config.limits.awaiting_approval as usize),
         ("limits.run_minutes", config.limits.run_minutes as usize),
         ("limits.idempotency_hours", config.limits.idempotency_hours as usize),
+        ("policy.approval_minutes", config.policy.approval_minutes as usize),
+        ("evidence.checkpoint_minutes", config.evidence.checkpoint_minutes as usize),
     ];
     if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
         return Err(invalid(format!("`{name}` is 0, and must be at least 1")));
+    }
+    if config.policy.approval_minutes > MOST_APPROVAL_MINUTES {
+        return Err(invalid(format!(
+            "`policy.approval_minutes` is {}, and may be at most {MOST_APPROVAL_MINUTES} (a week)",
+            config.policy.approval_minutes
+        )));
     }
     if config.auth.dev && !config.server.listen.ip().is_loopback() {
         return Err(invalid(format!(

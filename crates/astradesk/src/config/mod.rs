@@ -5,12 +5,14 @@
 
 pub mod keys;
 mod load;
+mod tables;
 
 pub use load::{Sources, Values, load};
+pub use tables::{Webhook, WebhookSecret};
 
-use astradesk_core::RoleName;
 use astradesk_core::name::{ClusterName, Namespace, ObjectName};
 use astradesk_core::run::OnFailure;
+use astradesk_core::{Guardrail, RoleName};
 use astradesk_gateway::auth::Issuer;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -34,6 +36,16 @@ pub struct Config {
     pub store: Store,
     /// The Engine's limits.
     pub limits: Limits,
+    /// What is kept as evidence.
+    pub evidence: Evidence,
+    /// What is kept of runs.
+    pub runs: Runs,
+    /// `[[guardrails]]`: when nothing may be done. The built-in ones are not among them.
+    #[serde(skip)]
+    pub guardrails: Vec<Guardrail>,
+    /// `[[webhooks]]`: who is told that a run awaits approval.
+    #[serde(skip)]
+    pub webhooks: Vec<Webhook>,
     /// What is logged.
     pub log: Log,
 }
@@ -74,6 +86,12 @@ pub struct Policy {
     pub read_roles: Vec<RoleName>,
     /// What becomes of a restart that failed, unless the call says.
     pub on_failure: OnFailure,
+    /// The folder with policy files; empty: none.
+    pub dir: PathBuf,
+    /// The roles that the issuers give; empty: not known.
+    pub known_roles: Vec<RoleName>,
+    /// How long a run can be approved, in minutes.
+    pub approval_minutes: u32,
 }
 
 /// `[kubernetes]`
@@ -135,10 +153,30 @@ pub struct Limits {
     pub queued_runs: usize,
     /// Runs that may wait for a target on which another run works.
     pub queued_per_target: usize,
+    /// Runs that may await approval.
+    pub awaiting_approval: u32,
     /// How long a run may wait before its last step begins, in minutes, also across restarts.
     pub run_minutes: u32,
     /// How long an idempotency key is remembered, in hours.
     pub idempotency_hours: u32,
+}
+
+/// `[evidence]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// How often a signed checkpoint is kept, in minutes.
+    pub checkpoint_minutes: u32,
+    /// How long evidence is kept, in days; 0: for ever.
+    pub keep_days: u32,
+}
+
+/// `[runs]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Runs {
+    /// How long runs are kept after they ended, in days; 0: for ever.
+    pub keep_days: u32,
 }
 
 /// `[log]`

@@ -1,16 +1,16 @@
 //! One way to reach an Engine: embedded in this process, or behind a gateway.
 
+mod govern;
 mod remote;
 
+pub use govern::EvidencePage;
 pub use remote::Remote;
 
 use crate::app::{App, local_principal};
 use crate::config::Config;
-use astradesk_core::evidence::Record;
 use astradesk_core::run::OnFailure;
 use astradesk_core::{Principal, Result, Run, RunId, Source, ToolSpec};
 use astradesk_runtime::engine::{Request, Submission, Submitted};
-use astradesk_runtime::evidence::Checkpoint;
 use astradesk_runtime::port::{RunEvent, RunFilter, RunPage};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -52,23 +52,28 @@ impl Door {
     }
 
     /// Submits a request.
-    pub async fn submit(
-        &self,
-        request: Request,
-        dry_run: bool,
-        idempotency_key: Option<String>,
-    ) -> Result<Answer> {
+    pub async fn submit(&self, ask: Ask) -> Result<Answer> {
         match self {
             Self::Embedded { app, principal } => {
                 let principal = principal.clone();
-                let submission =
-                    Submission { principal, source: Source::Cli, request, dry_run, idempotency_key };
+                let Ask { request, dry_run, idempotency_key, reason, break_glass } = ask;
+                let (source, trace) = (Source::Cli, None);
+                let submission = Submission {
+                    principal,
+                    source,
+                    request,
+                    dry_run,
+                    reason,
+                    break_glass,
+                    trace,
+                    idempotency_key,
+                };
                 Ok(match app.engine.submit(submission).await? {
                     Submitted::Run { run, replayed } => Answer::Run { run, replayed },
                     Submitted::Preview(preview) => Answer::Preview(json!(preview)),
                 })
             }
-            Self::Remote(remote) => remote.submit(request, dry_run, idempotency_key).await,
+            Self::Remote(remote) => remote.submit(ask).await,
         }
     }
 
@@ -140,21 +145,27 @@ impl Door {
             Self::Remote(remote) => remote.tools().await,
         }
     }
+}
 
-    /// Records of the evidence after number `after`.
-    pub async fn evidence(&self, after: u64, limit: u32) -> Result<Vec<Record>> {
-        match self {
-            Self::Embedded { app, principal } => app.engine.evidence(principal, after, limit).await,
-            Self::Remote(remote) => remote.evidence(after, limit).await,
-        }
-    }
+/// A request, and how it is to go.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// What is asked for.
+    pub request: Request,
+    /// Plan, decide and preview only.
+    pub dry_run: bool,
+    /// Under which a repeated request finds the first one's run.
+    pub idempotency_key: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Override guardrails.
+    pub break_glass: bool,
+}
 
-    /// A signed checkpoint of the evidence.
-    pub async fn checkpoint(&self) -> Result<Checkpoint> {
-        match self {
-            Self::Embedded { app, principal } => app.engine.checkpoint(principal).await,
-            Self::Remote(remote) => remote.checkpoint().await,
-        }
+impl Ask {
+    /// The request, with nothing special about it.
+    pub const fn new(request: Request) -> Self {
+        Self { request, dry_run: false, idempotency_key: None, reason: None, break_glass: false }
     }
 }
 

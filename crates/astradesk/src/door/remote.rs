@@ -1,13 +1,13 @@
 //! A gateway, over HTTP.
 
-use super::Answer;
-use astradesk_core::canonical::Digest;
-use astradesk_core::evidence::Record;
+mod govern;
+mod stream;
+
+use super::{Answer, Ask};
 use astradesk_core::run::OnFailure;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result, Run, RunId};
 use astradesk_runtime::engine::Request;
-use astradesk_runtime::evidence::Checkpoint;
 use astradesk_runtime::port::{RunEvent, RunFilter, RunPage};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -44,13 +44,9 @@ impl Remote {
         Ok(Self { client, base, token })
     }
 
-    pub(super) async fn submit(
-        &self,
-        request: Request,
-        dry_run: bool,
-        key: Option<String>,
-    ) -> Result<Answer> {
-        let (path, body) = match request {
+    pub(super) async fn submit(&self, ask: Ask) -> Result<Answer> {
+        let Ask { request, dry_run, idempotency_key, reason, break_glass } = ask;
+        let (path, mut body) = match request {
             Request::Say { agent, input } => {
                 ("v1/run".to_owned(), json!({"agent": agent, "input": input, "dry_run": dry_run}))
             }
@@ -59,8 +55,12 @@ impl Remote {
                 json!({"arguments": call.arguments, "dry_run": dry_run}),
             ),
         };
+        if let Value::Object(body) = &mut body {
+            body.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
+            body.extend(break_glass.then(|| ("break_glass".to_owned(), true.into())));
+        }
         let mut request = self.request(Method::POST, &path)?.json(&body).timeout(Duration::from_mins(1));
-        if let Some(key) = key {
+        if let Some(key) = idempotency_key {
             request = request.header("idempotency-key", key);
         }
         let response = self.send(request).await?;
@@ -104,26 +104,6 @@ impl Remote {
         Ok(self.get::<Tools>("v1/tools", &[]).await?.tools)
     }
 
-    pub(super) async fn evidence(&self, after: u64, limit: u32) -> Result<Vec<Record>> {
-        #[derive(Deserialize)]
-        struct Page {
-            records: Vec<Item>,
-        }
-        #[derive(Deserialize)]
-        struct Item {
-            seq: u64,
-            hash: Digest,
-            body: String,
-        }
-        let query = [("after", after.to_string()), ("limit", limit.to_string())];
-        let page: Page = self.get("v1/audit", &query).await?;
-        Ok(page.records.into_iter().map(|r| Record { seq: r.seq, body: r.body, hash: r.hash }).collect())
-    }
-
-    pub(super) async fn checkpoint(&self) -> Result<Checkpoint> {
-        self.get("v1/audit/checkpoint", &[]).await
-    }
-
     /// Reads the run's events as they come; a broken connection is taken up where it broke.
     pub(super) async fn watch(&self, id: RunId, mut on_event: impl FnMut(RunEvent)) -> Result<()> {
         /// Connections in a row that may break without bringing anything.
@@ -142,7 +122,7 @@ impl Remote {
                 }
                 Err(error) => return Err(error),
             };
-            let mut stream = Stream::default();
+            let mut stream = stream::Stream::default();
             while let Ok(Some(chunk)) = response.chunk().await {
                 for frame in stream.push(&chunk)? {
                     if frame.event == "end" {
@@ -245,80 +225,9 @@ fn foreign(what: &str) -> Error {
         .with_remedy("check `--server` and the versions of both sides")
 }
 
-/// One server-sent event.
-#[derive(Debug, Default, PartialEq)]
-struct Frame {
-    id: String,
-    event: String,
-    data: String,
-}
-
-impl Frame {
-    fn into_event(self) -> Option<RunEvent> {
-        let mut event: Map<String, Value> = serde_json::from_str(&self.data).ok()?;
-        Some(RunEvent {
-            seq: self.id.parse().ok()?,
-            at: serde_json::from_value(event.remove("at")?).ok()?,
-            kind: self.event,
-            data: event.remove("data")?,
-        })
-    }
-}
-
-/// Cuts a stream of bytes into server-sent events, as the HTML standard describes them.
-#[derive(Default)]
-struct Stream {
-    rest: Vec<u8>,
-    frame: Frame,
-}
-
-impl Stream {
-    fn push(&mut self, chunk: &[u8]) -> Result<Vec<Frame>> {
-        self.rest.extend_from_slice(chunk);
-        if self.rest.len() > MAX_REPLY {
-            return Err(foreign("an event is larger than 16 MiB"));
-        }
-        let mut frames = Vec::new();
-        while let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line);
-            let line = line.trim_end_matches(['\r', '\n']);
-            if line.is_empty() {
-                if !self.frame.data.is_empty() || self.frame.event == "end" {
-                    frames.push(std::mem::take(&mut self.frame));
-                }
-                continue;
-            }
-            let (field, value) = line.split_once(':').unwrap_or((line, ""));
-            let value = value.strip_prefix(' ').unwrap_or(value);
-            match field {
-                "id" => value.clone_into(&mut self.frame.id),
-                "event" => value.clone_into(&mut self.frame.event),
-                "data" => self.frame.data.push_str(value),
-                _ => {}
-            }
-        }
-        Ok(frames)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn events_are_cut_wherever_the_bytes_break() {
-        let text =
-            ": hello\n\nid: 7\nevent: progress\ndata: {\"x\":\"ż\"}\n\nevent: end\ndata: {}\n\n".as_bytes();
-        for at in 0..text.len() {
-            let mut stream = Stream::default();
-            let mut frames = stream.push(&text[..at]).unwrap();
-            frames.extend(stream.push(&text[at..]).unwrap());
-            let seen: Vec<_> =
-                frames.iter().map(|f| (f.id.as_str(), f.event.as_str(), f.data.as_str())).collect();
-            assert_eq!(seen, [("7", "progress", "{\"x\":\"ż\"}"), ("", "end", "{}")], "cut at {at}");
-        }
-    }
 
     #[test]
     fn only_a_web_address_is_a_server() {

@@ -257,7 +257,8 @@ mod tests {
             with(State::Expired, 0),
             "it needed 2 approvals by `sre` by 2026-03-01 10:00 UTC, and had none; nothing was done"
         );
-        let error = Error::new(Code::ApprovalRejected, "`bob` rejected it: not today").with_remedy("talk to `bob`");
+        let error =
+            Error::new(Code::ApprovalRejected, "`bob` rejected it: not today").with_remedy("talk to `bob`");
         assert_eq!(
             with(State::Rejected { error }, 0),
             "`bob` rejected it: not today (approval.rejected); talk to `bob`"

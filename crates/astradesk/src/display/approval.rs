@@ -1,0 +1,268 @@
+//! Approvals and previews, for people.
+
+use super::{BAD, DIM, GOOD, Mark, STRONG, WARN, line, mark, note, time};
+use astradesk_core::approval::Approvals;
+use astradesk_core::text::shown;
+use astradesk_core::{Decision, Principal, Requirement, Run, Timestamp};
+use astradesk_runtime::engine::{Awaiting, PreviewedStep};
+use serde_json::Value;
+
+/// The widest line, in characters.
+const WIDTH: usize = 108;
+/// The width of a field's name.
+const NAME: usize = 9;
+
+/// A run that awaits approval, for who asked for it: what it needs, from whom, until when, and how to give it.
+pub fn wanted(run: &Run, server: Option<&str>) {
+    let Some(asked) = &run.approvals else { return };
+    mark(Mark::Warning, format!("it needs {}, by somebody else than you", asked.required));
+    reasons(asked);
+    field("until", &format!("{} ({})", time(asked.expires_at), left(asked.expires_at)));
+    field("digest", &asked.digest.to_string());
+    note("  whoever approves it looks at it, and gives the digest that they saw:");
+    line(format!("  astradesk {}approvals show {}", to(server), run.id));
+    line(format!(
+        "  astradesk {}approvals approve {} --digest {} --reason …",
+        to(server),
+        run.id,
+        short(asked)
+    ));
+    note(format!("  watch it with: astradesk {}runs watch {}", to(server), run.id));
+}
+
+/// A run that awaits approval, in a few lines.
+pub fn row(awaiting: &Awaiting) {
+    let Awaiting { run, refused, .. } = awaiting;
+    let Some(asked) = &run.approvals else { return };
+    for step in &run.steps {
+        let targets: Vec<String> = step.call.targets.iter().map(ToString::to_string).collect();
+        line(format!("{STRONG}{}{STRONG:#} {}", step.call.tool, targets.join(", ")));
+    }
+    line(format!("  run {}", run.id));
+    line(format!(
+        "  {} asked at {}; expires in {}",
+        who(&run.principal),
+        time(asked.asked_at),
+        span(asked.expires_at)
+    ));
+    line(format!("  {}", standing(asked)));
+    if let Some(reason) = &run.reason {
+        wrapped("  ", &format!("why: {}", shown(reason, 300)));
+    }
+    if run.break_glass {
+        line(format!("  {WARN}breaks the glass{WARN:#}"));
+    }
+    if let Some(refused) = refused {
+        note(format!("  not for you: {} ({})", refused.message, refused.code));
+    }
+}
+
+/// Everything that an approver should know.
+pub fn story(awaiting: &Awaiting, server: Option<&str>) {
+    let Awaiting { run, refused, preview, risks } = awaiting;
+    let Some(asked) = &run.approvals else { return };
+    super::admitted(run, false);
+    let roles: Vec<&str> = run.principal.roles.iter().map(astradesk_core::RoleName::as_str).collect();
+    let roles = if roles.is_empty() { "none".to_owned() } else { roles.join(", ") };
+    field("asked by", &format!("{} (roles: {roles}), by {}", who(&run.principal), run.source.as_str()));
+    field("at", &time(asked.asked_at));
+    match &run.input {
+        Some(input) => field("said", &format!("“{}” (planned by {})", shown(input, 500), run.planner)),
+        None => field("said", "nothing: the tool was called directly"),
+    }
+    field(
+        "why",
+        &run.reason.as_deref().map_or_else(|| "no reason was given".to_owned(), |why| shown(why, 1000)),
+    );
+    if let Some(steps) = preview {
+        self::steps(steps);
+    }
+    reasons(asked);
+    field(
+        "needs",
+        &format!("{}, until {} ({})", asked.required, time(asked.expires_at), left(asked.expires_at)),
+    );
+    if asked.given.is_empty() {
+        field("has", "none");
+    }
+    for one in &asked.given {
+        field("has", &format!("{} at {}: “{}”", who(&one.by), time(one.at), shown(&one.reason, 500)));
+    }
+    for risk in risks {
+        styled("risk", &shown(risk, 500), WARN);
+    }
+    field("digest", &asked.digest.to_string());
+    if let Some(error) = refused {
+        line(format!("{BAD}✗ you may not approve it: {}{BAD:#} {}", error.code, error.message));
+        return note(format!("  → {}", error.remedy));
+    }
+    note("to approve or reject what is shown here:");
+    for verb in ["approve", "reject"] {
+        let (to, digest) = (to(server), short(asked));
+        line(format!("  astradesk {to}approvals {verb} {} --digest {digest} --reason …", run.id));
+    }
+}
+
+/// What a plan would do, step by step.
+pub fn preview(all: &[PreviewedStep]) {
+    for step in all {
+        let targets: Vec<String> = step.call.targets.iter().map(ToString::to_string).collect();
+        line(format!("{STRONG}{}{STRONG:#} {}", step.call.tool, targets.join(", ")));
+        match &step.decision {
+            Decision::Permit { reasons } => {
+                let policies: Vec<&str> = reasons.iter().map(|reason| reason.policy.as_str()).collect();
+                styled("policy", &format!("permits it ({})", policies.join(", ")), GOOD);
+            }
+            Decision::Deny { error, .. } => {
+                styled("policy", &format!("{}: {}", error.code, error.message), BAD);
+            }
+            Decision::NeedsApproval { required, reasons } => {
+                let policies: Vec<&str> = reasons.iter().map(|reason| reason.policy.as_str()).collect();
+                styled("policy", &format!("asks for {required} ({})", policies.join(", ")), WARN);
+            }
+        }
+        steps(std::slice::from_ref(step));
+        for objection in &step.objections {
+            styled("guard", &format!("{}: {}", objection.code, objection.message), WARN);
+        }
+        if let Some(refused) = &step.refused {
+            styled("refused", &format!("{}: {}", refused.code, refused.message), BAD);
+        }
+    }
+    note("nothing was done");
+}
+
+/// What the steps would change, in the words of their tools.
+fn steps(steps: &[PreviewedStep]) {
+    for changes in steps.iter().filter_map(|step| step.changes.as_ref()) {
+        let text = |key: &str| changes.get(key).and_then(Value::as_str);
+        match text("summary") {
+            Some(summary) => field("dry run", &shown(summary, 1000)),
+            None => field("dry run", &shown(&changes.to_string(), 1000)),
+        }
+        if let Some(checked) = text("checked") {
+            field("", checked);
+        }
+    }
+}
+
+/// What is needed, what there is, and until when.
+pub fn standing(asked: &Approvals) -> String {
+    let given: Vec<&str> = asked.given.iter().map(|one| one.by.subject.as_str()).collect();
+    let has =
+        if given.is_empty() { "none".to_owned() } else { format!("{} ({})", given.len(), given.join(", ")) };
+    format!("needs {}; has {has}; until {}", asked.required, time(asked.expires_at))
+}
+
+/// What has changed in who has approved.
+pub(super) fn news(before: Option<&[String]>, now: &[String], required: &Requirement) -> Option<String> {
+    let Some(before) = before else { return Some(format!("waits for {required}")) };
+    let count = format!("{} of {required}", now.len());
+    if let Some(new) = now.iter().find(|one| !before.contains(one)) {
+        return Some(format!("{new} approved it: {count}"));
+    }
+    let gone = before.iter().find(|one| !now.contains(one))?;
+    Some(if now.is_empty() && before.len() > 1 {
+        format!("what was approved no longer counts: {count}")
+    } else {
+        format!("the approval of {gone} no longer counts: {count}")
+    })
+}
+
+fn reasons(asked: &Approvals) {
+    for reason in &asked.reasons {
+        field("policy", &format!("{}: {}", reason.policy, shown(&reason.text, 500)));
+    }
+}
+
+/// Who, and who acts for them.
+fn who(principal: &Principal) -> String {
+    match &principal.actor {
+        Some(actor) => format!("{actor} for {}", principal.subject),
+        None => principal.subject.clone(),
+    }
+}
+
+fn to(server: Option<&str>) -> String {
+    // Whoever has it in the environment needs no flag.
+    match server {
+        Some(server) if std::env::var_os("ASTRADESK_SERVER").is_none() => format!("--server {server} "),
+        _ => String::new(),
+    }
+}
+
+fn short(asked: &Approvals) -> String {
+    asked.digest.to_string().chars().take(8).collect()
+}
+
+fn left(until: Timestamp) -> String {
+    let seconds = until.duration_since(Timestamp::now()).as_secs();
+    if seconds <= 0 { "it has passed".to_owned() } else { format!("in {}", span(until)) }
+}
+
+/// How long it is until then, in the largest two units.
+fn span(until: Timestamp) -> String {
+    // To the nearest minute: what expires in an hour does not begin with 59 min.
+    let seconds = until.duration_since(Timestamp::now()).as_secs().max(0);
+    let seconds = if seconds < 60 { seconds } else { seconds + 30 };
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    match (hours / 24, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// A fact with its name.
+pub(super) fn field(name: &str, text: &str) {
+    wrapped(&format!("{DIM}{name:<NAME$}{DIM:#}"), text);
+}
+
+fn styled(name: &str, text: &str, style: anstyle::Style) {
+    wrapped(&format!("{style}{name:<NAME$}{style:#}"), text);
+}
+
+/// Lines of at most [`WIDTH`] characters behind `head`, which is [`NAME`] wide unless it is shorter.
+fn wrapped(head: &str, text: &str) {
+    let indent = if head.trim().is_empty() { head.len() } else { NAME };
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let fits = |last: &String| {
+            last.is_empty() || last.chars().count() + 1 + word.chars().count() <= WIDTH - indent
+        };
+        match lines.last_mut() {
+            Some(last) if fits(last) => {
+                if !last.is_empty() {
+                    last.push(' ');
+                }
+                last.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    for (number, text) in lines.iter().enumerate() {
+        let head = if number == 0 { head.to_owned() } else { " ".repeat(indent) };
+        line(format!("{head}{text}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_is_told_what_is_new() {
+        let required = Requirement { count: 2, ..Requirement::default() };
+        let told = |before: Option<&[&str]>, now: &[&str]| {
+            let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            news(before.map(own).as_deref(), &own(now), &required).unwrap_or_default()
+        };
+        assert_eq!(told(None, &[]), "waits for 2 approvals");
+        assert_eq!(told(Some(&[]), &["bob"]), "bob approved it: 1 of 2 approvals");
+        assert_eq!(told(Some(&["bob"]), &["bob", "eve"]), "eve approved it: 2 of 2 approvals");
+        assert_eq!(told(Some(&["bob"]), &[]), "the approval of bob no longer counts: 0 of 2 approvals");
+        assert_eq!(told(Some(&["bob", "eve"]), &[]), "what was approved no longer counts: 0 of 2 approvals");
+        assert_eq!(told(Some(&["bob"]), &["bob"]), "");
+    }
+}
