@@ -137,6 +137,11 @@ impl Engine {
                     break 'pages;
                 }
                 after = checkpoint.head().seq;
+                // Whoever can write to the store cannot choose what is removed.
+                if let Err(error) = checkpoint.verify(self.0.signer.key()) {
+                    tracing::error!(%error, "evidence is not removed up to this checkpoint");
+                    continue;
+                }
                 last = Some(checkpoint);
             }
             if !full {
@@ -145,20 +150,22 @@ impl Engine {
         }
         let Some(checkpoint) = last else { return Ok(None) };
         let head = checkpoint.head();
+        let now = self.0.clock.now();
+        let cut = self.0.signer.cut(head, now).text().to_owned();
         let draft = Draft {
-            at: self.0.clock.now(),
+            at: now,
             kind: Kind::EvidencePruned,
             run: None,
             principal: None,
             trace: None,
-            data: json!({"up_to": head.seq, "hash": head.hash, "checkpoint": checkpoint.text()}),
+            data: json!({"up_to": head.seq, "hash": head.hash, "checkpoint": cut}),
         };
         self.0
             .store
             .commit(Change { evidence: vec![draft], ..Change::default() })
             .await
             .map_err(uncommitted)?;
-        self.0.store.prune_evidence(&Cut { head, checkpoint: checkpoint.text().to_owned() }).await?;
+        self.0.store.prune_evidence(&Cut { head, checkpoint: cut }).await?;
         tracing::info!(up_to = head.seq, "removed old evidence");
         Ok(Some(head.seq))
     }
