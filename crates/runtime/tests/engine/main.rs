@@ -14,9 +14,11 @@ mod attacks;
 mod concurring;
 mod executing;
 mod guarding;
+mod keeping;
 mod lives;
 #[path = "../support/memory.rs"]
 mod memory;
+mod overriding;
 mod policy;
 mod script;
 mod shown;
