@@ -145,13 +145,11 @@ impl Engine {
                     let asked = Approvals { asked_at: approvals.asked_at, ..self.ask(run, needed) };
                     (Event::ApprovalNeeded(asked), Some(Kind::ApprovalWithdrawn), data)
                 }
-                Err(error)
-                    if error.code.class() == Class::Denied || error.code == Code::ApprovalWithdrawn =>
-                {
+                Err(error) if is_final(error.code) => {
                     let data = json!({"code": error.code, "message": error.message});
                     (Event::Denied(error), Some(Kind::ApprovalWithdrawn), data)
                 }
-                // What cannot be told now is told when it is executed.
+                // What cannot be told now, also for a fault in the policies, is told when it is executed.
                 Ok(_) | Err(_) => return Ok(false),
             }
         } else {
@@ -192,5 +190,15 @@ impl Engine {
         }
         let tool = self.0.registry.tool(call.tool.as_str())?;
         self.same_call(&tool, call).await
+    }
+}
+
+/// Whether a run that awaits approval is over with this. A fault in the policies will be mended, and is no word
+/// on the run.
+fn is_final(code: Code) -> bool {
+    match code {
+        Code::PolicySetInvalid | Code::PolicyEvaluationFailed => false,
+        Code::ApprovalWithdrawn => true,
+        _ => code.class() == Class::Denied,
     }
 }
