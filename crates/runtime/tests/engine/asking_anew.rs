@@ -118,7 +118,7 @@ async fn what_approvers_were_told_must_still_be_so() {
         }),
         ("the tool", Code::ApprovalWithdrawn, "denied", |world| world.install("2")),
         ("it is denied", Code::PolicyDenied, "denied", |world| {
-            world.policy.on.store(false, Ordering::SeqCst)
+            world.policy.on.store(false, Ordering::SeqCst);
         }),
     ];
     for (what, code, state, meanwhile) in table {

@@ -4,6 +4,7 @@ use crate::script::{ada, lead, person, submission};
 use crate::world::{Setup, World};
 use astradesk_core::canonical::Digest;
 use astradesk_core::guardrail::{Freeze, Rule};
+use astradesk_core::run::{OnFailure, Step};
 use astradesk_core::{Approval, Call, Code, Effect, FrozenCall, Guardrail, Principal, Run, Timestamp};
 use astradesk_runtime::engine::Submission;
 use serde_json::json;
@@ -159,7 +160,7 @@ const TAMPERING: [(&str, Code, Tampering); 15] = [
     }),
     ("the whole call", Code::ApprovalWithdrawn, |run| run.steps[0].call = other_call(run)),
     ("a step more", Code::ApprovalWithdrawn, |run| {
-        run.steps.push(astradesk_core::run::Step::new(other_call(run), Default::default()));
+        run.steps.push(Step::new(other_call(run), OnFailure::Leave));
     }),
     ("who asked", Code::ApprovalWithdrawn, |run| run.principal = lead("mallory")),
     ("why", Code::ApprovalWithdrawn, |run| run.reason = Some("another".into())),
@@ -200,7 +201,7 @@ async fn what_is_executed_is_what_was_approved() {
 /// An approval in the store counts only if it could have been given.
 #[tokio::test(start_paused = true)]
 async fn an_approval_that_nobody_could_have_given_does_not_count() {
-    let injected: [(&str, fn(&mut Run)); 6] = [
+    let injected: [(&str, Tampering); 6] = [
         ("for another digest", |run| {
             let other = Approval { digest: Digest::of("other"), ..forged(run, lead("cy")) };
             *given(run) = vec![other];

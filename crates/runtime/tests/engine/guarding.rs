@@ -70,7 +70,7 @@ fn table() -> Vec<(Value, Result<Facts>, i64, Code)> {
 #[tokio::test(start_paused = true)]
 async fn at_the_door_a_guardrail_denies_the_run_and_lets_reads_pass() {
     for (rule, facts, pass, code) in table() {
-        let world = World::with_asking(0, guarded(&[rule.clone()]));
+        let world = World::with_asking(0, guarded(std::slice::from_ref(&rule)));
         *world.script.facts.lock().unwrap() = facts;
         world.clock.pass(pass);
         let refused = world.submit("restart", "webapp").await.unwrap_err();
@@ -93,7 +93,7 @@ async fn at_the_door_a_guardrail_denies_the_run_and_lets_reads_pass() {
 #[tokio::test(start_paused = true)]
 async fn before_the_step_a_guardrail_fails_the_run_and_nothing_is_done() {
     for (rule, facts, pass, code) in table() {
-        let (world, run) = World::approved_behind_another(guarded(&[rule.clone()])).await;
+        let (world, run) = World::approved_behind_another(guarded(std::slice::from_ref(&rule))).await;
         *world.script.facts.lock().unwrap() = facts;
         world.clock.pass(pass);
         let ended = world.ended_undone(run.id).await;

@@ -205,12 +205,13 @@ async fn what_is_older_than_it_is_to_be_kept_goes_by_itself() {
     let second = world.restarted("webapp").await;
     world.engine.tend();
     world.looked_after().await;
-    let data = world.data.lock().unwrap();
-    assert!(!data.runs.contains_key(&first) && !data.events.contains_key(&first));
-    assert!(data.runs.contains_key(&second) && data.events.contains_key(&second));
-    assert_eq!(data.runs[&waiting.id].state.name(), "expired", "it has ended only now");
-    assert_eq!(data.cut.as_ref().unwrap().head.seq, old);
-    drop(data);
+    {
+        let data = world.data.lock().unwrap();
+        assert!(!data.runs.contains_key(&first) && !data.events.contains_key(&first));
+        assert!(data.runs.contains_key(&second) && data.events.contains_key(&second));
+        assert_eq!(data.runs[&waiting.id].state.name(), "expired", "it has ended only now");
+        assert_eq!(data.cut.as_ref().unwrap().head.seq, old);
+    }
     assert!(world.verified().await.is_cut);
 }
 
