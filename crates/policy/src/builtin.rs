@@ -5,9 +5,6 @@ use astradesk_core::RoleName;
 use cedar_policy::{EntityId, EntityTypeName, EntityUid, Expression};
 use std::fmt::Write as _;
 
-/// The schema of every request and policy.
-pub(crate) const SCHEMA: &str = include_str!("schema.cedarschema");
-
 /// The policy that permits reads.
 pub(crate) const READ: &str = "builtin.read";
 
@@ -25,7 +22,7 @@ pub(crate) fn policies(settings: &Settings, role: &EntityTypeName) -> String {
     let namespace = string(settings.namespace.as_str());
     let mut text = format!(
         "@id(\"{READ}\")\n\
-         permit (principal, action == Action::\"read\", resource)\n\
+         permit (principal, action in Action::\"read\", resource)\n\
          when {{ principal in [{roles}] && resource.namespace == {namespace} }};\n"
     );
     if !settings.allowed_services.is_empty() {
@@ -35,7 +32,7 @@ pub(crate) fn policies(settings: &Settings, role: &EntityTypeName) -> String {
         let _ = write!(
             text,
             "\n@id(\"{WRITE}\")\n\
-             permit (principal in {required}, action == Action::\"write\", resource)\n\
+             permit (principal in {required}, action in Action::\"write\", resource)\n\
              when {{ resource.namespace == {namespace} && {allowed}.contains(resource.name) }};\n"
         );
     }

@@ -1,198 +1,130 @@
-//! [`CedarPolicy`]: the decision.
+//! [`CedarPolicy`]: the set in force, and how it is replaced.
 
-use crate::builtin::{self, READ, SCHEMA, WRITE};
 use crate::denial;
-use crate::settings::Settings;
+use crate::set::Set;
+use crate::source::{self, PolicySources};
+use crate::tally::Tally;
+use arc_swap::ArcSwap;
 use astradesk_core::canonical::Digest;
 use astradesk_core::decision::Reason;
-use astradesk_core::{
-    Code, Decision, Effect, Error, Principal, Result, RoleName, Target, Timestamp, ToolSpec,
-};
+use astradesk_core::{Code, Decision, Effect, Error, Principal, Result, Timestamp, ToolSpec};
 use astradesk_runtime::port::{Clock, Explanation, Policy, PolicyRequest, PolicyStatus};
-use cedar_policy::{
-    Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Request, Response,
-    RestrictedExpression, Schema, ValidationMode, Validator,
-};
-use std::collections::HashSet;
-use std::path::PathBuf;
-use std::sync::Arc;
+use serde_json::json;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where policies come from.
-#[derive(Debug, Clone, Default)]
-pub struct PolicySources {
-    /// What the built-in policies are made of.
-    pub settings: Settings,
-    /// The folder with policy files (`policy.dir`); none: built-in policies only.
-    pub dir: Option<PathBuf>,
-    /// Further roles that the issuers give (configured), for warnings about roles that nobody has. Empty: unknown.
-    pub known_roles: Vec<RoleName>,
+/// Decides by Cedar policies: a set that is put together once, then only read, and replaced as a whole.
+pub struct CedarPolicy {
+    sources: PolicySources,
+    clock: Arc<dyn Clock>,
+    /// The tools that calls are of. Whoever replaces the set holds it.
+    tools: Mutex<Vec<Arc<ToolSpec>>>,
+    state: ArcSwap<State>,
 }
 
-/// Decides by Cedar policies, which are compiled once and then only read.
-#[derive(Debug)]
-pub struct CedarPolicy {
-    settings: Settings,
-    schema: Schema,
-    policies: PolicySet,
-    authorizer: Authorizer,
-    principal: EntityTypeName,
-    role: EntityTypeName,
-    target: EntityTypeName,
+/// What is in force.
+struct State {
+    /// The set; or why there has never been a valid one, which denies everything.
+    set: Result<Arc<Set>, Error>,
     loaded_at: Timestamp,
-    /// The actions `read`, `write` and `execute`.
-    actions: [EntityUid; 3],
+    /// Why the files as they are now are not in force.
+    problem: Option<Error>,
+    /// Digests of the files and of the tools that were tried last, if they could be read.
+    tried: Option<(Digest, Digest)>,
 }
 
 impl CedarPolicy {
-    /// Compiles the built-in policies of `settings` and validates them strictly against the schema.
+    /// The policies of `sources`, for calls of `tools`. It never fails: when the set is not valid, everything is
+    /// denied, and [`status`](Policy::status) says why, until [`reload`](Policy::reload) finds a valid one.
+    pub fn open(sources: PolicySources, tools: Vec<Arc<ToolSpec>>, clock: Arc<dyn Clock>) -> Self {
+        let state =
+            State { set: Err(everything_denied()), loaded_at: clock.now(), problem: None, tried: None };
+        let policy = Self { sources, clock, tools: Mutex::new(tools), state: ArcSwap::from_pointee(state) };
+        // What comes of it is told by the status.
+        let _ = policy.reload();
+        policy
+    }
+
+    /// Puts the set together anew for these tools. Whenever the tools change this must follow: a call of a tool
+    /// that the set does not know is denied. `Ok` says whether anything has changed.
     ///
-    /// Fails with `config.invalid` when they do not pass, which no valid name can bring about.
-    pub fn compile(settings: &Settings) -> Result<Self> {
-        let role = type_name("Role")?;
-        let policies = parse(&builtin::policies(settings, &role))?;
-        let (schema, warnings) = Schema::from_cedarschema_str(SCHEMA).map_err(|error| invalid(&error))?;
-        if let Some(warning) = warnings.into_iter().next() {
-            return Err(invalid(&warning));
-        }
-        let validator = Validator::new(schema);
-        let found = validator.validate(&policies, ValidationMode::Strict);
-        if let Some(error) = found.validation_errors().next() {
-            return Err(invalid(error));
-        }
-        Self::with(settings.clone(), validator.schema().clone(), policies, role)
+    /// # Errors
+    /// As [`reload`](Policy::reload).
+    pub fn set_tools(&self, tools: Vec<Arc<ToolSpec>>) -> Result<bool> {
+        let mut held = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = tools;
+        self.load(&held)
     }
 
-    /// The policies of `sources`, for calls of `tools`. A set that is not valid denies everything.
-    #[expect(clippy::needless_pass_by_value, reason = "they are kept for the next reload")]
-    pub fn open(sources: PolicySources, tools: Vec<Arc<ToolSpec>>, clock: Arc<dyn Clock>) -> Result<Self> {
-        let _ = tools;
-        Ok(Self { loaded_at: clock.now(), ..Self::compile(&sources.settings)? })
-    }
-
-    /// The policies as Cedar text, for people.
+    /// The policies in force as Cedar text, for people; empty when there are none.
     pub fn text(&self) -> String {
-        self.policies.to_cedar().unwrap_or_default()
+        self.set().ok().and_then(|set| set.policies.to_cedar()).unwrap_or_default()
     }
 
-    fn with(settings: Settings, schema: Schema, policies: PolicySet, role: EntityTypeName) -> Result<Self> {
-        let action = type_name("Action")?;
-        let action = |effect: Effect| uid(&action, effect.as_str());
-        Ok(Self {
-            settings,
-            schema,
-            policies,
-            authorizer: Authorizer::new(),
-            principal: type_name("Principal")?,
-            role,
-            target: type_name("Target")?,
-            loaded_at: Timestamp::UNIX_EPOCH,
-            actions: [action(Effect::Read), action(Effect::Write), action(Effect::Execute)],
-        })
+    /// The schema in force as Cedar text, for people and editors; empty when there is none.
+    pub fn schema(&self) -> String {
+        self.set().ok().and_then(|set| set.tools.schema_text().ok()).unwrap_or_default()
     }
 
-    /// What Cedar says of the call on one target.
-    fn authorize(&self, request: &PolicyRequest<'_>, target: &Target) -> Result<Response> {
-        let failed = || denial::evaluation_failed(request, "the request");
-        let principal = uid(&self.principal, &request.principal.id());
-        let resource = uid(&self.target, &target.to_string());
-        let roles = request.principal.roles.iter().map(|role| uid(&self.role, role.as_str()));
-        let Target::Kubernetes { cluster, namespace, kind, name } = target;
-        let attributes = [
-            ("system", target.system()),
-            ("cluster", cluster.as_str()),
-            ("namespace", namespace.as_str()),
-            ("kind", kind.as_str()),
-            ("name", name.as_str()),
-        ];
-        let attributes = attributes.map(|(key, value)| (key.to_owned(), string(value)));
-        let entities = [
-            Entity::new_no_attrs(principal.clone(), roles.collect()),
-            Entity::new_with_tags(resource.clone(), attributes, HashSet::new(), []).map_err(|_| failed())?,
-        ];
-        let context = Context::from_pairs([
-            ("tool".to_owned(), string(request.call.tool.as_str())),
-            ("source".to_owned(), string(request.source.as_str())),
-            ("planner".to_owned(), string(request.planner)),
-            ("dry_run".to_owned(), RestrictedExpression::new_bool(request.dry_run)),
-            ("time".to_owned(), RestrictedExpression::new_long(request.now.as_second())),
-        ]);
-        let [read, write, execute] = &self.actions;
-        let action = match request.call.effect {
-            Effect::Read => read,
-            Effect::Write => write,
-            Effect::Execute => execute,
-        };
-        let context = context.map_err(|_| failed())?;
-        // The shape of a request is fixed above, and every test checks it against the schema; to check it for
-        // each call as well would find nothing, on the hot path. A policy that asks for what a request does not
-        // have cannot be evaluated, which is a denial.
-        let schema = cfg!(debug_assertions).then_some(&self.schema);
-        let asked = Request::new(principal, action.clone(), resource, context, schema);
-        let entities = Entities::from_entities(entities, None).map_err(|_| failed())?;
-        Ok(self.authorizer.is_authorized(&asked.map_err(|_| failed())?, &self.policies, &entities))
+    fn set(&self) -> Result<Arc<Set>> {
+        self.state.load().set.clone()
     }
 
-    /// The policies that permit the call on one target, or why it is denied, with those that forbid it.
-    fn on_target(
-        &self,
-        request: &PolicyRequest<'_>,
-        target: &Target,
-    ) -> Result<Vec<Reason>, (Error, Vec<Reason>)> {
-        let response = self.authorize(request, target).map_err(|error| (error, Vec::new()))?;
-        let diagnostics = response.diagnostics();
-        if let Some(error) = diagnostics.errors().next() {
-            let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
-            let policy = error.policy_id().to_string();
-            let reason = Reason { text: "it cannot be evaluated".to_owned(), policy };
-            let error = denial::evaluation_failed(request, &format!("the policy `{}`", reason.policy));
-            return Err((error, vec![reason]));
+    /// Tries the files as they are now, for `tools`.
+    fn load(&self, tools: &[Arc<ToolSpec>]) -> Result<bool> {
+        let state = self.state.load_full();
+        let specs = Digest::of_value(&json!(tools));
+        let known = state.tried.map(|(files, _)| files);
+        let files = self.sources.dir.as_ref().map_or(Ok(Vec::new()), |dir| source::read(dir, known));
+        let tried = files.as_ref().ok().map(|files| (source::digest(files), specs));
+        if tried.is_some() && tried == state.tried {
+            return state.problem.clone().map_or(Ok(false), Err);
         }
-        let reasons: Vec<Reason> = diagnostics.reason().map(|policy| self.reason(policy.as_ref())).collect();
-        match (response.decision(), reasons.first()) {
-            (cedar_policy::Decision::Allow, _) => Ok(reasons),
-            (cedar_policy::Decision::Deny, Some(first)) => {
-                Err((denial::forbidden(request, target, &first.policy), reasons))
+        match files.and_then(|files| Set::compile(&self.sources, &files, tools)) {
+            Ok(set) => {
+                let changed = state.set.as_ref().ok().is_none_or(|old| old.digest != set.digest);
+                let loaded_at = if changed { self.clock.now() } else { state.loaded_at };
+                self.state.store(Arc::new(State { set: Ok(Arc::new(set)), loaded_at, problem: None, tried }));
+                Ok(changed)
             }
-            (cedar_policy::Decision::Deny, None) => {
-                Err((denial::not_permitted(&self.settings, request, target), reasons))
+            Err(error) => {
+                let (set, problem) = (state.set.clone(), Some(error.clone()));
+                self.state.store(Arc::new(State { set, loaded_at: state.loaded_at, problem, tried }));
+                Err(error)
             }
         }
-    }
-
-    fn reason(&self, policy: &str) -> Reason {
-        let Settings { required_role_restart: role, namespace, .. } = &self.settings;
-        let text = match policy {
-            READ => format!("roles that may read may read in the namespace `{namespace}`"),
-            WRITE => {
-                format!("the role `{role}` may write to the allowed services of the namespace `{namespace}`")
-            }
-            _ => "it applies to this call".to_owned(),
-        };
-        Reason { policy: policy.to_owned(), text }
     }
 }
 
 impl Policy for CedarPolicy {
     fn decide(&self, request: &PolicyRequest<'_>) -> Decision {
-        let mut reasons: Vec<Reason> = Vec::new();
-        for target in &request.call.targets {
-            match self.on_target(request, target) {
-                Ok(more) => {
-                    let new = more.into_iter().filter(|reason| !reasons.contains(reason)).collect::<Vec<_>>();
-                    reasons.extend(new);
-                }
-                Err((error, reasons)) => return Decision::Deny { error, reasons },
-            }
+        match &self.state.load().set {
+            Ok(set) => set.decide(request),
+            Err(error) => Decision::Deny { error: error.clone(), reasons: Vec::new() },
         }
-        if reasons.is_empty() {
-            return Decision::Deny { error: denial::no_target(request), reasons };
-        }
-        Decision::Permit { reasons }
     }
 
     fn may_break_glass(&self, request: &PolicyRequest<'_>) -> Result<Vec<Reason>, Error> {
-        let text = format!("no policy permits to override guardrails for `{}`", request.call.tool);
-        Err(Error::new(Code::PolicyBreakGlassDenied, text))
+        let set = self.set()?;
+        let tally = Tally::of(request.principal, request.approvals);
+        let verdicts = set.each_target(request, false, &tally, |matter| set.verdict(&matter, &tally))?;
+        let mut reasons = Vec::new();
+        for (target, verdict) in request.call.targets.iter().zip(verdicts) {
+            if let Some(policy) = verdict.failed.first() {
+                return Err(denial::evaluation_failed(request, &format!("the policy `{policy}`")));
+            }
+            if verdict.unaskable {
+                return Err(denial::evaluation_failed(request, "the request"));
+            }
+            if let Some(policy) = verdict.forbids.first() {
+                return Err(denial::break_glass_forbidden(request, target, policy));
+            }
+            if !verdict.permitted() {
+                return Err(denial::no_break_glass(request, target));
+            }
+            let new = set.reasons(&verdict.permits).into_iter().filter(|reason| !reasons.contains(reason));
+            reasons.extend(new.collect::<Vec<_>>());
+        }
+        Ok(reasons)
     }
 
     fn may_approve(&self, principal: &Principal, request: &PolicyRequest<'_>) -> bool {
@@ -200,72 +132,67 @@ impl Policy for CedarPolicy {
     }
 
     fn explain(&self, request: &PolicyRequest<'_>) -> Explanation {
-        let decision = self.decide(request);
-        Explanation { decision, policies: Vec::new(), otherwise: Vec::new(), set: self.status().digest }
+        match self.set() {
+            Ok(set) => set.explain(request, &self.sources.known_roles),
+            Err(error) => Explanation {
+                decision: Decision::Deny { error, reasons: Vec::new() },
+                policies: Vec::new(),
+                otherwise: vec!["nothing, until the policies are valid".to_owned()],
+                set: Digest::ZERO,
+            },
+        }
     }
 
     fn needs_facts(&self) -> bool {
-        false
+        self.set().is_ok_and(|set| set.needs.any(crate::needs::Needs::FACTS))
     }
 
     fn status(&self) -> PolicyStatus {
+        let state = self.state.load();
+        let set = state.set.as_ref().ok();
         PolicyStatus {
-            digest: Digest::of(self.text()),
-            policies: self.policies.num_of_policies(),
-            loaded_at: self.loaded_at,
-            problem: None,
-            warnings: Vec::new(),
+            digest: set.map_or(Digest::ZERO, |set| set.digest),
+            policies: set.map_or(0, |set| set.policies.num_of_policies()),
+            loaded_at: state.loaded_at,
+            problem: state.problem.clone(),
+            warnings: set.map(|set| set.warnings.clone()).unwrap_or_default(),
         }
     }
 
     fn reload(&self) -> Result<bool, Error> {
-        Ok(false)
+        let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        self.load(&tools)
     }
 
     fn may_use(&self, principal: &Principal, tool: &ToolSpec) -> bool {
-        match tool.effect {
-            Some(Effect::Read) => self.settings.may_read(principal),
-            Some(Effect::Write) => self.settings.may_write(principal),
+        // What the settings say is shown though the set is not valid or the allowlist empty: the denial says why.
+        let by_settings = match tool.effect {
+            Some(Effect::Read) => self.sources.settings.may_read(principal),
+            Some(Effect::Write) => self.sources.settings.may_write(principal),
             Some(Effect::Execute) | None => false,
-        }
+        };
+        let by_files =
+            |effect| self.set().is_ok_and(|set| set.may_permit(principal, tool.name.as_str(), effect));
+        by_settings || tool.effect.is_some_and(by_files)
     }
 
     fn may_see_runs_of_others(&self, principal: &Principal) -> bool {
-        self.settings.may_read(principal)
+        self.set().is_ok() && self.sources.settings.may_read(principal)
     }
 
     fn may_read_evidence(&self, principal: &Principal) -> bool {
-        self.settings.may_read(principal)
+        self.set().is_ok() && self.sources.settings.may_read(principal)
     }
 }
 
-/// Reads policies, and gives each the id that its `@id` says.
-fn parse(text: &str) -> Result<PolicySet> {
-    let read: PolicySet = text.parse().map_err(|error: cedar_policy::ParseErrors| invalid(&error))?;
-    let mut named = PolicySet::new();
-    for policy in read.policies() {
-        let id = policy.annotation("id").map(cedar_policy::PolicyId::new);
-        let policy = policy.new_id(id.unwrap_or_else(|| policy.id().clone()));
-        named.add(policy).map_err(|error| invalid(&error))?;
+impl std::fmt::Debug for CedarPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CedarPolicy").field("sources", &self.sources).finish_non_exhaustive()
     }
-    Ok(named)
 }
 
-fn type_name(name: &str) -> Result<EntityTypeName> {
-    name.parse().map_err(|error: cedar_policy::ParseErrors| invalid(&error))
+/// The denial of everything, while there is no valid set. What is wrong with it is told by the status, not to
+/// everybody who asks for something.
+fn everything_denied() -> Error {
+    Error::new(Code::PolicySetInvalid, "everything is denied, because the policies are not valid")
 }
-
-fn uid(of: &EntityTypeName, id: &str) -> EntityUid {
-    EntityUid::from_type_name_and_id(of.clone(), EntityId::new(id))
-}
-
-fn string(value: &str) -> RestrictedExpression {
-    RestrictedExpression::new_string(value.to_owned())
-}
-
-fn invalid(error: &dyn std::fmt::Display) -> Error {
-    Error::new(Code::ConfigInvalid, format!("the policies are not valid: {error}"))
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,10 @@
 //! The words of a denial. Cedar has decided when they are looked for; they only say, as far as the
 //! built-in policies tell, what was missing.
 
+use crate::builtin::{READ, WRITE};
+use crate::set::Set;
 use crate::settings::Settings;
+use astradesk_core::decision::Reason;
 use astradesk_core::name::ObjectName;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Effect, Error, Target};
@@ -11,9 +14,16 @@ use astradesk_runtime::port::PolicyRequest;
 const LISTED: usize = 50;
 
 /// Why no policy permits the call on `target`.
-pub(crate) fn not_permitted(settings: &Settings, request: &PolicyRequest<'_>, target: &Target) -> Error {
+pub(crate) fn not_permitted(set: &Set, request: &PolicyRequest<'_>, target: &Target) -> Error {
     let tool = &request.call.tool;
+    let settings = &set.settings;
     match request.call.effect {
+        // What is missing is known for the built-in policies only.
+        _ if set.may_permit(request.principal, tool.as_str(), request.call.effect) => {
+            let subject = shown(&request.principal.subject, 128);
+            let text = format!("no policy permits `{tool}` on `{target}` to `{subject}` as things are");
+            Error::new(Code::PolicyDenied, text)
+        }
         Effect::Write if !settings.may_write(request.principal) => role_required(settings, request),
         Effect::Read if !settings.may_read(request.principal) => role_required(settings, request),
         Effect::Write | Effect::Read => {
@@ -40,6 +50,39 @@ pub(crate) fn not_permitted(settings: &Settings, request: &PolicyRequest<'_>, ta
 pub(crate) fn no_target(request: &PolicyRequest<'_>) -> Error {
     let text = format!("`{}` names nothing that it acts on, so no policy can permit it", request.call.tool);
     Error::new(Code::PolicyDenied, text)
+}
+
+/// Why a call of a tool that the policies do not know is denied.
+pub(crate) fn unknown_tool(request: &PolicyRequest<'_>) -> Error {
+    let text = format!("the policies in force know no tool `{}` as it is now", request.call.tool);
+    Error::new(Code::PolicyDenied, text)
+}
+
+/// Why guardrails may not be overridden.
+pub(crate) fn no_break_glass(request: &PolicyRequest<'_>, target: &Target) -> Error {
+    let (tool, subject) = (&request.call.tool, shown(&request.principal.subject, 128));
+    let text = format!("no policy permits `{subject}` to override guardrails for `{tool}` on `{target}`");
+    Error::new(Code::PolicyBreakGlassDenied, text)
+}
+
+/// Why guardrails may not be overridden where a policy forbids it.
+pub(crate) fn break_glass_forbidden(request: &PolicyRequest<'_>, target: &Target, policy: &str) -> Error {
+    let tool = &request.call.tool;
+    let text = format!("the policy `{policy}` forbids to override guardrails for `{tool}` on `{target}`");
+    Error::new(Code::PolicyBreakGlassDenied, text)
+}
+
+/// Why a policy applies.
+pub(crate) fn reason(set: &Set, policy: &str) -> Reason {
+    let Settings { required_role_restart: role, namespace, .. } = &set.settings;
+    let text = match policy {
+        READ => format!("roles that may read may read in the namespace `{namespace}`"),
+        WRITE => {
+            format!("the role `{role}` may write to the allowed services of the namespace `{namespace}`")
+        }
+        _ => set.description(policy).unwrap_or_else(|| "it applies to this call".to_owned()),
+    };
+    Reason { policy: policy.to_owned(), text }
 }
 
 /// Why a call that a policy forbids is denied.

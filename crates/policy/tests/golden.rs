@@ -1,58 +1,25 @@
 //! The golden table: principal × tool × target → decision, code and sentence.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is a failed test")]
+#![expect(clippy::panic, reason = "a failed unwrap in a test is a failed test")]
+
+mod support;
 
 use astradesk_core::name::Namespace;
 use astradesk_core::tool::Grammar;
-use astradesk_core::{Call, Decision, Effect, Error, FrozenCall, Principal, RoleName, Source};
-use astradesk_core::{Timestamp, ToolName, ToolSpec};
+use astradesk_core::{Decision, Effect, Error, Principal, RoleName, ToolName, ToolSpec};
 use astradesk_policy::{CedarPolicy, Settings};
-use astradesk_runtime::port::{Policy, PolicyRequest};
+use astradesk_runtime::port::Policy;
 use proptest::prelude::*;
+use serde_json::json;
 use std::time::Duration;
-
-fn role(name: &str) -> RoleName {
-    RoleName::parse(name).unwrap()
-}
-
-fn settings(allowed: &str) -> Settings {
-    Settings {
-        allowed_services: Settings::parse_allowed_services(allowed).unwrap(),
-        read_roles: vec![role("viewer")],
-        ..Settings::default()
-    }
-}
-
-fn principal(subject: &str, roles: &[&str]) -> Principal {
-    Principal {
-        subject: subject.to_owned(),
-        issuer: "https://issuer.example".to_owned(),
-        roles: roles.iter().map(|name| role(name)).collect(),
-        actor: None,
-    }
-}
-
-fn effect(tool: &str) -> Effect {
-    match tool {
-        "restart_service" => Effect::Write,
-        "run_playbook" => Effect::Execute,
-        _ => Effect::Read,
-    }
-}
+use support::{Ask, PAYMENTS, WEBAPP, built_in, principal, role, settings};
 
 fn decide(policy: &CedarPolicy, principal: &Principal, tool: &str, targets: &[&str]) -> Decision {
-    let call = Call { tool: ToolName::parse(tool).unwrap(), arguments: serde_json::Map::new() };
-    let targets = targets.iter().map(|target| target.parse().unwrap()).collect();
-    policy.decide(&PolicyRequest {
-        principal,
-        source: Source::Http,
-        planner: "direct",
-        call: &FrozenCall::new(call, "1".to_owned(), effect(tool), targets),
-        facts: &[],
-        approvals: &[],
-        break_glass: false,
-        dry_run: false,
-        now: Timestamp::UNIX_EPOCH,
-    })
+    let arguments = match tool {
+        "run_playbook" => json!({"playbook": "x"}),
+        "list_services" => json!({}),
+        _ => json!({"service": "x"}),
+    };
+    Ask::new(principal, tool, arguments, targets).decide(policy)
 }
 
 fn denial(decision: Decision) -> Error {
@@ -60,9 +27,7 @@ fn denial(decision: Decision) -> Error {
     error
 }
 
-const WEBAPP: &str = "kubernetes/prod/default/deployment/webapp";
 const UNKNOWN_KIND: &str = "kubernetes/prod/default/workload/webapp";
-const PAYMENTS: &str = "kubernetes/prod/default/statefulset/payments";
 const BILLING: &str = "kubernetes/prod/default/deployment/billing";
 const ELSEWHERE: &str = "kubernetes/prod/shop/deployment/webapp";
 const DEFAULT: &str = "kubernetes/prod/default/namespace/default";
@@ -78,7 +43,7 @@ fn the_golden_table() {
     const TARGET: &str = "policy.target_not_allowed";
     const DENIED: &str = "policy.denied";
 
-    let policy = CedarPolicy::compile(&settings("webapp, payments")).unwrap();
+    let policy = built_in(&settings("webapp, payments"));
     let columns: [(&str, &[&str]); 4] =
         [("sre", &["sre"]), ("viewer", &["viewer"]), ("stranger", &["SRE", "sre2", "dev"]), ("nobody", &[])];
     #[rustfmt::skip]
@@ -120,7 +85,7 @@ fn the_golden_table() {
 
 #[test]
 fn an_empty_allowlist_denies_every_restart_and_no_read() {
-    let policy = CedarPolicy::compile(&settings("")).unwrap();
+    let policy = built_in(&settings(""));
     let sre = principal("ada", &["sre"]);
     let error = denial(decide(&policy, &sre, "restart_service", &[WEBAPP]));
     assert_eq!(error.code.as_str(), "policy.target_not_allowed");
@@ -131,7 +96,7 @@ fn an_empty_allowlist_denies_every_restart_and_no_read() {
 
 #[test]
 fn a_denial_says_what_is_missing_to_those_who_may_know() {
-    let policy = CedarPolicy::compile(&settings("webapp,payments")).unwrap();
+    let policy = built_in(&settings("webapp,payments"));
     let (ada, eve) = (principal("ada", &["sre"]), principal("e\u{1b}ve", &["dev"]));
 
     let error = denial(decide(&policy, &eve, "restart_service", &[BILLING]));
@@ -163,7 +128,7 @@ fn the_settings_are_honoured() {
         read_roles: vec![],
         ..settings("webapp")
     };
-    let policy = CedarPolicy::compile(&settings).unwrap();
+    let policy = built_in(&settings);
     let admin = principal("ada", &["ops:admin"]);
     assert!(matches!(decide(&policy, &admin, "restart_service", &[ELSEWHERE]), Decision::Permit { .. }));
     let error = denial(decide(&policy, &admin, "restart_service", &[WEBAPP]));
@@ -176,9 +141,9 @@ fn the_settings_are_honoured() {
 
 #[test]
 fn what_is_shown_follows_the_roles() {
-    let policy = CedarPolicy::compile(&settings("webapp")).unwrap();
+    let policy = built_in(&settings("webapp"));
     let tool = |effect| ToolSpec {
-        name: ToolName::parse("some_tool").unwrap(),
+        name: ToolName::parse("restart_service").unwrap(),
         version: "1".to_owned(),
         description: String::new(),
         effect,
@@ -217,7 +182,7 @@ proptest! {
             read_roles: vec![role(&reading)],
             ..settings("webapp")
         };
-        let policy = CedarPolicy::compile(&settings).unwrap();
+        let policy = built_in(&settings);
         let permits = |roles: &[&str], tool| {
             matches!(decide(&policy, &principal(&subject, roles), tool, &[WEBAPP]), Decision::Permit { .. })
         };
@@ -244,7 +209,7 @@ fn names_that_try_to_break_out_are_only_names() {
             read_roles: vec![role(&format!("{name}2"))],
             ..settings("webapp")
         };
-        let policy = CedarPolicy::compile(&settings).unwrap();
+        let policy = built_in(&settings);
         for (roles, permitted) in [(&[name][..], true), (&["sre"], false), (&["true"], false), (&[], false)] {
             let decision = decide(&policy, &principal("x\"y", roles), "restart_service", &[WEBAPP]);
             assert_eq!(matches!(decision, Decision::Permit { .. }), permitted, "{name} {roles:?}");
@@ -254,7 +219,7 @@ fn names_that_try_to_break_out_are_only_names() {
 
 #[test]
 fn the_policies_read_as_an_auditor_would_write_them() {
-    let policy = CedarPolicy::compile(&settings("webapp")).unwrap();
+    let policy = built_in(&settings("webapp"));
     for line in [
         r#"@id("builtin.read")"#,
         r#"@id("builtin.write")"#,
