@@ -78,10 +78,10 @@ impl Writer {
             // Callers that were just answered, or are about to commit, get to it first: they share the fsync.
             tokio::task::yield_now().await;
             self.drain(&mut batch);
+            self.write(&mut held, &mut batch).await;
+            // More may have come while the batch was written.
             closers.append(&mut batch.closers);
-            let errands = std::mem::take(&mut batch.errands);
-            self.write(&mut held, batch).await;
-            self.run_errands(&mut held, errands).await;
+            self.run_errands(&mut held, batch.errands).await;
             if self.shared {
                 held = None;
             }
@@ -142,26 +142,26 @@ impl Writer {
     }
 
     /// Writes a batch and answers everybody in it.
-    async fn write(&mut self, held: &mut Option<PoolConnection<Sqlite>>, mut batch: Batch) {
+    async fn write(&mut self, held: &mut Option<PoolConnection<Sqlite>>, batch: &mut Batch) {
         if batch.changes.is_empty() && batch.watchers.is_empty() {
             return;
         }
-        match self.transaction(held, &mut batch).await {
+        match self.transaction(held, batch).await {
             Ok(verdicts) => {
                 // A caller that does not wait any more has nothing to be told.
                 for (reply, verdict) in verdicts {
                     let _ = reply.send(verdict);
                 }
-                for watcher in batch.watchers {
+                for watcher in batch.watchers.drain(..) {
                     let _ = watcher.send(Ok(()));
                 }
             }
             Err((error, verdicts)) => {
                 let refused = verdicts.into_iter().map(|(reply, _)| reply);
-                for reply in batch.changes.into_iter().map(|(_, reply)| reply).chain(refused) {
+                for reply in batch.changes.drain(..).map(|(_, reply)| reply).chain(refused) {
                     let _ = reply.send(Err(CommitError::Unavailable(error.clone())));
                 }
-                for watcher in batch.watchers {
+                for watcher in batch.watchers.drain(..) {
                     let _ = watcher.send(Err(error.clone()));
                 }
             }
