@@ -11,8 +11,10 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudgetSpec, PodDisruptionBudgetS
 use kube::Api;
 use kube::api::{ListParams, Object, ObjectList};
 use kube::core::{ApiResource, Selector, SelectorExt as _};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::time::Instant;
 
 /// How many are asked for at a time, and how often.
 const PAGE: u32 = 500;
@@ -21,10 +23,23 @@ const PAGES: usize = 10;
 /// A PodDisruptionBudget of either version, which differ in [`covers`] only.
 type Budget = Object<PodDisruptionBudgetSpec, PodDisruptionBudgetStatus>;
 
-/// Which version of the API a cluster has.
-#[derive(Debug, Default)]
+/// The budgets of a cluster. Many may ask at once: whoever comes while a list is under way shares the next one, which
+/// begins after they have asked.
+#[derive(Default)]
 pub(crate) struct Budgets {
+    /// Whether the cluster has the older version only, as far as is known.
     beta: AtomicBool,
+    /// The last list of each namespace, as long as somebody waits for one.
+    lists: Mutex<HashMap<String, Weak<Slot>>>,
+}
+
+type Slot = tokio::sync::Mutex<Option<Listed>>;
+
+/// The budgets of a namespace, and the version that they are of.
+#[derive(Clone)]
+struct Listed {
+    begun: Instant,
+    budgets: Result<(Arc<Vec<Budget>>, bool)>,
 }
 
 impl Budgets {
@@ -38,13 +53,43 @@ impl Budgets {
         namespace: &str,
         labels: &BTreeMap<String, String>,
     ) -> Result<Vec<DisruptionBudget>> {
+        let (budgets, beta) = self.shared(requests, namespace).await?;
+        Ok(of(&budgets, labels, beta))
+    }
+
+    /// A list that begins now or later.
+    async fn shared(&self, requests: &Requests, namespace: &str) -> Result<(Arc<Vec<Budget>>, bool)> {
+        let asked = Instant::now();
+        let slot = self.slot(namespace);
+        let mut last = slot.lock().await;
+        if let Some(listed) = last.as_ref().filter(|listed| listed.begun >= asked) {
+            return listed.budgets.clone();
+        }
+        let begun = Instant::now();
+        let budgets = self.list(requests, namespace).await;
+        *last = Some(Listed { begun, budgets: budgets.clone() });
+        budgets
+    }
+
+    fn slot(&self, namespace: &str) -> Arc<Slot> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = lists.get(namespace).and_then(Weak::upgrade) {
+            return slot;
+        }
+        lists.retain(|_, slot| slot.strong_count() > 0);
+        let slot = Arc::new(Slot::default());
+        lists.insert(namespace.to_owned(), Arc::downgrade(&slot));
+        slot
+    }
+
+    async fn list(&self, requests: &Requests, namespace: &str) -> Result<(Arc<Vec<Budget>>, bool)> {
         let operation = Operation::new("list", "poddisruptionbudgets.policy", namespace, "");
         let known = self.beta.load(Ordering::Relaxed);
         for beta in [known, !known] {
             match list(requests, &operation, beta).await {
                 Ok(Some(budgets)) => {
                     self.beta.store(beta, Ordering::Relaxed);
-                    return Ok(of(&budgets, labels, beta));
+                    return Ok((Arc::new(budgets), beta));
                 }
                 Ok(None) => return Err(too_many(namespace)),
                 Err(failure) if failure.is_not_found() => {}

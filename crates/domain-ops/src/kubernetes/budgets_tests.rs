@@ -134,6 +134,22 @@ async fn the_version_that_a_cluster_has_is_found_out_and_remembered() {
 }
 
 #[tokio::test]
+async fn those_who_wait_share_a_list_that_began_after_they_asked() {
+    let (requests, asked) = server(|_| page(&["web"], ""));
+    let budgets = Budgets::default();
+    let all = futures::future::join_all((0..20).map(|_| names(&budgets, &requests))).await;
+    assert!(all.into_iter().all(|found| found.unwrap() == ["web"]));
+    assert_eq!(asked.lock().unwrap().len(), 2, "the first one's, and one for all who came meanwhile");
+    names(&budgets, &requests).await.unwrap();
+    assert_eq!(asked.lock().unwrap().len(), 3, "nothing is kept for later");
+    let pods = labels(&[("app", "web")]);
+    let other = budgets.covering(&requests, "bank", &pods);
+    let (_, other) = tokio::join!(names(&budgets, &requests), other);
+    assert_eq!((other.unwrap().len(), asked.lock().unwrap().len()), (1, 5), "each namespace has its own");
+    assert!(budgets.lists.lock().unwrap().values().all(|slot| slot.strong_count() == 0));
+}
+
+#[tokio::test]
 async fn all_pages_are_read_and_what_cannot_be_read_is_an_error() {
     let (requests, _) =
         server(
