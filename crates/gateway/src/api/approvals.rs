@@ -31,7 +31,7 @@ pub(super) struct ApprovalQuery {
 
 /// Runs that await approval, oldest first.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Approvals {
+pub(super) struct AwaitingRuns {
     /// The runs.
     #[schema(value_type = Vec<wire::Awaiting>)]
     approvals: Vec<Awaiting>,
@@ -63,7 +63,7 @@ pub(super) struct Word {
 /// The runs that who asks may see, oldest first; `refused` says why they may not approve one.
 #[utoipa::path(
     get, path = "/v1/approvals", tag = "approvals", operation_id = "list_approvals", params(ApprovalQuery),
-    responses((status = 200, description = "The runs", body = Approvals)),
+    responses((status = 200, description = "The runs", body = AwaitingRuns)),
 )]
 pub(super) async fn list(
     State(app): State<App>,
@@ -81,7 +81,7 @@ pub(super) async fn list(
         fit(&app, awaiting);
     }
     let next = approvals.last().filter(|_| approvals.len() == limit as usize).map(|last| last.run.id);
-    Ok(axum::Json(Approvals { approvals, next }).into_response())
+    Ok(axum::Json(AwaitingRuns { approvals, next }).into_response())
 }
 
 /// Show what awaits approval

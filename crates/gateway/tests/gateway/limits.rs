@@ -189,7 +189,7 @@ async fn development_tokens_are_for_loopback_only() {
     let store = Arc::new(crate::support::store::TestStore::in_memory().await);
     let engine = engine(clock, &TestPack::new(), store, astradesk_runtime::engine::Limits::default()).await;
     let auth = Auth::new(vec![], Some(&DevIssuer::generate().unwrap()), Arc::new(SystemClock)).unwrap();
-    let config = Config { listen: "0.0.0.0:0".parse().unwrap(), limits: Limits::default() };
+    let config = Config { listen: "0.0.0.0:0".parse().unwrap(), ..Config::default() };
     let error = Gateway::bind(config, engine, auth).err().unwrap();
     assert_eq!(error.code.as_str(), "config.invalid");
     assert!(error.message.contains("loopback"), "{error}");

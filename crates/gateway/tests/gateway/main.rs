@@ -8,7 +8,9 @@
 )]
 
 mod api;
+mod approvals;
 mod cancel;
+mod govern;
 mod health;
 mod input;
 mod issuers;
@@ -19,3 +21,4 @@ mod replicas;
 mod routes;
 mod support;
 mod tokens;
+mod webhooks;

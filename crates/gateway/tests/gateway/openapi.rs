@@ -46,7 +46,43 @@ async fn real_answers_are_as_documented() {
     check(&document, "POST", tool, &slow);
     let id = slow.body["run"]["id"].as_str().unwrap().to_owned();
     harness.pack.slow_call().await;
+    let asked = harness.post("/v1/tools/restart_thing/runs", &harness.admin(), call("quorum-web")).await;
+    check(&document, "POST", tool, &asked);
+    let waiting = asked.body["run"]["id"].as_str().unwrap().to_owned();
+    let digest = &asked.body["run"]["approvals"]["digest"];
+    let lea = harness.token("lea", &["lead"]);
+    let word = json!({"digest": digest, "reason": "seen"});
+    for (verb, token, body) in [
+        ("approve", &harness.admin(), word.clone()),
+        ("approve", &lea, word.clone()),
+        ("approve", &lea, word.clone()),
+        ("approve", &lea, json!({"digest": digest, "reason": " "})),
+        ("approve", &lea, json!({"digest": digest})),
+    ] {
+        let reply = harness.post(&format!("/v1/runs/{waiting}/{verb}"), token, body).await;
+        check(&document, "POST", &format!("/v1/runs/{{id}}/{verb}"), &reply);
+    }
+    let person = json!({"subject": "ada", "roles": ["sre"]});
+    let case = json!({
+        "name": "a", "principal": person, "expect": {"decision": "needs_approval"},
+        "call": {"tool": "restart_thing", "arguments": {"service": "lead-web"},
+                 "targets": ["kubernetes/test/default/deployment/lead-web"]},
+        "context": {"source": "cli", "facts": [{"tier": "critical"}], "approvals": [], "now": "2026-11-23T08:00:00Z"},
+    });
+    let cases = json!({"cases": [case]});
     for (method, route, path, body) in [
+        (get, "/v1/approvals", "/v1/approvals", Value::Null),
+        (get, "/v1/approvals/{id}", &format!("/v1/approvals/{waiting}"), Value::Null),
+        (get, "/v1/approvals/{id}", &format!("/v1/approvals/{id}"), Value::Null),
+        (get, "/v1/runs/{id}", &format!("/v1/runs/{waiting}"), Value::Null),
+        (get, "/v1/runs/{id}/explanation", &format!("/v1/runs/{waiting}/explanation"), Value::Null),
+        (get, "/v1/policy", "/v1/policy", Value::Null),
+        ("POST", "/v1/policy/test", "/v1/policy/test", cases),
+        ("POST", "/v1/policy/test", "/v1/policy/test", json!({})),
+        (get, "/v1/webhooks/dead", "/v1/webhooks/dead", Value::Null),
+        ("POST", "/v1/webhooks/dead/{id}/retry", "/v1/webhooks/dead/x/retry", json!({})),
+        (get, "/v1/audit", "/v1/audit?kind=approval.given&limit=1", Value::Null),
+        (get, "/v1/audit", "/v1/audit?kind=x", Value::Null),
         (get, "/healthz", "/healthz", Value::Null),
         (get, "/readyz", "/readyz", Value::Null),
         (get, "/metrics", "/metrics", Value::Null),
@@ -82,6 +118,8 @@ async fn real_answers_are_as_documented() {
         ("POST", "/v1/runs/{id}/cancel", &format!("/v1/runs/{id}/cancel"), Value::Null),
         (get, "/v1/audit", "/v1/audit", Value::Null),
         (get, "/v1/audit/checkpoint", "/v1/audit/checkpoint", Value::Null),
+        ("POST", "/v1/runs/{id}/revoke", &format!("/v1/runs/{waiting}/revoke"), json!({})),
+        ("POST", "/v1/runs/{id}/reject", &format!("/v1/runs/{waiting}/reject"), word),
     ] {
         let request = harness.request(method.parse::<Method>().unwrap(), path, &harness.admin());
         let request = if body.is_null() { request } else { request.json(&body) };

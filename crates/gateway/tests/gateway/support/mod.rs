@@ -10,17 +10,19 @@
 #![allow(unreachable_pub, reason = "shared by the tests and the example, and private in both")]
 
 pub mod pack;
+pub mod policy;
+pub mod receiver;
 pub mod signer;
 pub mod store;
 
-use astradesk_core::{Code, Effect, Error, decision::Reason};
-use astradesk_core::{Decision, Principal, Result, RoleName, RunId, Timestamp, ToolSpec};
-use astradesk_gateway::{Auth, Config, DevIssuer, Gateway, Issuer, Limits};
+use astradesk_core::{Guardrail, Principal, Result, RoleName, RunId, Timestamp};
+use astradesk_gateway::{Auth, Config, DevIssuer, Gateway, Issuer, Limits, Webhook};
 use astradesk_runtime::engine::{self, Parts};
 use astradesk_runtime::evidence::Signer;
-use astradesk_runtime::port::{Clock, Policy, PolicyRequest, SystemClock};
+use astradesk_runtime::port::{Clock, EvidenceFilter, SystemClock};
 use astradesk_runtime::{Engine, ToolRegistry};
 use pack::TestPack;
+use policy::RolePolicy;
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -67,40 +69,6 @@ impl Clock for TestClock {
     }
 }
 
-/// `viewer` reads, `sre` also writes, `auditor` reads the evidence and everybody's runs.
-pub struct RolePolicy;
-
-fn has(principal: &Principal, role: &str) -> bool {
-    principal.has_role(&RoleName::parse(role).unwrap())
-}
-
-impl Policy for RolePolicy {
-    fn decide(&self, request: &PolicyRequest<'_>) -> Decision {
-        let reasons = vec![Reason { policy: "test".into(), text: "by role".into() }];
-        let permitted = match request.call.effect {
-            Effect::Read => has(request.principal, "viewer") || has(request.principal, "sre"),
-            Effect::Write | Effect::Execute => has(request.principal, "sre"),
-        };
-        if permitted {
-            return Decision::Permit { reasons };
-        }
-        let error = Error::new(Code::PolicyRoleRequired, "the role is missing");
-        Decision::Deny { error, reasons: vec![] }
-    }
-
-    fn may_use(&self, principal: &Principal, tool: &ToolSpec) -> bool {
-        has(principal, "sre") || (has(principal, "viewer") && tool.effect == Some(Effect::Read))
-    }
-
-    fn may_see_runs_of_others(&self, principal: &Principal) -> bool {
-        has(principal, "auditor")
-    }
-
-    fn may_read_evidence(&self, principal: &Principal) -> bool {
-        has(principal, "auditor")
-    }
-}
-
 /// What a test's gateway is made of.
 pub struct Setup {
     pub limits: Limits,
@@ -109,6 +77,10 @@ pub struct Setup {
     pub store: Option<Arc<TestStore>>,
     pub issuers: Vec<Issuer>,
     pub listen: SocketAddr,
+    pub guardrails: Vec<Guardrail>,
+    pub webhooks: Vec<Webhook>,
+    /// The names of the webhooks that the Engine tells; those of `webhooks` unless they are to differ.
+    pub told: Option<Vec<String>>,
 }
 
 impl Default for Setup {
@@ -119,15 +91,22 @@ impl Default for Setup {
             store: None,
             issuers: vec![],
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            guardrails: vec![],
+            webhooks: vec![],
+            told: None,
         }
     }
 }
+
+/// The issuer of [`Harness::token_of`].
+pub const ISSUER: &str = "https://login.example.com";
 
 pub struct Harness {
     pub address: SocketAddr,
     pub engine: Engine,
     pub clock: Arc<TestClock>,
     pub store: Arc<TestStore>,
+    pub policy: Arc<RolePolicy>,
     pub dev: DevIssuer,
     pub pack: Arc<TestPack>,
     pub client: Client,
@@ -141,15 +120,27 @@ pub async fn engine(
     store: Arc<TestStore>,
     limits: engine::Limits,
 ) -> Engine {
+    engine_of(clock, pack, store, Arc::default(), Setup { engine: limits, ..Setup::default() }).await
+}
+
+async fn engine_of(
+    clock: Arc<TestClock>,
+    pack: &TestPack,
+    store: Arc<TestStore>,
+    policy: Arc<RolePolicy>,
+    setup: Setup,
+) -> Engine {
     let registry = ToolRegistry::default();
     registry.register(pack).unwrap();
     let engine = Engine::new(Parts {
         store,
-        policy: Arc::new(RolePolicy),
+        policy,
         registry: Arc::new(registry),
         clock,
         signer: Arc::new(Signer::from_pkcs8(&astradesk_runtime::key::fresh().unwrap()).unwrap()),
-        limits,
+        guardrails: setup.guardrails,
+        webhooks: setup.told.unwrap_or_default(),
+        limits: setup.engine,
     });
     engine.begin().await.unwrap();
     engine
@@ -162,20 +153,24 @@ pub async fn start() -> Harness {
 pub async fn start_with(setup: Setup) -> Harness {
     let clock = Arc::new(TestClock::default());
     let pack = Arc::new(TestPack::new());
-    let store = match setup.store {
-        Some(store) => store,
+    let store = match &setup.store {
+        Some(store) => store.clone(),
         None => Arc::new(TestStore::in_memory().await),
     };
-    let engine = engine(clock.clone(), &pack, store.clone(), setup.engine).await;
+    let policy = Arc::<RolePolicy>::default();
+    let config =
+        Config { listen: setup.listen, limits: setup.limits.clone(), webhooks: setup.webhooks.clone() };
     let dev = DevIssuer::generate().unwrap();
-    let auth = Auth::new(setup.issuers, Some(&dev), clock.clone()).unwrap();
-    let config = Config { listen: setup.listen, limits: setup.limits };
+    let auth = Auth::new(setup.issuers.clone(), Some(&dev), clock.clone()).unwrap();
+    let names = setup.webhooks.iter().map(|webhook| webhook.name().to_owned()).collect();
+    let setup = Setup { told: Some(setup.told.clone().unwrap_or(names)), ..setup };
+    let engine = engine_of(clock.clone(), &pack, store.clone(), policy.clone(), setup).await;
     let gateway = Gateway::bind(config, engine.clone(), auth).unwrap();
     let address = gateway.local_addr();
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(gateway.serve(shutdown.clone()));
     let client = Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-    Harness { address, engine, clock, store, dev, pack, client, shutdown, serving }
+    Harness { address, engine, clock, store, policy, dev, pack, client, shutdown, serving }
 }
 
 /// Asks until the answer will do.
@@ -236,6 +231,14 @@ impl Harness {
         self.dev.mint(subject, &roles, Duration::from_hours(1), self.clock.now()).unwrap()
     }
 
+    /// A token of `subject` that `actor` acts with, by an issuer of the test's own.
+    pub fn token_of(&self, signer: &signer::Signer, claims: Value) -> String {
+        let now = self.clock.now().as_second();
+        let mut all = serde_json::json!({"iss": ISSUER, "aud": "astradesk", "iat": now, "exp": now + 3600});
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        signer.sign("k1", &all)
+    }
+
     /// Somebody with every role.
     pub fn admin(&self) -> String {
         self.token("admin", &["viewer", "sre", "auditor"])
@@ -264,8 +267,9 @@ impl Harness {
     /// The evidence so far, as parsed bodies.
     pub async fn evidence(&self) -> Result<Vec<Value>> {
         let roles = [RoleName::parse("auditor").unwrap()].into();
+        let filter = EvidenceFilter { limit: 10_000, ..EvidenceFilter::default() };
         let auditor = Principal { subject: "t".into(), issuer: "t".into(), roles, actor: None };
-        let records = self.engine.evidence(&auditor, 0, 10_000).await?;
+        let records = self.engine.evidence(&auditor, &filter).await?;
         Ok(records.iter().map(|record| serde_json::from_str(&record.body).unwrap()).collect())
     }
 

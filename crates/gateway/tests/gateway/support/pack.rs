@@ -43,7 +43,11 @@ impl TestPack {
         let tool = |name, effect| -> Arc<dyn Tool> {
             Arc::new(TestTool { spec: Arc::new(spec(name, effect)), state: state.clone() })
         };
-        let tools = vec![tool("get_status", Effect::Read), tool("restart_thing", Effect::Write)];
+        let tools = vec![
+            tool("get_status", Effect::Read),
+            tool("open_thing", Effect::Read),
+            tool("restart_thing", Effect::Write),
+        ];
         Self { state, tools }
     }
 
@@ -84,18 +88,23 @@ impl Pack for TestPack {
     }
 }
 
+/// `open_thing` takes a password, which nobody may be shown.
 fn spec(name: &str, effect: Effect) -> ToolSpec {
+    let mut input_schema = json!({
+        "type": "object",
+        "properties": {"service": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}},
+        "required": ["service"],
+        "additionalProperties": false,
+    });
+    if name == "open_thing" {
+        input_schema["properties"]["password"] = json!({"type": "string", "writeOnly": true});
+    }
     ToolSpec {
         name: ToolName::parse(name).unwrap(),
         version: "1".into(),
         description: format!("does `{name}`"),
         effect: Some(effect),
-        input_schema: json!({
-            "type": "object",
-            "properties": {"service": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}},
-            "required": ["service"],
-            "additionalProperties": false,
-        }),
+        input_schema,
         timeout: Duration::from_secs(30),
         grammar: Grammar::default(),
     }

@@ -200,7 +200,7 @@ impl IssuerState {
 }
 
 /// A plain HTTP server, without the gateway's own machinery.
-async fn serve(listener: tokio::net::TcpListener, router: Router) {
+pub async fn serve(listener: tokio::net::TcpListener, router: Router) {
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use tower::Service as _;

@@ -2,9 +2,13 @@
 
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Head, Record};
+use astradesk_core::guardrail::Allowance;
 use astradesk_core::run::Holder;
 use astradesk_core::{Code, Error, Result, Run, RunId, Timestamp};
-use astradesk_runtime::port::{Change, CommitError, Committed, RunEvent, RunFilter, RunPage, Store};
+use astradesk_runtime::port::{
+    Announcement, Attempted, Change, CommitError, Committed, Cut, EvidenceFilter, RunEvent, RunFilter,
+    RunPage, Store,
+};
 use astradesk_store::{Options, SqliteStore};
 use async_trait::async_trait;
 use std::path::Path;
@@ -82,8 +86,57 @@ impl Store for TestStore {
         self.up()?.idempotency(principal, key, now).await
     }
 
-    async fn evidence(&self, after: u64, limit: u32) -> Result<Vec<Record>> {
-        self.up()?.evidence(after, limit).await
+    async fn exhausted(
+        &self,
+        allowance: &Allowance,
+        step: (RunId, usize),
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        self.up()?.exhausted(allowance, step, now).await
+    }
+
+    async fn awaiting(&self, after: Option<RunId>, limit: u32) -> Result<Vec<Run>> {
+        self.up()?.awaiting(after, limit).await
+    }
+
+    async fn announcements(&self, now: Timestamp, limit: u32) -> Result<Vec<Announcement>> {
+        self.up()?.announcements(now, limit).await
+    }
+
+    async fn dead_announcements(&self, limit: u32) -> Result<Vec<Announcement>> {
+        self.up()?.dead_announcements(limit).await
+    }
+
+    async fn attempted(&self, id: &str, attempted: Attempted) -> Result<()> {
+        self.up()?.attempted(id, attempted).await
+    }
+
+    async fn revive(&self, id: &str, now: Timestamp) -> Result<bool> {
+        self.up()?.revive(id, now).await
+    }
+
+    async fn evidence(&self, filter: &EvidenceFilter) -> Result<Vec<Record>> {
+        self.up()?.evidence(filter).await
+    }
+
+    async fn cut(&self) -> Result<Option<Cut>> {
+        self.up()?.cut().await
+    }
+
+    async fn prune_evidence(&self, cut: &Cut) -> Result<()> {
+        self.up()?.prune_evidence(cut).await
+    }
+
+    async fn prune_runs(&self, ended_before: Timestamp, limit: u32) -> Result<u32> {
+        self.up()?.prune_runs(ended_before, limit).await
+    }
+
+    async fn keep_checkpoint(&self, seq: u64, at: Timestamp, checkpoint: &str) -> Result<()> {
+        self.up()?.keep_checkpoint(seq, at, checkpoint).await
+    }
+
+    async fn checkpoints(&self, after: u64, limit: u32) -> Result<Vec<String>> {
+        self.up()?.checkpoints(after, limit).await
     }
 
     async fn head(&self) -> Result<Head> {
