@@ -104,6 +104,16 @@ impl Client {
         send(request.json(&json!({"arguments": arguments})).header("prefer", "wait=60")).await
     }
 
+    /// Calls a tool, with more in the request, and does not wait.
+    pub async fn ask(&self, tool: &str, request: &Value) -> Reply {
+        send(self.request(Method::POST, &format!("/v1/tools/{tool}/runs")).json(request)).await
+    }
+
+    /// Posts a body.
+    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+        send(self.request(Method::POST, path).json(body)).await
+    }
+
     fn saying(&self, sentence: &str) -> RequestBuilder {
         self.request(Method::POST, "/v1/run").json(&json!({"agent": "ops", "input": sentence}))
     }

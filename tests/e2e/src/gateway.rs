@@ -62,6 +62,16 @@ impl Settings {
         DevIssuer::from_file(&self.state.join("dev-issuer.key")).unwrap()
     }
 
+    /// These policies beside the built-in one, in a folder that is looked at.
+    #[must_use]
+    pub fn policies(mut self, text: &str) -> Self {
+        let folder = self.state.join("policies");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("test.cedar"), text).unwrap();
+        self.toml += &format!("[policy]\ndir = {}\n", toml::Value::from(folder.display().to_string()));
+        self
+    }
+
     /// A token of the development issuer.
     pub fn token(&self, subject: &str, role: &str) -> String {
         let roles = [RoleName::parse(role).unwrap()];
@@ -105,6 +115,7 @@ impl Gateway {
         let gateway = astradesk_gateway::Gateway::bind(bound, app.engine.clone(), auth).unwrap();
         let client = Client::new(&format!("http://{}", gateway.local_addr()), &settings.token("ada", "sre"));
         app.engine.recover();
+        app.engine.tend();
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(gateway.serve(shutdown.clone()));
         Self { client, settings, app, shutdown, serving }

@@ -12,6 +12,7 @@ mod cli;
 mod failures;
 mod faults;
 mod flood;
+mod governance;
 mod once;
 mod random;
 mod refusals;
