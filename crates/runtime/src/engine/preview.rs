@@ -38,10 +38,17 @@ impl Engine {
         call: &FrozenCall,
         tool: &Registered,
     ) -> Result<PreviewedStep> {
-        let facts = tool.tool.facts(call).await.unwrap_or_default();
+        let (facts, unknown) = match tool.tool.facts(call).await {
+            Ok(facts) => (facts, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
         let looked = if self.0.policy.needs_facts() { facts.as_slice() } else { &[] };
         let decision = self.decide(run, call, looked, true);
-        let objections = self.objections(run, place, &*tool.tool, &facts).await?;
+        let objections = match unknown {
+            None => self.objections(run, place, &*tool.tool, &facts).await?,
+            // Without the facts, nothing of it would be begun.
+            Some(error) => vec![error],
+        };
         let (changes, refused) = match tool.tool.guard(call).await {
             Ok(()) => match tool.tool.preview(call).await {
                 Ok(changes) => (Some(changes), None),
