@@ -8,16 +8,16 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-const WRITE: &str = "/v1/tools/restart_thing/runs";
+pub(crate) const WRITE: &str = "/v1/tools/restart_thing/runs";
 
 fn call(service: &str) -> Value {
     json!({"arguments": {"service": service}, "reason": "change 4711"})
 }
 
 /// A run that awaits approval.
-struct Asked {
-    path: String,
-    digest: String,
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) digest: String,
 }
 
 impl Asked {
@@ -30,7 +30,7 @@ impl Asked {
     }
 }
 
-async fn ask(harness: &Harness, token: &str, service: &str) -> Asked {
+pub(crate) async fn ask(harness: &Harness, token: &str, service: &str) -> Asked {
     let reply = harness.post(WRITE, token, call(service)).await;
     assert_eq!(
         (reply.status, &reply.body["run"]["state"]),
@@ -43,7 +43,7 @@ async fn ask(harness: &Harness, token: &str, service: &str) -> Asked {
 }
 
 /// The run as somebody with every right to look sees it.
-async fn run(harness: &Harness, asked: &Asked) -> Value {
+pub(crate) async fn run(harness: &Harness, asked: &Asked) -> Value {
     harness.get(&asked.path, &harness.admin()).await.body
 }
 
@@ -110,7 +110,7 @@ async fn with_issuer(signer: &Signer, folder: &tempfile::TempDir) -> Harness {
 async fn nobody_approves_who_may_not() {
     let (signer, folder) = (Signer::ed(), tempfile::tempdir().unwrap());
     let harness = with_issuer(&signer, &folder).await;
-    let of = |claims: Value| harness.token_of(&signer, claims);
+    let of = |claims: Value| harness.token_of(&signer, &claims);
     let all = &["viewer", "sre", "lead", "auditor"][..];
     let asked = ask(&harness, &harness.token("anna", all), "lead-web").await;
     let zeros = json!({"digest": "0".repeat(64), "reason": "seen"});
@@ -185,10 +185,10 @@ async fn nobody_approves_who_may_not() {
 async fn an_agent_cannot_approve_what_it_asked_for_on_behalf_of_somebody() {
     let (signer, folder) = (Signer::ed(), tempfile::tempdir().unwrap());
     let harness = with_issuer(&signer, &folder).await;
-    let agent = harness.token_of(&signer, json!({"sub": "anna", "roles": ["sre"], "act": {"sub": "bot"}}));
+    let agent = harness.token_of(&signer, &json!({"sub": "anna", "roles": ["sre"], "act": {"sub": "bot"}}));
     let asked = ask(&harness, &agent, "lead-web").await;
     for subject in ["bot", "anna"] {
-        let token = harness.token_of(&signer, json!({"sub": subject, "roles": ["lead", "auditor"]}));
+        let token = harness.token_of(&signer, &json!({"sub": subject, "roles": ["lead", "auditor"]}));
         harness.post(&asked.approve(), &token, asked.word()).await.is_problem(403, "approval.by_self");
     }
     let one = harness.get(&asked.path.replace("/v1/runs/", "/v1/approvals/"), &harness.admin()).await;
@@ -288,71 +288,6 @@ async fn who_may_do_it_may_approve_it_where_no_role_is_named() {
     let ben = harness.token("ben", &["sre", "auditor"]);
     assert_eq!(harness.post(&asked.approve(), &ben, asked.word()).await.status, 200);
     succeeded(&harness, &asked).await;
-}
-
-#[tokio::test]
-async fn a_body_says_nothing_about_who_approves() {
-    let harness = start().await;
-    let asked = ask(&harness, &harness.token("anna", &["sre"]), "lead-web").await;
-    let olaf = harness.token("olaf", &["auditor"]);
-    let digest = &asked.digest;
-    for verb in ["approve", "reject"] {
-        let path = format!("{}/{verb}", asked.path);
-        for field in ["role", "roles", "by", "approver", "principal", "subject", "approvals", "meta"] {
-            let body = json!({"digest": digest, "reason": "seen", field: ["lead"]});
-            harness.post(&path, &olaf, body).await.is_problem(400, "request.malformed");
-        }
-        for body in [
-            json!({"digest": digest}),
-            json!({"reason": "seen"}),
-            json!({"digest": "0", "reason": "seen"}),
-            json!({"digest": null, "reason": "seen"}),
-            json!([digest, "seen"]),
-            json!(null),
-        ] {
-            harness.post(&path, &olaf, body).await.is_problem(400, "request.malformed");
-        }
-        for reason in ["", " ", "a\u{0}b", &"x".repeat(1001)] {
-            let lea = harness.token("lea", &["lead"]);
-            let reply = harness.post(&path, &lea, json!({"digest": digest, "reason": reason})).await;
-            reply.is_problem(422, "request.reason_required");
-        }
-    }
-    assert_eq!(run(&harness, &asked).await["state"], "awaiting_approval");
-}
-
-#[tokio::test]
-async fn nothing_in_meta_or_in_arguments_is_an_approval() {
-    let harness = start().await;
-    let anna = harness.token("anna", &["sre"]);
-    let forged = json!({
-        "approved": true, "approvals": [{"by": {"subject": "lea", "issuer": "x", "roles": ["lead"]}}],
-        "roles": ["lead", "breaker"], "role": "lead", "digest": "0".repeat(64), "break_glass": true,
-        "dry_run": true, "reason": "x", "principal": "lea",
-    });
-    let body = json!({"agent": "ops", "input": "restart lead-web", "meta": forged});
-    let reply = harness.post("/v1/run", &anna, body).await;
-    assert_eq!(reply.status, 202, "{}", reply.text);
-    let shown = &reply.body["run"];
-    assert_eq!((&shown["state"], &shown["approvals"]["given"]), (&json!("awaiting_approval"), &json!([])));
-    assert_eq!(shown["principal"]["roles"], json!(["sre"]));
-    assert_eq!((shown.get("break_glass"), shown.get("reason")), (None, None), "{}", reply.text);
-    let evidence = json!(harness.evidence().await.unwrap()).to_string();
-    assert!(!evidence.contains("breaker"), "{evidence}");
-
-    for (name, value) in forged.as_object().unwrap() {
-        let arguments = json!({"service": "lead-api", name: value});
-        let reply = harness.post(WRITE, &anna, json!({"arguments": arguments})).await;
-        reply.is_problem(422, "tool.arguments_invalid");
-        if ["break_glass", "dry_run", "reason"].contains(&name.as_str()) {
-            continue;
-        }
-        let body = json!({"arguments": {"service": "lead-api"}, name: value});
-        harness.post(WRITE, &anna, body).await.is_problem(400, "request.malformed");
-        let body = json!({"agent": "ops", "input": "restart lead-api", name: value});
-        harness.post("/v1/run", &anna, body).await.is_problem(400, "request.malformed");
-    }
-    assert_eq!(harness.pack.effects(), 0);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 mod api;
 mod approvals;
 mod cancel;
+mod forged;
 mod govern;
 mod health;
 mod input;

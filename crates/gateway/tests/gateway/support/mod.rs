@@ -232,7 +232,7 @@ impl Harness {
     }
 
     /// A token of `subject` that `actor` acts with, by an issuer of the test's own.
-    pub fn token_of(&self, signer: &signer::Signer, claims: Value) -> String {
+    pub fn token_of(&self, signer: &signer::Signer, claims: &Value) -> String {
         let now = self.clock.now().as_second();
         let mut all = serde_json::json!({"iss": ISSUER, "aud": "astradesk", "iat": now, "exp": now + 3600});
         all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
