@@ -156,7 +156,13 @@ impl Site {
             signer: signer.clone(),
             guardrails: guardrail::with_builtin(Vec::new()),
             webhooks: Vec::new(),
-            limits: Limits { concurrent_runs: CALLERS, concurrent_per_tool: CALLERS, ..Limits::default() },
+            limits: Limits {
+                concurrent_runs: CALLERS,
+                concurrent_per_tool: CALLERS,
+                // Whoever asks again at once may be sooner than the run before has left its place.
+                queued_per_target: 1,
+                ..Limits::default()
+            },
         });
         engine.begin().await?;
         Ok(Self { engine, store, tool, signer, witness })
