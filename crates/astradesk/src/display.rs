@@ -136,7 +136,7 @@ pub fn admitted(run: &Run, replayed: bool) {
     if run.break_glass {
         mark(
             Mark::Warning,
-            format!("{WARN}breaking the glass{WARN:#}: guardrails are overridden, and that is recorded"),
+            format!("{WARN}breaking the glass{WARN:#}: guardrails are overridden, which is recorded"),
         );
     }
 }
@@ -161,8 +161,8 @@ pub fn life(run: &Run) {
         let effect = if run.undo_requested { "undone" } else { "left as it is" };
         note(format!("it is being cancelled; an effect that has begun is {effect}"));
     }
-    if let (State::AwaitingApproval, Some(asked)) = (&run.state, &run.approvals) {
-        return note(approval::standing(asked));
+    if run.state == State::AwaitingApproval {
+        return;
     }
     match &run.holder {
         Some(holder) => note(format!("held by {holder}, claim {}", run.fence)),

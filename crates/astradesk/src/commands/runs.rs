@@ -45,6 +45,9 @@ async fn perform(door: &Door, command: Runs, output: Output) -> Result<u8> {
             door.take_up(run.id).await?;
             if output == Output::Text {
                 display::admitted(&run, false);
+                if let Some(asked) = run.approvals.as_ref().filter(|_| run.state == State::AwaitingApproval) {
+                    display::note(display::approval::standing(asked));
+                }
             }
             let run = follow(door, run, output, Interrupt::Cancels).await?;
             Ok(display::outcome(&run, output))

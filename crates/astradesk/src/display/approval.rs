@@ -143,6 +143,9 @@ fn steps(steps: &[PreviewedStep]) {
         if let Some(checked) = text("checked") {
             field("", checked);
         }
+        if let Some(warning) = text("warning") {
+            styled("warning", &shown(warning, 500), WARN);
+        }
     }
 }
 
@@ -156,7 +159,10 @@ pub fn standing(asked: &Approvals) -> String {
 
 /// What has changed in who has approved.
 pub(super) fn news(before: Option<&[String]>, now: &[String], required: &Requirement) -> Option<String> {
-    let Some(before) = before else { return Some(format!("waits for {required}")) };
+    if before.is_none() && now.is_empty() {
+        return Some(format!("waits for {required}"));
+    }
+    let before = before.unwrap_or_default();
     let count = format!("{} of {required}", now.len());
     if let Some(new) = now.iter().find(|one| !before.contains(one)) {
         return Some(format!("{new} approved it: {count}"));
@@ -209,6 +215,7 @@ fn span(until: Timestamp) -> String {
     match (hours / 24, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
         (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, 0) => format!("{hours} h"),
         (0, hours, minutes) => format!("{hours} h {minutes} min"),
         (days, hours, _) => format!("{days} d {} h", hours % 24),
     }
@@ -259,6 +266,7 @@ mod tests {
             news(before.map(own).as_deref(), &own(now), &required).unwrap_or_default()
         };
         assert_eq!(told(None, &[]), "waits for 2 approvals");
+        assert_eq!(told(None, &["bob"]), "bob approved it: 1 of 2 approvals");
         assert_eq!(told(Some(&[]), &["bob"]), "bob approved it: 1 of 2 approvals");
         assert_eq!(told(Some(&["bob"]), &["bob", "eve"]), "eve approved it: 2 of 2 approvals");
         assert_eq!(told(Some(&["bob"]), &[]), "the approval of bob no longer counts: 0 of 2 approvals");

@@ -74,11 +74,7 @@ impl Live {
         let required = Requirement::deserialize(asked.get("required")?).ok()?;
         let given = Vec::<String>::deserialize(asked.get("given")?).ok()?;
         let before = self.given.replace(given.clone());
-        let message = approval::news(before.as_deref(), &given, &required);
-        if event.data.get("state").and_then(Value::as_str) == Some("awaiting_approval") {
-            return message;
-        }
-        message.filter(|_| before.is_some())
+        approval::news(before.as_deref(), &given, &required)
     }
 
     /// Stops showing.

@@ -1,0 +1,118 @@
+//! Guardrails and webhooks as they are configured: what is read, and what is said of what is wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests: a failed unwrap is a failed test")]
+
+use astradesk::config::{Config, Sources, load};
+use astradesk_core::Result;
+use std::collections::BTreeMap;
+
+fn read(toml: &str) -> Result<Config> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("astradesk.toml");
+    std::fs::write(&file, toml).unwrap();
+    let environment = BTreeMap::from([("HOOK_SECRET".to_owned(), " whsec_c2VjcmV0\n".to_owned())]);
+    load(&Sources { file: Some(file), environment, flags: Vec::new() }).map(|(config, _)| config)
+}
+
+#[test]
+fn what_is_wrong_with_a_table_is_said_with_its_name() {
+    let cases = [
+        ("[[guardrails]]\ncool_down = \"1m\"", "guardrail 1 has no `name`"),
+        ("[guardrails]\nname = \"a\"", "`guardrails` is no array of tables: write `[[guardrails]]`"),
+        ("guardrails = [\"a\"]", "guardrail 1 is no table"),
+        ("[[guardrails]]\nname = \"a\"", "guardrail `a`: it must have exactly one of `freeze`"),
+        (
+            "[[guardrails]]\nname = \"a\"\ncool_down = \"1m\"\ngitops = \"refuse\"",
+            "guardrail `a`: it must have exactly",
+        ),
+        ("[[guardrails]]\nname = \"a\"\ncool_down = \"soon\"", "guardrail `a`: "),
+        ("[[guardrails]]\nname = \"a\"\ncool_down = \"0s\"", "guardrail `a`: `0s` is not a time between"),
+        ("[[guardrails]]\nname = \"a\"\ncooldown = \"1m\"", "guardrail `a` has the unknown key `cooldown`"),
+        (
+            "[[guardrails]]\nname = \"a\"\nmax_unavailable = \"half\"",
+            "guardrail `a`: `max_unavailable` must be",
+        ),
+        (
+            "[[guardrails]]\nname = \"a\"\nbudget = { runs = 0, per = \"1h\" }",
+            "guardrail `a`: `budget.runs` must be",
+        ),
+        ("[[guardrails]]\nname = \"a\"\ngitops = \"maybe\"", "guardrail `a`: "),
+        ("[[guardrails]]\nname = \"a\"\ntools = [\"No Tool\"]\ngitops = \"refuse\"", "guardrail `a`: "),
+        (
+            "[[guardrails]]\nname = \"a\"\ntargets = [\"webapp\"]\ngitops = \"refuse\"",
+            "guardrail `a`: `webapp` is not",
+        ),
+        (
+            "[[guardrails]]\nname = \"a\"\nfreeze = { cron = \"0 16 * * FRI\" }",
+            "guardrail `a`: `freeze` must have",
+        ),
+        (
+            "[[guardrails]]\nname = \"a\"\nfreeze = { cron = \"0 16 * * FRI\", lasts = \"1h\", time_zone = \"Mars/Olympus\" }",
+            "guardrail `a`: `freeze.cron` or `freeze.time_zone`",
+        ),
+        (
+            "[[guardrails]]\nname = \"a\"\nfreeze = { from = 2026-12-27T00:00:00Z, until = 2026-12-24T00:00:00Z }",
+            "guardrail `a`: `freeze.until` must be after",
+        ),
+        (
+            "[[guardrails]]\nname = \"a\"\ngitops = \"refuse\"\n[[guardrails]]\nname = \"a\"\ngitops = \"allow\"",
+            "two guardrails have the name `a`",
+        ),
+        ("[[webhooks]]\nurl = \"https://x.example\"", "webhook 1 has no `name`"),
+        (
+            "[[webhooks]]\nname = \"a b\"\nurl = \"https://x.example\"\nsecret_env = \"S\"",
+            "webhook `a b`: its name",
+        ),
+        ("[[webhooks]]\nname = \"a\"\nurl = \"chat\"\nsecret_env = \"S\"", "webhook `a`: its `url` is not"),
+        (
+            "[[webhooks]]\nname = \"a\"\nurl = \"https://x.example\"",
+            "webhook `a`: it must have exactly one of",
+        ),
+        (
+            "[[webhooks]]\nname = \"a\"\nurl = \"https://u:p@x.example\"\nsecret_env = \"S\"",
+            "webhook `a`: its `url` has a user or a password",
+        ),
+        (
+            "[[webhooks]]\nname = \"a\"\nurl = \"https://x.example\"\nsecret = \"whsec_x\"",
+            "webhook `a` has the unknown key `secret`",
+        ),
+        ("[policy]\napproval_minutes = 0", "`policy.approval_minutes` is 0"),
+        ("[policy]\napproval_minutes = 10081", "`policy.approval_minutes` is 10081"),
+        ("[limits]\nawaiting_approval = 0", "`limits.awaiting_approval` is 0"),
+        ("[evidence]\ncheckpoint_minutes = 0", "`evidence.checkpoint_minutes` is 0"),
+        ("[evidence]\nkeep = 3", "unknown key `evidence.keep`"),
+    ];
+    for (toml, said) in cases {
+        let error = read(toml).map(|_| ()).expect_err(toml);
+        assert_eq!(error.code.as_str(), "config.invalid", "{toml}");
+        assert!(error.message.contains(said), "{toml}\n  says: {}\n  not: {said}", error.message);
+        assert!(!error.message.contains('\n'), "{}", error.message);
+    }
+}
+
+#[test]
+fn an_unknown_key_of_a_table_names_the_nearest() {
+    let remedy = |toml: &str| read(toml).map(|_| ()).expect_err(toml).remedy;
+    assert_eq!(remedy("[[guardrails]]\nname = \"a\"\ncooldown = \"1m\""), "did you mean `cool_down`?");
+    assert_eq!(remedy("[[webhooks]]\nname = \"a\"\nsecret_envv = \"x\""), "did you mean `secret_env`?");
+    assert_eq!(remedy("[policy]\ndirs = \"x\""), "did you mean `policy.dir`?");
+}
+
+#[test]
+fn what_is_written_is_what_is_meant() {
+    let config = read(
+        "[[guardrails]]\nname = \"feast\"\nfreeze = { from = 2026-12-24T00:00:00Z, until = 2026-12-27T00:00:00Z }\n\
+         [[webhooks]]\nname = \"chat\"\nurl = \"https://chat.example/hook\"\nsecret_env = \"HOOK_SECRET\"\n\
+         [[webhooks]]\nname = \"mute\"\nurl = \"https://chat.example/hook\"\nsecret_env = \"NOT_SET\"\n",
+    )
+    .unwrap();
+    let astradesk_core::guardrail::Rule::Freeze(freeze) = &config.guardrails.first().unwrap().rule else {
+        unreachable!("it is a freeze");
+    };
+    assert!(freeze.until("2026-12-25T12:00:00Z".parse().unwrap()).is_some());
+    assert!(freeze.until("2026-12-28T12:00:00Z".parse().unwrap()).is_none());
+    let secrets: Vec<_> = config.webhooks.iter().map(|webhook| webhook.secret()).collect();
+    assert_eq!(secrets.first().unwrap().as_deref(), Ok("whsec_c2VjcmV0"));
+    let missing = secrets.last().unwrap().as_ref().expect_err("it is not set");
+    assert_eq!(missing.message, "webhook `mute`: `NOT_SET` is not set");
+    assert!(!format!("{config:?}").contains("whsec_"), "a secret is shown");
+}
