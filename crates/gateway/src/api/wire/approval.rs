@@ -32,7 +32,8 @@ pub(crate) struct Requirement {
     #[schema(minimum = 0, maximum = 4_294_967_295_u64)]
     count: u32,
     /// So many of them with each of these roles, at least.
-    roles: Option<BTreeMap<String, u32>>,
+    #[schema(required = false)]
+    roles: BTreeMap<String, u32>,
 }
 
 /// Somebody agreed.
@@ -84,7 +85,8 @@ pub(crate) struct PreviewedStep {
 #[derive(ToSchema)]
 pub(crate) struct Facts {
     /// Its labels.
-    labels: Option<BTreeMap<String, String>>,
+    #[schema(required = false)]
+    labels: BTreeMap<String, String>,
     /// Who answers for it.
     owner: Option<String>,
     /// How much depends on it, such as `critical`.
@@ -97,7 +99,8 @@ pub(crate) struct Facts {
     /// How many pods the call takes away at once.
     availability: Option<Availability>,
     /// The disruption budgets that cover its pods.
-    disruption_budgets: Option<Vec<DisruptionBudget>>,
+    #[schema(required = false)]
+    disruption_budgets: Vec<DisruptionBudget>,
 }
 
 /// A GitOps controller that manages a target.
@@ -113,10 +116,13 @@ pub(crate) struct GitOps {
 #[derive(ToSchema)]
 pub(crate) struct Availability {
     /// So many are wanted.
+    #[schema(minimum = 0, maximum = 4_294_967_295_u64)]
     wanted: u32,
     /// So many are not available now.
+    #[schema(minimum = 0, maximum = 4_294_967_295_u64)]
     unavailable: u32,
     /// So many may be unavailable at once while the call goes on.
+    #[schema(minimum = 0, maximum = 4_294_967_295_u64)]
     at_most_unavailable: u32,
 }
 
@@ -126,6 +132,7 @@ pub(crate) struct DisruptionBudget {
     /// Its name.
     name: String,
     /// So many pods may be disrupted now.
+    #[schema(minimum = 0, maximum = 4_294_967_295_u64)]
     disruptions_allowed: u32,
 }
 
