@@ -95,6 +95,10 @@ impl Engine {
     /// Denies a run for a guardrail, unless what is in its way is the run of the same request: another process
     /// may have admitted that one meanwhile.
     async fn refuse(&self, run: &Run, error: Error, key: Option<&IdempotencyKey>) -> Result<Submitted> {
+        if error.code == Code::StoreUnavailable {
+            // It is the store that could not say: nobody has refused anything.
+            return Err(error);
+        }
         if let Some(key) = key
             && let Some(first) = self.first_request(key).await?
         {
@@ -172,14 +176,20 @@ impl Engine {
         if needs_approval && let Err(error) = self.room_to_wait().await {
             return self.refuse(&run, error, key.as_ref()).await;
         }
+        let asked = match needed {
+            Some(needed) => Some(self.asked(&run, needed).await),
+            None => None,
+        };
+        // From here on nothing is awaited: a caller that goes away would leave its place taken.
         let kept = self.queue().keep(&run);
         if let Err(error) = kept {
             return self.refuse(&run, error, key.as_ref()).await;
         }
         let now = self.0.clock.now();
-        if let Some(needed) = needed {
-            let asked = self.ask(&run, needed);
+        let mut requested = None;
+        if let Some((asked, record)) = asked {
             advance(&mut run, By::Anyone, Event::ApprovalNeeded(asked), now)?;
+            requested = Some(record);
         } else {
             advance(&mut run, By::Anyone, Event::Admitted, now)?;
             advance(&mut run, By::Anyone, Event::Claimed(self.0.holder.clone()), now)?;
@@ -196,8 +206,8 @@ impl Engine {
             let data = super::guard::overridden(&run, None, &overridden);
             change.evidence.push(self.draft(&run, Kind::GuardOverridden, data));
         }
-        if needs_approval {
-            change.evidence.push(self.requested(&run).await);
+        if let Some(requested) = requested {
+            change.evidence.push(requested);
             change.announcements = self.announcements(&run);
         }
         // In a task of its own: a caller that goes away between the commit and the start must not strand the run.
@@ -252,23 +262,6 @@ impl Engine {
             "policy_set": self.0.policy.status().digest,
         });
         self.draft(run, Kind::Admitted, data)
-    }
-
-    /// The record of what approvers are asked: with what it would do as it was then.
-    pub(super) async fn requested(&self, run: &Run) -> Draft {
-        let preview = match self.previewed(run).await {
-            Ok(steps) => json!(steps),
-            Err(error) => json!({"error": {"code": error.code, "message": error.message}}),
-        };
-        let approvals = run.approvals.as_ref();
-        let data = json!({
-            "digest": approvals.map(|asked| asked.digest),
-            "required": approvals.map(|asked| &asked.required),
-            "reasons": approvals.map(|asked| &asked.reasons),
-            "expires_at": approvals.map(|asked| asked.expires_at),
-            "preview": preview,
-        });
-        self.draft(run, Kind::ApprovalRequested, data)
     }
 
     /// Puts a denied run on record and gives the error for who asked.

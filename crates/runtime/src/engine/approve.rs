@@ -111,7 +111,9 @@ impl Engine {
                 Ok(moved) => moved,
                 Err(error) => {
                     let error = self.record_refused(by, &run, word, error).await?;
-                    if matches!(word, Word::Yes { .. }) && matches!(error.code, Code::ApprovalWithdrawn | Code::PolicyDenied) {
+                    if matches!(word, Word::Yes { .. })
+                        && matches!(error.code, Code::ApprovalWithdrawn | Code::PolicyDenied)
+                    {
                         // Whoever looks at it next sees what is asked for now, or that it has ended.
                         self.tend_approval(&run, true).await?;
                     }

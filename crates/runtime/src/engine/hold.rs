@@ -7,7 +7,7 @@ use crate::port::CommitError;
 use crate::registry::Registered;
 use astradesk_core::approval::{Approvals, Requirement};
 use astradesk_core::decision::Reason;
-use astradesk_core::evidence::Kind;
+use astradesk_core::evidence::{Draft, Kind};
 use astradesk_core::run::{By, Event, State, decide};
 use astradesk_core::{Class, Code, Decision, Error, FrozenCall, Result, Run};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ impl Needed {
 
 impl Engine {
     /// What is asked of approvers for a run that is being admitted.
-    pub(super) fn ask(&self, run: &Run, needed: Needed) -> Approvals {
+    fn ask(&self, run: &Run, needed: Needed) -> Approvals {
         let now = self.0.clock.now();
         Approvals {
             digest: run.digest(),
@@ -44,6 +44,30 @@ impl Engine {
             expires_at: now.saturating_add(self.0.limits.approval).unwrap_or(now),
             given: Vec::new(),
         }
+    }
+
+    /// What is asked of approvers, and the record of it.
+    pub(super) async fn asked(&self, run: &Run, needed: Needed) -> (Approvals, Draft) {
+        let asked = self.ask(run, needed);
+        let waiting = Run { approvals: Some(asked.clone()), ..run.clone() };
+        (asked, self.requested(&waiting).await)
+    }
+
+    /// The record of what approvers are asked: with what it would do as it was then.
+    async fn requested(&self, run: &Run) -> Draft {
+        let preview = match self.previewed(run).await {
+            Ok(steps) => json!(steps),
+            Err(error) => json!({"error": {"code": error.code, "message": error.message}}),
+        };
+        let approvals = run.approvals.as_ref();
+        let data = json!({
+            "digest": approvals.map(|asked| asked.digest),
+            "required": approvals.map(|asked| &asked.required),
+            "reasons": approvals.map(|asked| &asked.reasons),
+            "expires_at": approvals.map(|asked| asked.expires_at),
+            "preview": preview,
+        });
+        self.draft(run, Kind::ApprovalRequested, data)
     }
 
     /// Whether the run still does what its approvers saw, and policy still asks for what they were told.
