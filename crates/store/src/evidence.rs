@@ -38,9 +38,11 @@ pub(crate) fn search(filter: &EvidenceFilter) -> QueryBuilder<Sqlite> {
     } else {
         sql.push("evidence WHERE ");
     }
-    sql.push("evidence.seq > ").push_bind(number(filter.after)).push(" AND evidence.seq > ").push(BEGIN);
+    // In a span, its ends are what to search by: so written, these are only compared.
+    let seq = if by_span { "evidence.seq + 0" } else { "evidence.seq" };
+    sql.push(seq).push(" > ").push_bind(number(filter.after)).push(" AND ").push(seq).push(" > ").push(BEGIN);
     if let Some(last) = filter.up_to {
-        sql.push(" AND evidence.seq <= ").push_bind(number(last));
+        sql.push(" AND ").push(seq).push(" <= ").push_bind(number(last));
     }
     if let Some(run) = filter.run {
         sql.push(" AND evidence.run = ").push_bind(run.to_string());

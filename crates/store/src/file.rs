@@ -39,8 +39,7 @@ pub enum Entry<'a> {
 
 /// The evidence in a database file, for verification offline.
 ///
-/// A page of at most 1,000 records and about 4 MiB is in memory, and another one is being read. Each is read as
-/// the file is then, so what a gateway adds meanwhile is read too.
+/// A page of at most 1,000 records and about 4 MiB is in memory, and another one is being read.
 #[derive(Debug)]
 pub struct EvidenceFile {
     connection: SqliteConnection,
@@ -103,8 +102,8 @@ impl EvidenceFile {
         evidence::checkpoints(&mut self.connection, after, limit).await
     }
 
-    /// Gives `take` the records after number `after`, each followed by its checkpoint, until there are no more or
-    /// it does not want any more.
+    /// Gives `take` the records after number `after` that are there now, each followed by its checkpoint, until it
+    /// does not want any more.
     ///
     /// While it looks at a page, the next one is read.
     ///
@@ -113,27 +112,42 @@ impl EvidenceFile {
     /// `evidence.broken` when a hash is none.
     pub async fn read(&mut self, after: u64, mut take: impl FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
         let mut after = after;
-        let mut page = self.page(after).await?;
+        let (end, last_pinned) = self.ends().await?;
+        let mut page = self.page(after, end).await?;
         while let Some(current) = page {
-            let checkpoints = self.pinned(after, Some(current.last)).await?;
+            let checkpoints = self.pinned(after, current.last).await?;
             after = current.last;
             let (next, taken) =
-                tokio::join!(self.page(after), async { current.give(&checkpoints, &mut take) });
+                tokio::join!(self.page(after, end), async { current.give(&checkpoints, &mut take) });
             taken?;
             page = next?;
         }
-        for (_, note) in self.pinned(after, None).await? {
+        for (_, note) in self.pinned(after, last_pinned).await? {
             take(Entry::Checkpoint(&note))?;
         }
         Ok(())
     }
 
-    /// The records behind `after`.
-    async fn page(&mut self, after: u64) -> Result<Option<Page>> {
+    /// The last record, and the last that a checkpoint is of. A gateway may add more before they are reached.
+    async fn ends(&mut self) -> Result<(u64, u64)> {
+        let ends = if self.knows_cuts {
+            "SELECT COALESCE((SELECT MAX(seq) FROM evidence), 0), COALESCE((SELECT MAX(seq) FROM checkpoints), 0)"
+        } else {
+            "SELECT COALESCE(MAX(seq), 0), 0 FROM evidence"
+        };
+        let row = sqlx::query(ends).fetch_one(&mut self.connection).await.map_err(refused)?;
+        let (end, pinned): (i64, i64) = (row.try_get(0).map_err(refused)?, row.try_get(1).map_err(refused)?);
+        Ok((end as u64, pinned as u64))
+    }
+
+    /// The records behind `after`, up to `end`.
+    async fn page(&mut self, after: u64, end: u64) -> Result<Option<Page>> {
         const JOINED: &str = "SELECT COUNT(*), MIN(seq), MAX(seq), group_concat(hash || body, char(10)) FROM \
-                              (SELECT seq, hash, body FROM evidence WHERE seq > ? ORDER BY seq LIMIT ?)";
-        let joined = sqlx::query(JOINED).bind(number(after)).bind(number(self.page));
-        let Ok(row) = joined.fetch_one(&mut self.connection).await else { return self.rows(after).await };
+                              (SELECT seq, hash, body FROM evidence WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?)";
+        let joined = sqlx::query(JOINED).bind(number(after)).bind(number(end)).bind(number(self.page));
+        let Ok(row) = joined.fetch_one(&mut self.connection).await else {
+            return self.rows(after, end).await;
+        };
         let count: i64 = row.try_get(0).map_err(refused)?;
         if count == 0 {
             return self.nothing_removed(after).await.map(|()| None);
@@ -142,16 +156,17 @@ impl EvidenceFile {
         let text: &str = row.try_get(3).map_err(refused)?;
         let lines = text.bytes().filter(|byte| *byte == b'\n').count() + 1;
         if first != number(after) + 1 || last - first + 1 != count || lines as i64 != count {
-            return self.rows(after).await;
+            return self.rows(after, end).await;
         }
         self.page = if text.len() > PAGE_BYTES { (self.page / 2).max(1) } else { (self.page * 2).min(PAGE) };
         Ok(Some(Page { last: last as u64, records: Records::Joined(row, lines) }))
     }
 
     /// The same, a row each.
-    async fn rows(&mut self, after: u64) -> Result<Option<Page>> {
-        const ROWS: &str = "SELECT seq, hash, body FROM evidence WHERE seq > ? ORDER BY seq LIMIT ?";
-        let rows = sqlx::query(ROWS).bind(number(after)).bind(number(self.page.min(100)));
+    async fn rows(&mut self, after: u64, end: u64) -> Result<Option<Page>> {
+        const ROWS: &str =
+            "SELECT seq, hash, body FROM evidence WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
+        let rows = sqlx::query(ROWS).bind(number(after)).bind(number(end)).bind(number(self.page.min(100)));
         let rows = rows.fetch_all(&mut self.connection).await.map_err(refused)?;
         self.nothing_removed(after).await?;
         let Some(last) = rows.last() else { return Ok(None) };
@@ -171,15 +186,14 @@ impl EvidenceFile {
     }
 
     /// The checkpoints of the records behind `after`.
-    async fn pinned(&mut self, after: u64, up_to: Option<u64>) -> Result<Vec<(u64, String)>> {
+    async fn pinned(&mut self, after: u64, up_to: u64) -> Result<Vec<(u64, String)>> {
         if !self.knows_cuts {
             return Ok(Vec::new());
         }
         let sql = format!(
             "SELECT seq, note FROM checkpoints WHERE seq > ? AND seq <= ? AND seq >= {BEGIN} ORDER BY seq LIMIT {PAGE}"
         );
-        let rows =
-            sqlx::query(AssertSqlSafe(sql)).bind(number(after)).bind(number(up_to.unwrap_or(u64::MAX)));
+        let rows = sqlx::query(AssertSqlSafe(sql)).bind(number(after)).bind(number(up_to));
         let rows = rows.fetch_all(&mut self.connection).await.map_err(refused)?;
         let pinned = rows.iter().map(|row| {
             let seq: i64 = row.try_get(0).map_err(refused)?;

@@ -13,6 +13,10 @@ const RECORDS: i64 = 500;
 /// The most runs that one step removes.
 pub(crate) const RUNS: usize = 50;
 
+/// Runs that ended.
+pub(crate) const ENDED: &str =
+    "SELECT id FROM runs WHERE id < ? AND finished = 1 AND updated_at < ? ORDER BY id LIMIT ?";
+
 /// Remembers where the chain begins from now on: the first step of a removal. From here on, what is before it
 /// does not count any more, whether the other steps follow or not.
 ///
@@ -69,8 +73,6 @@ pub(crate) async fn records(connection: &mut SqliteConnection) -> Result<u64> {
 /// No index is kept for it: ids sort by the time they were made, and nothing ends before it is made. So what
 /// is looked at and left are the few that were made before that time and ended after it, or have not ended.
 pub(crate) async fn ended(pool: &SqlitePool, before: Timestamp, limit: u32) -> Result<Vec<String>> {
-    const ENDED: &str =
-        "SELECT id FROM runs WHERE id < ? AND finished = 1 AND updated_at < ? ORDER BY id LIMIT ?";
     let made_before = (u128::try_from(before.as_millisecond()).unwrap_or(0) + 1) << 80;
     let rows =
         sqlx::query(ENDED).bind(Uuid::from_u128(made_before).to_string()).bind(before.as_microsecond());

@@ -13,6 +13,13 @@ const ROWS: usize = 500;
 /// The most expired keys and spends that one group cleans up.
 const CLEANED: i64 = 64;
 
+/// Forgets spends that do not count any more; between the parts stand the time and how many.
+pub(crate) const CLEAN_SPENDS: [&str; 3] = [
+    "DELETE FROM spends WHERE (key, run, step) IN (SELECT key, run, step FROM spends WHERE expires_at <= ",
+    " ORDER BY expires_at LIMIT ",
+    ")",
+];
+
 /// What proves that the store can write, without a change.
 #[derive(Debug, Default)]
 pub(crate) struct Signs {
@@ -113,7 +120,7 @@ pub(crate) fn commit(writes: Writes, view: &View, holder: &Holder, signs: &Signs
             row.push_bind(spend.key).push_bind(spend.run).push_bind(spend.step);
             row.push_bind(spend.at).push_bind(spend.expires_at);
         });
-        sql.push(" ON CONFLICT (key, run, step) DO NOTHING; ");
+        sql.push(" ON CONFLICT (key, run, step) DO UPDATE SET at = excluded.at, expires_at = excluded.expires_at; ");
     });
     chunks(&mut sql, writes.announcements, |sql, rows| {
         sql.push("INSERT INTO outbox (id, receiver, at, body, attempts, due_at, error, dead) ");
@@ -141,9 +148,8 @@ fn clean(sql: &mut QueryBuilder<Sqlite>, writes: &Writes) {
         sql.push("DELETE FROM locks WHERE run = ").push_bind(run.clone()).push("; ");
     }
     if let Some(now) = writes.spends.iter().map(|spend| spend.at).max() {
-        sql.push("DELETE FROM spends WHERE (key, run, step) IN ");
-        sql.push("(SELECT key, run, step FROM spends WHERE expires_at <= ").push_bind(now);
-        sql.push(" ORDER BY expires_at LIMIT ").push_bind(CLEANED).push("); ");
+        let [before, between, behind] = CLEAN_SPENDS;
+        sql.push(before).push_bind(now).push(between).push_bind(CLEANED).push(behind).push("; ");
     }
     let Some(now) = writes.now else { return };
     sql.push("DELETE FROM idempotency WHERE (principal, key) IN ");

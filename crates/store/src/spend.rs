@@ -39,7 +39,7 @@ struct Counted {
     others: i64,
     /// When the first of them was.
     oldest: Option<i64>,
-    /// Whether it is stored itself.
+    /// Whether it is stored itself, and counts.
     is_kept: bool,
 }
 
@@ -48,6 +48,12 @@ struct Taken {
     run: RunId,
     step: usize,
     at: i64,
+}
+
+impl SpendRow {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (&self.key, &self.run, self.step) == (&other.key, &other.run, other.step)
+    }
 }
 
 impl Allowances {
@@ -72,24 +78,27 @@ impl Allowances {
         Ok(())
     }
 
-    /// Takes `spends`, and gives the rows of those that were not taken before.
+    /// Takes `spends`, and gives the rows of those that were not taken before. One that does not count any more is
+    /// as good as forgotten: the same counts anew.
     pub(crate) fn take(&mut self, spends: &[Spend]) -> Vec<SpendRow> {
         let mut rows = Vec::new();
         for spend in spends {
             let is_stored = self.stored.get(&asked(spend)).is_some_and(|counted| counted.is_kept);
-            if is_stored || self.taken(spend).any(|taken| (taken.run, taken.step) == (spend.run, spend.step))
-            {
+            let is_same = |taken: &Taken| (taken.run, taken.step) == (spend.run, spend.step);
+            let since = since(spend);
+            if is_stored || self.taken(spend).any(|taken| is_same(taken) && taken.at > since) {
                 continue;
             }
             let at = spend.at.as_microsecond();
-            let taken = Taken { run: spend.run, step: spend.step, at };
-            self.taken.entry(spend.allowance.key.clone()).or_default().push(taken);
+            let all = self.taken.entry(spend.allowance.key.clone()).or_default();
+            all.retain(|taken| !is_same(taken));
+            all.push(Taken { run: spend.run, step: spend.step, at });
             rows.push(SpendRow {
                 key: spend.allowance.key.clone(),
                 run: spend.run.to_string(),
                 step: spend.step as i64,
                 at,
-                expires_at: at.saturating_add(at.saturating_sub(since(spend))),
+                expires_at: at.saturating_add(at.saturating_sub(since)),
             });
         }
         rows
@@ -124,7 +133,8 @@ pub(crate) fn count(spends: &[&Spend]) -> QueryBuilder<Sqlite> {
         sql.push(if place == 0 { "SELECT " } else { " UNION ALL SELECT " }).push_bind(place as i64);
         sql.push(", COUNT(*), MIN(at), (SELECT COUNT(*) FROM spends WHERE key = ").push_bind(key.clone());
         sql.push(" AND run = ").push_bind(spend.run.to_string());
-        sql.push(" AND step = ").push_bind(spend.step as i64).push(") ");
+        sql.push(" AND step = ").push_bind(spend.step as i64);
+        sql.push(" AND at > ").push_bind(since(spend)).push(") ");
         push_counting(&mut sql, key, since(spend), (spend.run, spend.step));
     }
     sql

@@ -2,12 +2,13 @@
 //! behind, the plan of a query.
 
 use crate::holder::Presence;
-use crate::{Options, SqliteStore, claim};
+use crate::{Options, SqliteStore, claim, evidence, outbox, prune, read, script, spend};
 use astradesk_core::Code;
 use astradesk_core::Timestamp;
 use astradesk_core::evidence::{Draft, Kind};
+use astradesk_core::guardrail::Allowance;
 use astradesk_core::{RunId, Target};
-use astradesk_runtime::port::{Change, CommitError, EvidenceFilter, LockChange, Store};
+use astradesk_runtime::port::{Change, CommitError, EvidenceFilter, LockChange, Spend, Store};
 use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, Row, SqlitePool};
@@ -124,6 +125,53 @@ async fn what_can_be_claimed_is_found_without_looking_at_what_has_finished() {
         assert!(steps.iter().any(|step| step.contains(index)), "{query}: {steps:?}");
         let sorted = query.contains("LIMIT") && steps.iter().any(|step| step.contains("TEMP B-TREE"));
         assert!(!sorted, "{query}: {steps:?}");
+    }
+}
+
+/// The steps of the plan of a query.
+async fn plan(store: &SqliteStore, query: &str) -> String {
+    let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}")));
+    let rows = rows.fetch_all(&store.readers).await.unwrap();
+    let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+    steps.join("; ")
+}
+
+#[tokio::test]
+async fn nothing_that_grows_is_looked_through_and_nothing_is_sorted() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let one = RunId::from_uuid(Uuid::from_u128(1));
+    let searched = |filter: EvidenceFilter| evidence::search(&filter).sql().as_str().to_owned();
+    let kinds = vec!["run.denied".to_owned(), "auth.denied".to_owned()];
+    let since = Some(Timestamp::UNIX_EPOCH);
+    let any = EvidenceFilter::default;
+    let allowance = Allowance {
+        key: String::new(),
+        guardrail: String::new(),
+        limit: 1,
+        period: Timestamp::MAX.duration_since(Timestamp::MIN),
+        code: Code::GuardCoolDown,
+    };
+    let spend = Spend { allowance, run: one, step: 0, at: Timestamp::UNIX_EPOCH };
+    let spans = "spans USING INTEGER PRIMARY KEY (rowid>?); SEARCH evidence USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+    for (query, wanted) in [
+        (searched(any()), "evidence USING INTEGER PRIMARY KEY (rowid>?)"),
+        (
+            searched(EvidenceFilter { run: Some(one), since, kinds: kinds.clone(), ..any() }),
+            "evidence_by_run (run=? AND seq>?)",
+        ),
+        (searched(EvidenceFilter { since, ..any() }), spans),
+        (searched(EvidenceFilter { until: since, kinds, ..any() }), spans),
+        (evidence::LAST.to_owned(), "SCAN evidence"),
+        (read::AWAITING.to_owned(), "runs_by_state (state=? AND id>?)"),
+        (prune::ENDED.to_owned(), "sqlite_autoindex_runs_1 (id<?)"),
+        (outbox::DUE.to_owned(), "outbox_due (due_at<?)"),
+        (outbox::DEAD.to_owned(), "outbox_dead"),
+        (spend::count(&[&spend]).sql().as_str().to_owned(), "COVERING INDEX spends_by_time (key=? AND at>?)"),
+        (script::CLEAN_SPENDS.join("?"), "spends_by_expiry (expires_at<?)"),
+    ] {
+        let plan = plan(&store, &query).await;
+        assert!(plan.contains(wanted), "{query}: {plan}");
+        assert!(!plan.contains("TEMP B-TREE") || query == evidence::LAST, "{query}: {plan}");
     }
 }
 

@@ -100,7 +100,10 @@ impl View {
             writes.evidence.push(row);
         }
         writes.events.extend(change.events);
-        writes.spends.extend(self.allowances.take(&change.spends));
+        for spend in self.allowances.take(&change.spends) {
+            writes.spends.retain(|earlier| !earlier.is_same(&spend));
+            writes.spends.push(spend);
+        }
         writes.announcements.extend(change.announcements);
         Ok(Committed { head: *head })
     }

@@ -6,21 +6,22 @@
 mod common;
 
 use astradesk_core::canonical::Digest;
-use astradesk_core::evidence::Head;
+use astradesk_core::evidence::{Draft, Head, Kind};
 use astradesk_core::run::State;
 use astradesk_core::{Run, Timestamp};
-use astradesk_runtime::port::{CommitError, Store};
-use astradesk_store::{Options, SqliteStore};
+use astradesk_runtime::port::{Change, CommitError, Cut, EvidenceFilter, Store};
+use astradesk_store::{Entry, EvidenceFile, Options, SqliteStore};
 use common::{at, change, draft, failed, locking, principal, run, target};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::path::Path;
 
-/// A store with the first migration alone.
-async fn first_version(path: &Path) -> SqliteConnection {
+/// A store with the first `n` migrations alone.
+async fn version(path: &Path, n: usize) -> SqliteConnection {
     let migrations = tempfile::tempdir().unwrap();
-    let init = "0001_init.sql";
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite").join(init);
-    std::fs::copy(source, migrations.path().join(init)).unwrap();
+    for name in ["0001_init.sql", "0002_leases.sql"].into_iter().take(n) {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite").join(name);
+        std::fs::copy(source, migrations.path().join(name)).unwrap();
+    }
     let connect = SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let mut connection = sqlx::ConnectOptions::connect(&connect).await.unwrap();
     let migrator = sqlx::migrate::Migrator::new(migrations.path()).await.unwrap();
@@ -69,7 +70,7 @@ async fn locked(path: &Path) -> Vec<String> {
 async fn a_store_of_the_first_version_keeps_everything_and_its_runs_can_be_claimed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
-    let mut old = first_version(&path).await;
+    let mut old = version(&path, 1).await;
 
     let queued = run();
     let running = Run { state: State::Running { step: 0 }, version: 3, ..run() };
@@ -136,4 +137,68 @@ async fn a_store_of_the_first_version_keeps_everything_and_its_runs_can_be_claim
     let left = store.orphans(at(11), 10).await.unwrap();
     assert!(left.contains(&taken(&queued)) && left.iter().all(|run| run.id != running.id));
     assert_eq!(common::verify(&store).await.seq, 7);
+}
+
+/// The records of a file that nobody has open.
+async fn records_in(path: &Path) -> (u64, Option<Cut>, Vec<String>) {
+    let mut file = EvidenceFile::open(path).await.unwrap();
+    let mut head = Head::EMPTY;
+    let take = |entry: Entry<'_>| {
+        let Entry::Record { body, hash } = entry else { panic!("{entry:?}") };
+        head = head.verify(body, hash)?;
+        Ok(())
+    };
+    file.read(0, take).await.unwrap();
+    (head.seq, file.cut().await.unwrap(), file.checkpoints(0, 10).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_store_of_the_second_version_can_be_searched_and_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut old = version(&path, 2).await;
+    let run = run();
+    let mut head = Head::EMPTY;
+    let mut hashes = vec![head.hash];
+    for seq in 1..=1000_i64 {
+        let kind = if seq == 600 { Kind::ApprovalGiven } else { Kind::Admitted };
+        let record = head.append(&Draft { at: at(seq), kind, ..draft(Some(run.id)) });
+        head = Head { seq: record.seq, hash: record.hash };
+        hashes.push(record.hash);
+        sqlx::query("INSERT INTO evidence VALUES (?, ?, ?, ?, ?, ?)")
+            .bind(seq)
+            .bind(record.hash.to_string())
+            .bind(record.body)
+            .bind(if seq == 600 { "approval.given" } else { "run.admitted" })
+            .bind((seq % 100 == 0).then(|| run.id.to_string()))
+            .bind(at(seq).as_microsecond())
+            .execute(&mut old)
+            .await
+            .unwrap();
+    }
+    sqlx::Connection::close(old).await.unwrap();
+    assert_eq!(records_in(&path).await, (1000, None, vec![]), "it is read as it is");
+
+    let store = SqliteStore::open(&path, Options::default()).await.unwrap();
+    assert_eq!(common::verify(&store).await, head);
+    let found = async |filter: EvidenceFilter| {
+        let records = store.evidence(&EvidenceFilter { limit: 5, ..filter }).await.unwrap();
+        records.iter().map(|record| record.seq).collect::<Vec<_>>()
+    };
+    let any = EvidenceFilter::default;
+    let given = || vec!["approval.given".to_owned()];
+    assert_eq!(found(EvidenceFilter { run: Some(run.id), ..any() }).await, [100, 200, 300, 400, 500]);
+    assert_eq!(found(EvidenceFilter { since: Some(at(998)), ..any() }).await, [998, 999, 1000]);
+    assert_eq!(found(EvidenceFilter { after: 255, until: Some(at(258)), ..any() }).await, [256, 257]);
+    assert_eq!(found(EvidenceFilter { kinds: given(), ..any() }).await, [600]);
+
+    let (at, kind) = (at(2000), Kind::ApprovalGiven);
+    let evidence = vec![Draft { at, kind, ..draft(None) }];
+    store.commit(Change { evidence, ..Change::default() }).await.unwrap();
+    assert_eq!(found(EvidenceFilter { kinds: given(), ..any() }).await, [600, 1001]);
+    assert_eq!(found(EvidenceFilter { since: Some(at), ..any() }).await, [1001]);
+    let cut = Head { seq: 700, hash: hashes[700] };
+    store.prune_evidence(&Cut { head: cut, checkpoint: "note".to_owned() }).await.unwrap();
+    assert_eq!(found(EvidenceFilter { kinds: given(), ..any() }).await, [1001]);
+    assert_eq!(common::verify(&store).await.seq, 1001);
 }

@@ -63,7 +63,11 @@ impl Data {
             }
         }
         for spend in change.spends {
-            self.spends.entry((spend.allowance.key, spend.run, spend.step)).or_insert(spend.at);
+            let since = spend.allowance.since(spend.at);
+            let at = self.spends.entry((spend.allowance.key, spend.run, spend.step)).or_insert(spend.at);
+            if *at <= since {
+                *at = spend.at;
+            }
         }
         for announcement in change.announcements {
             self.outbox.entry(announcement.id.clone()).or_insert(announcement);

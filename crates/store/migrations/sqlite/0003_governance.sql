@@ -30,9 +30,9 @@ CREATE INDEX outbox_dead ON outbox (at, id) WHERE dead = 1;
 
 -- Signed checkpoints, of each record at most one.
 CREATE TABLE checkpoints (
-    seq  BIGINT NOT NULL PRIMARY KEY,
-    at   BIGINT NOT NULL,
-    note TEXT   NOT NULL
+    seq  INTEGER NOT NULL PRIMARY KEY,
+    at   BIGINT  NOT NULL,
+    note TEXT    NOT NULL
 );
 
 -- One row, if old records were removed: the last of them, and the signed checkpoint that pins it. What is
@@ -51,10 +51,10 @@ CREATE INDEX evidence_by_run ON evidence (run, seq) WHERE run IS NOT NULL;
 -- one). It tells which spans a search can leave out, and costs next to nothing to keep, where an index costs
 -- a row a record. Of what was there before, the kinds are not known: any (63 bits).
 CREATE TABLE spans (
-    span     BIGINT NOT NULL PRIMARY KEY,
-    first_at BIGINT NOT NULL,
-    last_at  BIGINT NOT NULL,
-    kinds    BIGINT NOT NULL
+    span     INTEGER NOT NULL PRIMARY KEY,
+    first_at BIGINT  NOT NULL,
+    last_at  BIGINT  NOT NULL,
+    kinds    BIGINT  NOT NULL
 );
 INSERT INTO spans (span, first_at, last_at, kinds)
     SELECT seq / 256, MIN(at), MAX(at), 9223372036854775807 FROM evidence GROUP BY seq / 256;
