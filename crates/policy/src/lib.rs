@@ -54,6 +54,8 @@ mod set;
 mod settings;
 mod source;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use cedar::CedarPolicy;

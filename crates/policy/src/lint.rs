@@ -2,11 +2,11 @@
 
 use crate::parse::Parsed;
 use crate::scan::Scan;
-use crate::schema::{RESERVED, Tools};
+use crate::schema::{BREAK_GLASS, RESERVED, Tools};
 use crate::source::PolicySources;
 use astradesk_core::text::shown;
 use astradesk_core::{Target, ToolSpec};
-use cedar_policy::{ActionConstraint, Effect};
+use cedar_policy::{ActionConstraint, Effect, Policy};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -14,6 +14,17 @@ use std::sync::Arc;
 pub(crate) fn unknown_actions(scan: &Scan, tools: &Tools) -> BTreeSet<String> {
     let known = |name: &&str| tools.get(name).is_some() || RESERVED.contains(name);
     scan.named("Action").filter(|name| !known(name)).map(str::to_owned).collect()
+}
+
+/// The group that the policy takes for a tool: a `forbid` of this kind would look like one and be none.
+pub(crate) fn equal_to_group(policy: &Policy) -> Option<String> {
+    match policy.action_constraint() {
+        ActionConstraint::Eq(uid) => {
+            let id = uid.id().unescaped();
+            (id != BREAK_GLASS && RESERVED.contains(&id)).then(|| id.to_owned())
+        }
+        ActionConstraint::Any | ActionConstraint::In(_) => None,
+    }
 }
 
 /// What is doubtful, each with the place of the policy.

@@ -139,6 +139,13 @@ fn scanned(parsed: Vec<Parsed>, tools: &Tools) -> Result<(Vec<Scanned>, Vec<Stri
     for parsed in parsed {
         let scan = scan::scan(&parsed.policy)
             .ok_or_else(|| invalid(format!("{}: the policy cannot be looked through", parsed.place)))?;
+        if let Some(group) = lint::equal_to_group(&parsed.policy) {
+            let text = format!(
+                "{}: no call is `action == Action::\"{group}\"`, which is a group of tools",
+                parsed.place
+            );
+            return Err(invalid(text).with_remedy(format!("write `action in Action::\"{group}\"`")));
+        }
         let unknown = lint::unknown_actions(&scan, tools);
         let named: Vec<String> = match parsed.policy.action_constraint() {
             ActionConstraint::Any => Vec::new(),
@@ -166,13 +173,7 @@ fn fault(error: &cedar_policy::ValidationError, places: &HashMap<String, Place>,
         Place::File(name, _) => files.iter().find(|file| *file.name == **name).map(|file| file.text.as_str()),
         Place::BuiltIn => None,
     };
-    let fault = parse::fault(place, text, error);
-    match error {
-        cedar_policy::ValidationError::InvalidActionApplication(_) => fault.with_remedy(
-            "write `action in Action::\"write\"` for all tools that write; `==` is for one tool",
-        ),
-        _ => fault,
-    }
+    parse::fault(place, text, error)
 }
 
 /// The first fault, with the others in its details.

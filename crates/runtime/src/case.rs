@@ -70,7 +70,7 @@ pub struct Circumstances {
     pub source: Source,
     /// Who planned it.
     pub planner: String,
-    /// What is known of each target, in their order.
+    /// What is known of each target, in their order; nothing special unless it is given.
     pub facts: Vec<Facts>,
     /// Who has agreed.
     pub approvals: Vec<Person>,
@@ -179,12 +179,15 @@ impl Case {
             reason: self.name.clone(),
         };
         let approvals: Vec<Approval> = context.approvals.iter().map(approval).collect();
+        // A case that tells nothing of a target means one of which nothing special is known.
+        let mut facts = context.facts.clone();
+        facts.resize(call.targets.len().max(facts.len()), Facts::default());
         Ok(policy.explain(&PolicyRequest {
             principal: &(&self.principal).into(),
             source: context.source,
             planner: &context.planner,
             call: &call,
-            facts: &context.facts,
+            facts: &facts,
             approvals: &approvals,
             break_glass: context.break_glass,
             dry_run: context.dry_run,
