@@ -116,11 +116,13 @@ impl Digest {
         if pairs.len() != 32 || !rest.is_empty() {
             return None;
         }
-        let mut bytes = [0; 32];
+        let (mut bytes, mut strange) = ([0; 32], 0);
         for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = value_of(*high)? << 4 | value_of(*low)?;
+            let (high, low) = (value_of(*high), value_of(*low));
+            strange |= high | low;
+            *byte = high << 4 | low;
         }
-        Some(Self(bytes))
+        (strange <= 15).then_some(Self(bytes))
     }
 
     /// The 32 bytes.
@@ -133,12 +135,15 @@ const fn hex_digit(value: u8) -> u8 {
     if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
 
-const fn value_of(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+/// What a hexadecimal digit stands for; more than 15 for what is none. Without a branch, so that many are read at once.
+const fn value_of(digit: u8) -> u8 {
+    let (number, letter) = (digit.wrapping_sub(b'0'), (digit | 0x20).wrapping_sub(b'a'));
+    if number < 10 {
+        number
+    } else if letter < 6 {
+        letter + 10
+    } else {
+        u8::MAX
     }
 }
 
