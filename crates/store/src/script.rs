@@ -5,6 +5,7 @@
 use crate::holder::LEASE_KEPT;
 use crate::view::{View, Writes};
 use astradesk_core::run::Holder;
+use astradesk_runtime::port::Announcement;
 use sqlx::{QueryBuilder, Sqlite};
 
 /// The most rows of one `INSERT`: SQLite takes 32,766 parameters, a run has 11.
@@ -122,15 +123,7 @@ pub(crate) fn commit(writes: Writes, view: &View, holder: &Holder, signs: &Signs
         });
         sql.push(" ON CONFLICT (key, run, step) DO UPDATE SET at = excluded.at, expires_at = excluded.expires_at; ");
     });
-    chunks(&mut sql, writes.announcements, |sql, rows| {
-        sql.push("INSERT INTO outbox (id, receiver, at, body, attempts, due_at, error, dead) ");
-        sql.push_values(rows, |mut row, one| {
-            row.push_bind(one.id).push_bind(one.to).push_bind(one.at.as_microsecond()).push_bind(one.body);
-            row.push_bind(i64::from(one.attempts)).push_bind(one.due_at.as_microsecond());
-            row.push_bind(one.error).push_bind(i64::from(one.dead));
-        });
-        sql.push(" ON CONFLICT (id) DO NOTHING; ");
-    });
+    announce(&mut sql, writes.announcements);
     if let Some(last) = signs.beat {
         beat(&mut sql, holder, last);
     }
@@ -155,6 +148,19 @@ fn clean(sql: &mut QueryBuilder<Sqlite>, writes: &Writes) {
     sql.push("DELETE FROM idempotency WHERE (principal, key) IN ");
     sql.push("(SELECT principal, key FROM idempotency WHERE expires_at <= ");
     sql.push_bind(now).push(" ORDER BY expires_at LIMIT ").push_bind(CLEANED).push("); ");
+}
+
+/// What others are to be told. The same once more is the same.
+fn announce(sql: &mut QueryBuilder<Sqlite>, announcements: Vec<Announcement>) {
+    chunks(sql, announcements, |sql, rows| {
+        sql.push("INSERT INTO outbox (id, receiver, at, body, attempts, due_at, error, dead) ");
+        sql.push_values(rows, |mut row, one| {
+            row.push_bind(one.id).push_bind(one.to).push_bind(one.at.as_microsecond()).push_bind(one.body);
+            row.push_bind(i64::from(one.attempts)).push_bind(one.due_at.as_microsecond());
+            row.push_bind(one.error).push_bind(i64::from(one.dead));
+        });
+        sql.push(" ON CONFLICT (id) DO NOTHING; ");
+    });
 }
 
 /// Writes the lease of a holder, and forgets those that ended long ago.

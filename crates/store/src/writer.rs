@@ -201,14 +201,11 @@ impl Writer {
         &self,
         held: &'c mut Option<PoolConnection<Sqlite>>,
     ) -> Result<&'c mut PoolConnection<Sqlite>> {
-        match held {
-            Some(connection) => Ok(connection),
-            None => {
-                let connection = self.pool.acquire().await;
-                Ok(held
-                    .insert(connection.map_err(|error| unavailable("open the store for writing", &error))?))
-            }
+        if held.is_none() {
+            let connection = self.pool.acquire().await;
+            *held = Some(connection.map_err(|error| unavailable("open the store for writing", &error))?);
         }
+        held.as_mut().ok_or_else(closed)
     }
 
     /// One transaction. When it fails, every change of the batch is still in the batch, or among the
