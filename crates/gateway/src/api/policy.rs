@@ -20,6 +20,13 @@ const MAX_CASES: usize = 1000;
 /// Cases for the policies in force.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(example = json!({"cases": [{
+    "name": "an sre restarts a service",
+    "principal": {"subject": "ada", "roles": ["sre"]},
+    "call": {"tool": "restart_service", "arguments": {"service": "webapp"},
+             "targets": ["kubernetes/prod/default/deployment/webapp"]},
+    "expect": {"decision": "permit"},
+}]}))]
 pub(super) struct Cases {
     /// The cases.
     #[schema(value_type = Vec<wire::Case>, max_items = 1000)]

@@ -90,13 +90,12 @@ pub(crate) struct Person {
 #[derive(ToSchema)]
 pub(crate) struct CaseCall {
     /// The tool.
-    #[schema(pattern = "^[a-z][a-z0-9_]{0,63}$", example = "restart_service")]
+    #[schema(pattern = "^[a-z][a-z0-9_]{0,63}$")]
     tool: String,
     /// Its arguments.
     #[schema(required = false, value_type = Object)]
     arguments: Value,
     /// What it acts on.
-    #[schema(example = json!(["kubernetes/prod/default/deployment/webapp"]))]
     targets: Vec<String>,
 }
 
@@ -132,7 +131,6 @@ pub(crate) struct Expectation {
     /// The decision.
     decision: DecisionName,
     /// The code of a denial.
-    #[schema(example = "policy.role_required")]
     code: Option<String>,
     /// Policies that must be among those that decided.
     #[schema(required = false)]
