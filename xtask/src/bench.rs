@@ -3,11 +3,13 @@
 //! [`cluster`] is what both work on, seen independently of them; [`gateway`] and [`peer`] are the two, [`ours`] and
 //! [`theirs`] measure them; [`restart`] takes the time of a restart apart; [`load`] repeats a request; [`comparison`]
 //! makes lines of it, [`figures`] a table and [`report`] prints it. [`scale`] is another bench: very many runs, on the
-//! sandbox. [`policy`] and [`executes`] measure parts of the product from within, by the programs in `xtask/benches`.
+//! sandbox. [`policy`], [`executes`] and [`evidence`] measure parts of the product from within, by the programs in
+//! `xtask/benches`.
 
 mod cluster;
 mod comparison;
 mod cpu;
+mod evidence;
 mod executes;
 mod figures;
 mod gateway;
@@ -47,6 +49,7 @@ const WARM_UP: u32 = 2;
 
 /// How to measure.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "a flag of a command line is a `bool`")]
 pub(crate) struct Options {
     /// Measure kubernetes-mcp-server (npm) beside it; this is the default
     #[arg(long, overrides_with = "no_peer")]
@@ -72,6 +75,9 @@ pub(crate) struct Options {
     /// Measure instead how many executes a second have their evidence on disk before their effect
     #[arg(long)]
     executes: bool,
+    /// Measure instead how fast so many records of evidence are verified, and in how much memory (1 KB each on the disk)
+    #[arg(long, value_name = "RECORDS", num_args = 0..=1, default_missing_value = "1000000")]
+    evidence: Option<u64>,
 }
 
 /// Measures what is wanted and prints the table; a missed aim is no failure.
@@ -87,7 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let busy = report::load_average();
         let (rows, notes) = scale::measure(&binary, &work, wanted)?;
         report::print(&rows, &notes, &work, &busy)?;
-    } else if options.policy || options.executes {
+    } else if options.policy || options.executes || options.evidence.is_some() {
         let busy = report::load_average();
         let (mut rows, mut notes) = (Vec::new(), Vec::new());
         if options.policy {
@@ -95,6 +101,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         }
         if options.executes {
             executes::measure(&work, options.seconds)?.tell(&mut rows, &mut notes);
+        }
+        if let Some(records) = options.evidence {
+            evidence::measure(&work, records)?.tell(&mut rows, &mut notes);
         }
         report::print(&rows, &notes, &work, &busy)?;
     } else {
