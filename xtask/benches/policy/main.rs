@@ -45,19 +45,26 @@ fn measure(size: usize) -> Result<Value> {
     let asked = requests::requests(size / rules::PER_TEAM)?;
     let inputs: Vec<regorus::Value> = asked.iter().map(|asked| asked.input().into()).collect();
     let mut contest = Contest::load(size, &inputs[0])?;
-    let permitted = contest.agree(&asked, &inputs)?;
+    let askable = contest.agree(&asked, &inputs)?;
     let times = contest.run(&asked, &inputs)?;
-    let [ours, rules, lookup] = times.map(|mut times| {
-        times.sort_unstable();
-        let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1e6;
-        json!({"p50_us": at(50), "p99_us": at(99), "times": times.len()})
+    let [ours, rules, lookup] = times.map(|times| {
+        let (askable, settled): (Vec<_>, Vec<_>) =
+            times.into_iter().zip(askable.iter().cycle()).partition(|(_, askable)| **askable);
+        json!({"settled": quantiles(settled), "askable": quantiles(askable)})
     });
     Ok(json!({
-        "policies": size, "requests": REQUESTS, "permitted": permitted,
+        "policies": size, "requests": REQUESTS, "askable": askable.iter().filter(|askable| **askable).count(),
         "loading_ms": contest.loading.map(|time| time.as_secs_f64() * 1e3),
         "ours": ours, "rules": rules, "rules_by": contest.rules.name(),
         "lookup": lookup, "lookup_by": contest.lookup.name(),
     }))
+}
+
+fn quantiles(times: Vec<(Duration, &bool)>) -> Value {
+    let mut times: Vec<f64> = times.into_iter().map(|(time, _)| time.as_secs_f64() * 1e6).collect();
+    times.sort_by(f64::total_cmp);
+    let at = |percent: usize| times.get(times.len().saturating_sub(1) * percent / 100);
+    json!({"p50_us": at(50), "p99_us": at(99), "times": times.len()})
 }
 
 impl Contest {
@@ -79,22 +86,25 @@ impl Contest {
         Ok(Self { cedar, rules, lookup, loading: [ours, theirs, begun.elapsed()] })
     }
 
-    /// Checks that all three decide every request alike, by the same policies; counts what is permitted.
-    fn agree(&mut self, asked: &[Asked], inputs: &[regorus::Value]) -> Result<usize> {
-        let mut permitted = 0;
+    /// Checks that all three decide every request alike, by the same policies. Tells of which requests AstraDesk
+    /// says, instead of no, which approvals are missing.
+    fn agree(&mut self, asked: &[Asked], inputs: &[regorus::Value]) -> Result<Vec<bool>> {
+        let (mut permitted, mut askable) = (0, Vec::new());
         for (asked, input) in asked.iter().zip(inputs) {
-            let ours = decided(&self.cedar.decide(&asked.request()));
+            let decision = self.cedar.decide(&asked.request());
+            let ours = decided(&decision);
             for theirs in [&mut self.rules, &mut self.lookup] {
                 let theirs = rego::decision(&theirs.evaluate(input)?)?;
                 ensure!(ours == theirs, "{input}: Cedar decides {ours:?}, Rego {theirs:?}");
             }
             permitted += usize::from(ours.0);
+            askable.push(matches!(decision, Decision::NeedsApproval { .. }));
         }
         ensure!((1..asked.len()).contains(&permitted), "one answer for every request shows nothing");
-        Ok(permitted)
+        Ok(askable)
     }
 
-    /// Asks each of them in turn, request by request.
+    /// Asks each of them all requests, in turn.
     fn run(&mut self, asked: &[Asked], inputs: &[regorus::Value]) -> Result<[Vec<Duration>; 3]> {
         let mut times = [const { Vec::new() }; 3];
         let begun = Instant::now();
@@ -102,12 +112,14 @@ impl Contest {
             if round >= ROUNDS.start && begun.elapsed() > PATIENCE {
                 break;
             }
-            for (asked, input) in asked.iter().zip(inputs) {
+            for asked in asked {
                 let request: PolicyRequest<'_> = asked.request();
                 let at = Instant::now();
                 black_box(self.cedar.decide(black_box(&request)));
                 times[0].push(at.elapsed());
-                for (times, rego) in times[1..].iter_mut().zip([&mut self.rules, &mut self.lookup]) {
+            }
+            for (times, rego) in times[1..].iter_mut().zip([&mut self.rules, &mut self.lookup]) {
+                for input in inputs {
                     let at = Instant::now();
                     black_box(rego.evaluate(black_box(input))?);
                     times.push(at.elapsed());
