@@ -104,6 +104,16 @@ async fn before_the_step_a_guardrail_fails_the_run_and_nothing_is_done() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_frozen_and_spent_can_be_looked_at_within_a_plan() {
+    let world = World::with_asking(0, guarded(&[freeze(), json!({"cool_down": "10m"})]));
+    world.clock.pass(100);
+    let run = world.admitted(sentence("?webapp other")).await;
+    assert_eq!(world.ended(run.id).await.state, State::Succeeded);
+    assert!(world.data.lock().unwrap().spends.is_empty(), "and looking takes nothing");
+    assert_eq!(world.engine.submit(sentence("other webapp")).await.unwrap_err().code, Code::GuardFrozen);
+}
+
 async fn restarted(world: &World, service: &str) {
     let run = world.admitted(submission("restart", service)).await;
     assert_eq!(world.ended(run.id).await.state, State::Succeeded);

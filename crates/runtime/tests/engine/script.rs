@@ -151,7 +151,7 @@ impl Pack for TestPack {
     }
 }
 
-/// Restarts the services that the sentence names, in order.
+/// Restarts the services that the sentence names, in order, and looks at those with a question mark.
 struct Ops(AgentName);
 
 #[async_trait]
@@ -163,9 +163,12 @@ impl Agent for Ops {
         "for tests"
     }
     async fn plan(&self, input: &str, _: &[Arc<ToolSpec>], _: &dyn Names) -> Result<Plan> {
-        let call = |name| match submission("restart", name).request {
-            Request::Call(call) => call,
-            Request::Say { .. } => unreachable!("it is a call"),
+        let call = |word: &str| {
+            let (tool, name) = word.strip_prefix('?').map_or(("restart", word), |name| ("look", name));
+            match submission(tool, name).request {
+                Request::Call(call) => call,
+                Request::Say { .. } => unreachable!("it is a call"),
+            }
         };
         Ok(Plan { planner: "words".into(), calls: input.split(' ').map(call).collect() })
     }

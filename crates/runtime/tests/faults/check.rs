@@ -30,6 +30,22 @@ pub(crate) fn check(world: &World, scenario: Scenario, log: &str) {
     }
     check_ends(world, scenario, &runs, log);
     check_keys(world, &runs);
+    check_counts(world, &runs);
+}
+
+/// What approvers are told of is told once to each webhook, and no more is done than is allowed.
+fn check_counts(world: &World, runs: &[Run]) {
+    let asked = runs.iter().filter(|run| run.approvals.is_some()).count();
+    let (told, expected) = (world.data().outbox.len(), asked * world.setup.webhooks.len());
+    if told != expected {
+        world.violate(format!("webhooks are told {told} times, and {expected} times would be right"));
+    }
+    let counted = |effect: &&crate::cluster::Effect| effect.service.starts_with('x');
+    let done = world.cluster().history.iter().filter(counted).count();
+    let spent = world.data().spends.len();
+    if world.setup.budget.is_some_and(|budget| done > budget as usize || spent > budget as usize) {
+        world.violate(format!("{done} effects, and {spent} on record, are more than the budget"));
+    }
 }
 
 /// The records of each run, of a chain that must be whole.
@@ -130,10 +146,12 @@ fn check_effect(world: &World, run: &Run, n: usize, step: &Step) -> Result<(), S
 
 /// The evidence tells the same story.
 fn check_evidence(run: &Run, read: bool, evidence: &[Told]) -> Result<(), String> {
+    // Who says something too late is told so, also after the end.
+    let evidence: Vec<&Told> = evidence.iter().filter(|told| told.kind != "approval.refused").collect();
     let kinds: Vec<&str> = evidence.iter().map(|told| told.kind.as_str()).collect();
     let wrong = |what: &str| Err(format!("{what}: its evidence is {kinds:?}"));
     let count = |kind: &str| kinds.iter().filter(|k| **k == kind).count();
-    if let State::Denied { .. } = run.state {
+    if matches!(run.state, State::Denied { .. }) && run.approvals.is_none() {
         return if kinds == ["run.denied"] { Ok(()) } else { wrong("a denial is one record") };
     }
     if read {
@@ -151,7 +169,13 @@ fn check_evidence(run: &Run, read: bool, evidence: &[Told]) -> Result<(), String
     if count("run.cancel_requested") != usize::from(run.cancel_requested) {
         return wrong("its cancellation is on record once");
     }
-    let mut fence = 1;
+    if count("approval.requested") != usize::from(run.approvals.is_some()) {
+        return wrong("approval is asked for once");
+    }
+    if count("approval.given") != run.approved_by().len() + count("approval.revoked") {
+        return wrong("who has approved it is on record");
+    }
+    let mut fence = u64::from(run.approvals.is_none());
     for told in evidence.iter().filter(|told| told.kind == "run.claimed") {
         fence += 1;
         if told.data["fence"] != fence {

@@ -1,7 +1,7 @@
 //! A client outside: it repeats what was not answered, with its key, and turns to another process.
 
 use crate::memory::Data;
-use crate::world::{World, ada};
+use crate::world::{World, ada, lead};
 use astradesk_core::run::OnFailure;
 use astradesk_core::{Call, Code, Error, Result, Run, RunId, Source};
 use astradesk_runtime::Engine;
@@ -65,6 +65,35 @@ impl Client {
             && error.code != Code::RunStateConflict
         {
             self.world.violate(format!("run {id} could not be cancelled: {error:?}"));
+        }
+    }
+
+    /// Agrees to a run as it is, or takes that back, unless it is too late.
+    pub(crate) async fn agree(&self, by: &str, id: RunId, yes: bool) {
+        let by = lead(by);
+        for _ in 0..TRIES {
+            let Some(approvals) = self.world.data().runs.get(&id).and_then(|run| run.approvals.clone())
+            else {
+                return;
+            };
+            let said = self.ask(|engine| {
+                let (by, digest) = (by.clone(), approvals.digest);
+                async move {
+                    if yes {
+                        engine.approve(&by, id, digest, "it looks fine").await
+                    } else {
+                        engine.revoke(&by, id).await
+                    }
+                }
+            });
+            match said.await.map_err(|error| error.code) {
+                Ok(_) | Err(Code::ApprovalAlreadyGiven | Code::ApprovalNotGiven | Code::RunStateConflict) => {
+                    return;
+                }
+                // The call's targets, or the decision, could not be found out.
+                Err(Code::KubernetesUnavailable | Code::PolicyDenied) => sleep(Duration::from_secs(1)).await,
+                Err(code) => return self.world.violate(format!("run {id} could not be agreed to: {code:?}")),
+            }
         }
     }
 

@@ -120,6 +120,9 @@ pub(crate) async fn begun(world: &Arc<World>, process: &Arc<Process>, place: usi
         sleep(Duration::from_secs(1)).await;
     }
     engine.recover();
+    if world.setup.tended {
+        engine.tend();
+    }
     engine
 }
 
@@ -130,6 +133,7 @@ async fn all_is_free(world: &Arc<World>, engines: &[Engine]) {
         world.violate(format!("locks were not given back: {locks:?}"));
     }
     world.permits.store(true, Ordering::SeqCst);
+    world.approvals.store(0, Ordering::SeqCst);
     // Whose last reply was lost learns a moment later that the run has ended.
     sleep(Duration::from_millis(200)).await;
     for (n, engine) in engines.iter().enumerate() {

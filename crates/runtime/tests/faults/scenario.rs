@@ -27,18 +27,26 @@ pub(crate) enum Scenario {
     DryRun,
     QueueFull,
     DeniedLater,
+    /// Two of the leads must agree, and do so at once.
+    Approved,
+    /// One of them takes it back, and a third one agrees.
+    Revoked,
+    /// There is one restart left for two runs.
+    Budgeted,
+    /// The same while processes look after approvals, policies and checkpoints; not among [`ALL`](Self::ALL).
+    Tended,
     /// A rollout that takes longer than a lease; not among [`ALL`](Self::ALL), since it passes many gates.
     Slow,
 }
 
 use Scenario::{
-    CancelledAndUndone, CancelledDuringTheUndo, CancelledInTheQueue, CancelledWhilePerforming,
-    CancelledWhileVerifying, DeniedLater, DryRun, Failing, One, OtherBody, QueueFull, Read, SameKey,
-    SecondWrite, Slow, TwoSteps, UndoFails, Undone,
+    Approved, Budgeted, CancelledAndUndone, CancelledDuringTheUndo, CancelledInTheQueue,
+    CancelledWhilePerforming, CancelledWhileVerifying, DeniedLater, DryRun, Failing, One, OtherBody,
+    QueueFull, Read, Revoked, SameKey, SecondWrite, Slow, Tended, TwoSteps, UndoFails, Undone,
 };
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 20] = [
         One,
         TwoSteps,
         Failing,
@@ -56,6 +64,9 @@ impl Scenario {
         DryRun,
         QueueFull,
         DeniedLater,
+        Approved,
+        Revoked,
+        Budgeted,
     ];
 
     pub(crate) fn setup(self) -> Setup {
@@ -67,6 +78,10 @@ impl Scenario {
             CancelledWhilePerforming => Setup { slow_patches: true, ..setup },
             QueueFull => Setup { concurrent: 1, queued: 1, ..setup },
             Slow => Setup { slow_verify: true, ..setup },
+            Approved => Setup { approvals: 2, webhooks: &["ops"], ..setup },
+            Tended => Setup { approvals: 2, webhooks: &["ops"], tended: true, ..setup },
+            Revoked => Setup { approvals: 2, webhooks: &["ops", "audit"], ..setup },
+            Budgeted => Setup { budget: Some(1), ..setup },
             _ => setup,
         }
     }
@@ -74,7 +89,9 @@ impl Scenario {
     /// How the runs end when nothing breaks, in the order of their submission.
     pub(crate) const fn ends(self) -> &'static [&'static str] {
         match self {
-            One | Slow | TwoSteps | SameKey | OtherBody | Read => &["succeeded"],
+            One | Slow | TwoSteps | SameKey | OtherBody | Read | Approved | Revoked | Tended => {
+                &["succeeded"]
+            }
             Failing | Undone | UndoFails => &["failed"],
             CancelledInTheQueue => &["succeeded", "cancelled"],
             CancelledWhilePerforming
@@ -84,7 +101,7 @@ impl Scenario {
             SecondWrite => &["succeeded", "denied"],
             DryRun => &[],
             QueueFull => &["succeeded", "succeeded", "denied"],
-            DeniedLater => &["succeeded", "failed"],
+            DeniedLater | Budgeted => &["succeeded", "failed"],
         }
     }
 
@@ -92,13 +109,15 @@ impl Scenario {
     /// are as good as ever, but a cancellation may come late, and a refusal after what it was to refuse.
     pub(crate) const fn may_end(self) -> &'static [&'static str] {
         match self {
-            One | Slow | TwoSteps | SameKey | OtherBody | Read | DryRun => &["succeeded"],
+            One | Slow | TwoSteps | SameKey | OtherBody | Read | DryRun | Approved | Revoked | Tended => {
+                &["succeeded"]
+            }
             Failing | Undone | UndoFails => &["failed"],
             CancelledInTheQueue | CancelledWhilePerforming | CancelledWhileVerifying | CancelledAndUndone => {
                 &["cancelled", "succeeded"]
             }
             CancelledDuringTheUndo => &["cancelled", "failed"],
-            SecondWrite | DeniedLater => &["succeeded", "failed", "denied"],
+            SecondWrite | DeniedLater | Budgeted => &["succeeded", "failed", "denied"],
             QueueFull => &["succeeded", "denied"],
         }
     }
@@ -130,6 +149,9 @@ impl Scenario {
             SecondWrite => second_write(client).await,
             QueueFull => queue_full(client).await,
             DeniedLater => denied_later(client).await,
+            Approved | Tended => Box::pin(approved(client)).await,
+            Revoked => Box::pin(revoked(client)).await,
+            Budgeted => Box::pin(budgeted(client)).await,
         }
     }
 
@@ -222,6 +244,28 @@ async fn denied_later(client: &Client) {
     if first.is_ok() && second.is_ok() {
         client.world.permits.store(false, Ordering::SeqCst);
     }
+    for run in [first, second].into_iter().flatten() {
+        client.ended(run.id).await;
+    }
+}
+
+async fn approved(client: &Client) {
+    let Ok(run) = client.call("k1", call("restart", "a")).await else { return };
+    tokio::join!(client.agree("bo", run.id, true), client.agree("cy", run.id, true));
+    client.ended(run.id).await;
+}
+
+async fn revoked(client: &Client) {
+    let Ok(run) = client.call("k1", call("restart", "a")).await else { return };
+    for (by, yes) in [("bo", true), ("bo", false), ("cy", true), ("dee", true)] {
+        client.agree(by, run.id, yes).await;
+    }
+    client.ended(run.id).await;
+}
+
+async fn budgeted(client: &Client) {
+    let submit = |key, service| client.call(key, call("restart", service));
+    let (first, second) = tokio::join!(submit("k1", "x1"), submit("k2", "x2"));
     for run in [first, second].into_iter().flatten() {
         client.ended(run.id).await;
     }

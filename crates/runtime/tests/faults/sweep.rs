@@ -20,16 +20,22 @@ fn held(scenario: Scenario, plan: &Plan) -> Lived {
 fn at_every_gate(modes: &[Mode], two: bool) {
     let mut lives = 0;
     for scenario in Scenario::ALL {
-        let gates = held(scenario, &Plan { two, ..Plan::default() }).gates[0];
-        assert!(gates > 4, "{scenario:?} passes {gates} gates");
-        for n in 1..=gates {
-            for mode in modes {
-                let plan = Plan { lives: vec![vec![(n, *mode)]], two, known_dead: n % 2 == 0 };
-                lives += held(scenario, &plan).gates.len();
-            }
-        }
+        lives += at_every_gate_of(scenario, modes, two);
     }
     assert!(lives > 400, "{lives} lives");
+}
+
+fn at_every_gate_of(scenario: Scenario, modes: &[Mode], two: bool) -> usize {
+    let gates = held(scenario, &Plan { two, ..Plan::default() }).gates[0];
+    assert!(gates > 4, "{scenario:?} passes {gates} gates");
+    let mut lives = 0;
+    for n in 1..=gates {
+        for mode in modes {
+            let plan = Plan { lives: vec![vec![(n, *mode)]], two, known_dead: n % 2 == 0 };
+            lives += held(scenario, &plan).gates.len();
+        }
+    }
+    lives
 }
 
 #[test]
@@ -61,8 +67,20 @@ fn the_process_may_die_after_every_call() {
 }
 
 #[test]
-fn the_process_may_be_held_at_every_call() {
-    at_every_gate(&[HoldBefore, HoldAfter], true);
+fn the_process_may_be_held_before_every_call() {
+    at_every_gate(&[HoldBefore], true);
+}
+
+#[test]
+fn the_process_may_be_held_after_every_call() {
+    at_every_gate(&[HoldAfter], true);
+}
+
+/// What looks after approvals and checkpoints breaks nothing when it is broken itself.
+#[test]
+fn a_run_that_is_looked_after_may_be_broken_at_every_call() {
+    at_every_gate_of(Scenario::Tended, &[Fail, LoseReply, DieAfter], false);
+    at_every_gate_of(Scenario::Tended, &[HoldAfter], true);
 }
 
 #[test]
@@ -80,8 +98,13 @@ fn one_of_two_processes_may_die_after_every_call() {
 }
 
 #[test]
-fn somebody_else_may_change_the_services_before_every_call() {
-    at_every_gate(&[Touch, Rival], false);
+fn somebody_else_may_touch_the_services_before_every_call() {
+    at_every_gate(&[Touch], false);
+}
+
+#[test]
+fn somebody_else_may_restart_the_services_before_every_call() {
+    at_every_gate(&[Rival], false);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use astradesk_runtime::port::{PolicyRequest, StepContext, Store};
 use astradesk_runtime::{Engine, ToolRegistry};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -44,8 +44,11 @@ pub(crate) struct Setup {
     pub(crate) queued: usize,
     /// How many leads must agree to each restart.
     pub(crate) approvals: u32,
-    pub(crate) guardrails: Vec<Guardrail>,
+    /// At most so many restarts an hour of the services whose names begin with `x`.
+    pub(crate) budget: Option<u32>,
     pub(crate) webhooks: &'static [&'static str],
+    /// Whether processes look after approvals, policies and checkpoints.
+    pub(crate) tended: bool,
 }
 
 impl Default for Setup {
@@ -58,8 +61,9 @@ impl Default for Setup {
             concurrent: 2,
             queued: 2,
             approvals: 0,
-            guardrails: Vec::new(),
+            budget: None,
             webhooks: &[],
+            tended: false,
         }
     }
 }
@@ -71,6 +75,8 @@ pub(crate) struct World {
     cluster: Mutex<Cluster>,
     pub(crate) time: Arc<Time>,
     pub(crate) permits: AtomicBool,
+    /// How many leads must agree to each restart, now.
+    pub(crate) approvals: AtomicU32,
     /// The run that each key's client was told of.
     pub(crate) told: Mutex<BTreeMap<String, RunId>>,
     /// The runs of which the tool could not tell what became of them.
@@ -87,6 +93,7 @@ impl World {
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         let (failing, failing_undo) = (names(setup.failing), names(setup.failing_undo));
         Arc::new(Self {
+            approvals: AtomicU32::new(setup.approvals),
             setup,
             data: Arc::default(),
             store_down: AtomicBool::new(false),
@@ -117,11 +124,12 @@ impl World {
             registry,
             clock: self.time.clone(),
             signer: SIGNER.clone(),
-            guardrails: self.setup.guardrails.clone(),
+            guardrails: self.setup.budget.map(budget).into_iter().collect(),
             webhooks: self.setup.webhooks.iter().map(ToString::to_string).collect(),
             limits: Limits {
                 concurrent_runs: self.setup.concurrent,
                 queued_runs: self.setup.queued,
+                checkpoint: Duration::from_secs(1),
                 ..Limits::default()
             },
         })
@@ -129,7 +137,8 @@ impl World {
 
     /// What policy says, unless it denies everything.
     pub(crate) fn asked(&self, request: &PolicyRequest<'_>) -> Decision {
-        let count = if request.call.effect == Effect::Read { 0 } else { self.setup.approvals };
+        let read = request.call.effect == Effect::Read;
+        let count = if read { 0 } else { self.approvals.load(Ordering::SeqCst) };
         let role = RoleName::parse("lead").unwrap();
         let required = Requirement { count, roles: [(role, count)].into() };
         if required.is_met(request.approvals) {
@@ -188,6 +197,26 @@ impl World {
         if !data.evidence.iter().rev().any(|record| intended(&record.body)) {
             self.violate(format!("{what} without evidence of its intent"));
         }
+        drop(data);
+        if step.undoes.is_none() {
+            self.check_approved(step.run, &what);
+        }
+    }
+
+    /// Enough others have agreed, in the run and on record.
+    fn check_approved(&self, run: RunId, what: &str) {
+        let wanted = self.approvals.load(Ordering::SeqCst) as usize;
+        if wanted == 0 {
+            return;
+        }
+        let data = self.data();
+        let run = &data.runs[&run];
+        let given = run.approved_by().iter().map(|one| one.by.subject.as_str());
+        let leads: BTreeSet<&str> = given.filter(|lead| *lead != run.principal.subject).collect();
+        let on_record = told(&data, run.id, "approval.given") - told(&data, run.id, "approval.revoked");
+        if leads.len().min(on_record) < wanted {
+            self.violate(format!("{what} and approved by {leads:?} only, with {on_record} on record"));
+        }
     }
 
     /// A process performs a step: if another one may have done so already, it must be told.
@@ -199,6 +228,25 @@ impl World {
             self.violate(format!("{what} is performed by {process} after {first}, and it is not told"));
         }
     }
+}
+
+/// How many records of this kind there are of a run.
+pub(crate) fn told(data: &Data, run: RunId, kind: &str) -> usize {
+    let is = |body: &str| {
+        let body: Value = serde_json::from_str(body).unwrap();
+        body["kind"] == kind && body["run"] == json!(run)
+    };
+    data.evidence.iter().filter(|record| is(&record.body)).count()
+}
+
+fn budget(runs: u32) -> Guardrail {
+    let targets = ["kubernetes/*/*/deployment/x*"];
+    let table = json!({"name": "budget", "targets": targets, "budget": {"runs": runs, "per": "1h"}});
+    serde_json::from_value(table).unwrap()
+}
+
+pub(crate) fn lead(subject: &str) -> Principal {
+    Principal { subject: subject.into(), roles: [RoleName::parse("lead").unwrap()].into(), ..ada() }
 }
 
 pub(crate) fn ada() -> Principal {
