@@ -25,7 +25,7 @@ fn what_is_wrong_with_a_table_is_said_with_its_name() {
             "guardrail `a`: it must have exactly",
         ),
         ("[[guardrails]]\nname = \"a\"\ncool_down = \"soon\"", "guardrail `a`: "),
-        ("[[guardrails]]\nname = \"a\"\ncool_down = \"0s\"", "guardrail `a`: `0s` is not a time between"),
+        ("[[guardrails]]\nname = \"a\"\ncool_down = \"0s\"", "guardrail `a`: `cool_down` is `0s`"),
         ("[[guardrails]]\nname = \"a\"\ncooldown = \"1m\"", "guardrail `a` has the unknown key `cooldown`"),
         (
             "[[guardrails]]\nname = \"a\"\nmax_unavailable = \"half\"",
