@@ -8,6 +8,7 @@ use crate::http::problem::{Answer, Problem, shown};
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::Kind;
 use astradesk_core::{Code, Error, RunId, Timestamp};
+use astradesk_runtime::evidence::Checkpoint;
 use astradesk_runtime::port::EvidenceFilter;
 use axum::extract::State;
 use axum::response::IntoResponse as _;
@@ -120,6 +121,45 @@ fn filter(query: AuditQuery) -> Result<EvidenceFilter, Problem> {
         until: time("until", query.until)?,
         limit: page_size(query.limit)?,
     })
+}
+
+/// Which checkpoints are wanted.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct CheckpointQuery {
+    /// Only those of records after this place. Default: 0.
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9_223_372_036_854_775_807_u64)]
+    after: Option<String>,
+    /// At most so many. Default: 50.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+}
+
+/// Checkpoints in order.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Checkpoints {
+    /// The checkpoints.
+    #[schema(value_type = Vec<wire::Checkpoint>)]
+    checkpoints: Vec<Checkpoint>,
+}
+
+/// List the checkpoints that were kept
+#[utoipa::path(
+    get, path = "/v1/audit/checkpoints", tag = "audit", operation_id = "list_checkpoints", params(CheckpointQuery),
+    responses(
+        (status = 200, description = "The signed statements, in the order of their records", body = Checkpoints),
+        (status = 403, description = "Who asks may not read the evidence"),
+    ),
+)]
+pub(super) async fn checkpoints(
+    State(app): State<App>,
+    Caller(principal): Caller,
+    Query(query): Query<CheckpointQuery>,
+) -> Answer {
+    let after = query.after.map_or(Ok(0), |after| place(&after, "after"))?;
+    let checkpoints = app.engine.kept_checkpoints(&principal, after, page_size(query.limit)?).await?;
+    Ok(axum::Json(Checkpoints { checkpoints }).into_response())
 }
 
 /// Sign the end of the evidence

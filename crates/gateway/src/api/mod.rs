@@ -57,6 +57,7 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(webhooks::retry))
         .routes(routes!(audit::list))
         .routes(routes!(audit::checkpoint))
+        .routes(routes!(audit::checkpoints))
 }
 
 /// Everything, behind its layers.

@@ -2,6 +2,7 @@
 
 use crate::support::{Harness, Reply, Setup, start, start_with, until};
 use astradesk_core::{Code, Error, Guardrail};
+use astradesk_runtime::port::Store as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -101,6 +102,22 @@ async fn the_evidence_is_searched() {
 }
 
 #[tokio::test]
+async fn the_checkpoints_that_were_kept_are_listed() {
+    let harness = start().await;
+    let admin = harness.admin();
+    harness.post("/v1/tools/get_status/runs", &admin, call("web")).await;
+    let signed = harness.get("/v1/audit/checkpoint", &admin).await.body;
+    let (seq, note) = (signed["seq"].as_u64().unwrap(), signed["note"].as_str().unwrap());
+    harness.store.keep_checkpoint(seq, harness.engine.now(), note).await.unwrap();
+    let list = harness.get("/v1/audit/checkpoints", &admin).await;
+    assert_eq!(list.body["checkpoints"][0]["note"], note, "{}", list.text);
+    let after = harness.get(&format!("/v1/audit/checkpoints?after={seq}"), &admin).await;
+    assert_eq!(after.body, json!({"checkpoints": []}));
+    let viewer = harness.token("vera", &["viewer", "sre"]);
+    harness.get("/v1/audit/checkpoints", &viewer).await.is_problem(403, "policy.denied");
+}
+
+#[tokio::test]
 async fn policies_are_shown_tried_and_explained() {
     let harness = start().await;
     let admin = harness.admin();
@@ -182,6 +199,8 @@ async fn without_policies_the_gateway_is_not_ready_and_with_those_of_before_it_i
     let (reply, check) = ready(&harness, false).await;
     reply.is_problem(503, "policy.unavailable");
     assert!(check["detail"].as_str().unwrap().contains("line 3"), "{check}");
+    let eve = harness.token("eve", &[]);
+    harness.get("/v1/policy", &eve).await.is_problem(403, "policy.set_invalid");
     assert_eq!(harness.get("/healthz", "").await.status, 200);
 }
 

@@ -2,6 +2,7 @@
 
 use crate::support::{Reply, start};
 use astradesk_gateway::openapi;
+use astradesk_runtime::port::Store as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -46,6 +47,9 @@ async fn real_answers_are_as_documented() {
     check(&document, "POST", tool, &slow);
     let id = slow.body["run"]["id"].as_str().unwrap().to_owned();
     harness.pack.slow_call().await;
+    let note = harness.get("/v1/audit/checkpoint", &harness.admin()).await.body;
+    let (seq, text) = (note["seq"].as_u64().unwrap(), note["note"].as_str().unwrap());
+    harness.store.keep_checkpoint(seq, harness.engine.now(), text).await.unwrap();
     let asked = harness.post("/v1/tools/restart_thing/runs", &harness.admin(), call("quorum-web")).await;
     check(&document, "POST", tool, &asked);
     let waiting = asked.body["run"]["id"].as_str().unwrap().to_owned();
@@ -118,6 +122,7 @@ async fn real_answers_are_as_documented() {
         ("POST", "/v1/runs/{id}/cancel", &format!("/v1/runs/{id}/cancel"), Value::Null),
         (get, "/v1/audit", "/v1/audit", Value::Null),
         (get, "/v1/audit/checkpoint", "/v1/audit/checkpoint", Value::Null),
+        (get, "/v1/audit/checkpoints", "/v1/audit/checkpoints?after=0&limit=2", Value::Null),
         ("POST", "/v1/runs/{id}/revoke", &format!("/v1/runs/{waiting}/revoke"), json!({})),
         ("POST", "/v1/runs/{id}/reject", &format!("/v1/runs/{waiting}/reject"), word),
     ] {

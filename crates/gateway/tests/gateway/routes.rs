@@ -25,7 +25,7 @@ enum Passes {
     Approved,
 }
 
-const ROUTES: [(&str, &str, Passes); 26] = [
+const ROUTES: [(&str, &str, Passes); 27] = [
     ("GET", "/healthz", Passes::Open),
     ("GET", "/metrics", Passes::Open),
     ("GET", "/openapi.json", Passes::Open),
@@ -35,6 +35,7 @@ const ROUTES: [(&str, &str, Passes); 26] = [
     ("GET", "/v1/approvals/{id}", Passes::Run),
     ("GET", "/v1/audit", Passes::Evidence),
     ("GET", "/v1/audit/checkpoint", Passes::Evidence),
+    ("GET", "/v1/audit/checkpoints", Passes::Evidence),
     ("GET", "/v1/packs", Passes::Filtered),
     ("GET", "/v1/policy", Passes::Evidence),
     ("POST", "/v1/policy/test", Passes::Evidence),

@@ -4,7 +4,7 @@ use super::Engine;
 use super::claim::LOOK;
 use super::refuse::{not_found, uncommitted};
 use crate::evidence::Checkpoint;
-use crate::port::{Agent, Change, Cut, EvidenceFilter, RunEvent, RunFilter, RunPage};
+use crate::port::{Agent, Change, Cut, EvidenceFilter, PolicyStatus, RunEvent, RunFilter, RunPage};
 use crate::registry::Registered;
 use astradesk_core::evidence::{Draft, Kind, Record};
 use astradesk_core::run::Step;
@@ -176,6 +176,9 @@ impl Engine {
     pub(super) fn authorize_evidence(&self, principal: &Principal) -> Result<()> {
         if self.0.policy.may_read_evidence(principal) {
             return Ok(());
+        }
+        if let PolicyStatus { policies: 0, problem: Some(problem), .. } = self.0.policy.status() {
+            return Err(problem);
         }
         Err(Error::new(Code::PolicyDenied, format!("`{}` may not read the evidence", principal.subject)))
     }
