@@ -7,6 +7,7 @@ use astradesk_core::run::{OnFailure, State, StepState};
 use astradesk_runtime::engine::{Limits, Submission, Submitted};
 use astradesk_runtime::port::Policy;
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 
 const DONE: [&str; 4] = ["run.claimed", "step.intended", "step.performed", "run.finished"];
 
@@ -76,10 +77,10 @@ async fn two_people_agree_and_it_is_done_once_with_all_of_it_on_record() {
 async fn each_webhook_is_told_once_in_the_same_commit() {
     let webhooks = vec!["ops".to_owned(), "audit".to_owned()];
     let world = World::with_asking(1, Setup { webhooks, ..Setup::default() });
-    world.store.down.store(true, std::sync::atomic::Ordering::SeqCst);
+    world.store.down.store(true, Ordering::SeqCst);
     assert!(world.engine.submit(reasoned("webapp")).await.is_err());
     assert!(world.data.lock().unwrap().outbox.is_empty(), "what was not kept is not told");
-    world.store.down.store(false, std::sync::atomic::Ordering::SeqCst);
+    world.store.down.store(false, Ordering::SeqCst);
 
     let keyed = || Submission { idempotency_key: Some("k".into()), ..reasoned("webapp") };
     let run = world.admitted(keyed()).await;
@@ -191,6 +192,12 @@ async fn a_repeated_request_finds_the_run_that_waits() {
             panic!("no preview was asked for")
         };
         assert_eq!((found.id, found.state.name(), replayed), (run.id, "awaiting_approval", true));
+    }
+    world.policy.glass.store(true, Ordering::SeqCst);
+    let reasoned = Submission { reason: Some("it leaks".into()), ..keyed() };
+    for other in [Submission { break_glass: true, ..reasoned.clone() }, reasoned] {
+        let conflict = world.engine.submit(other).await.unwrap_err();
+        assert_eq!(conflict.code, Code::RequestIdempotencyConflict, "that is not what was asked before");
     }
     world.approve(&lead("bo"), run.id).await.unwrap();
     world.ended(run.id).await;

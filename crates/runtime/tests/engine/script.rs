@@ -21,6 +21,8 @@ use tokio::time::Instant;
 pub(crate) struct Script {
     pub(crate) performed: AtomicUsize,
     pub(crate) panics: AtomicBool,
+    /// Whether it takes half a second to find out what would change.
+    pub(crate) slow_preview: AtomicBool,
     pub(crate) verifying: Semaphore,
     /// `verify` ends when this has a permit.
     pub(crate) outcome: Semaphore,
@@ -44,6 +46,7 @@ impl Default for Script {
         Self {
             performed: AtomicUsize::new(0),
             panics: AtomicBool::new(false),
+            slow_preview: AtomicBool::new(false),
             verifying: Semaphore::new(0),
             outcome: Semaphore::new(0),
             guard: Mutex::default(),
@@ -99,6 +102,9 @@ impl Tool for Scripted {
     }
 
     async fn preview(&self, _: &FrozenCall) -> Result<Value> {
+        if self.script.slow_preview.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         Ok(json!({"would": "restart"}))
     }
 

@@ -202,3 +202,16 @@ async fn an_orphan_that_was_read_before_it_was_claimed_is_left_alone() {
     world.script.outcome.add_permits(1);
     assert_eq!(settles(&world, run.id, 5).await, State::Succeeded);
 }
+
+/// A client goes away while approvers are shown what its run would do.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_went_away_while_it_was_previewed_leaves_its_target_free() {
+    let world = World::asking(1);
+    world.script.slow_preview.store(true, Ordering::SeqCst);
+    let gone = world.engine.submit(submission("restart", "webapp"));
+    assert!(tokio::time::timeout(Duration::from_millis(100), gone).await.is_err());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(world.data.lock().unwrap().runs.is_empty(), "nothing came of it");
+    assert_eq!(world.engine.stats().waiting, 0);
+    world.awaiting("webapp").await;
+}
