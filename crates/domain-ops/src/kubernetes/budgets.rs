@@ -7,14 +7,15 @@ use super::client::Requests;
 use super::errors::{Failure, Operation};
 use astradesk_core::facts::DisruptionBudget;
 use astradesk_core::{Code, Error, Result};
+use astradesk_runtime::port::Clock;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudgetSpec, PodDisruptionBudgetStatus};
 use kube::Api;
 use kube::api::{ListParams, Object, ObjectList};
 use kube::core::{ApiResource, Selector, SelectorExt as _};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use tokio::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// How many are asked for at a time, and how often.
 const PAGE: u32 = 500;
@@ -23,14 +24,17 @@ const PAGES: usize = 10;
 /// A PodDisruptionBudget of either version, which differ in [`covers`] only.
 type Budget = Object<PodDisruptionBudgetSpec, PodDisruptionBudgetStatus>;
 
-/// The budgets of a cluster. Many may ask at once: whoever comes while a list is under way shares the next one, which
-/// begins after they have asked.
-#[derive(Default)]
+/// How long a list serves those who come later.
+pub(crate) const KEPT: Duration = Duration::from_secs(1);
+
+/// The budgets of a cluster. Many may ask at once, and each twice a run: those who ask within [`KEPT`] after a list has
+/// begun share it. What would stop one of them is never as old as that: it is listed again, after they have asked.
 pub(crate) struct Budgets {
+    clock: Arc<dyn Clock>,
     /// Whether the cluster has the older version only, as far as is known.
     beta: AtomicBool,
-    /// The last list of each namespace, as long as somebody waits for one.
-    lists: Mutex<HashMap<String, Weak<Slot>>>,
+    /// The last list of each namespace.
+    lists: Mutex<HashMap<String, Arc<Slot>>>,
 }
 
 type Slot = tokio::sync::Mutex<Option<Listed>>;
@@ -38,12 +42,18 @@ type Slot = tokio::sync::Mutex<Option<Listed>>;
 /// The budgets of a namespace, and the version that they are of.
 #[derive(Clone)]
 struct Listed {
-    begun: Instant,
+    /// By the clock's [`Clock::elapsed`].
+    begun: Duration,
     budgets: Result<(Arc<Vec<Budget>>, bool)>,
 }
 
 impl Budgets {
-    /// The budgets of a namespace that cover pods with these labels, by name.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, beta: AtomicBool::default(), lists: Mutex::default() }
+    }
+
+    /// The budgets of a namespace that cover pods with these labels, by name: as they were at most [`KEPT`] ago, or as
+    /// they are now, if one of them would allow less than `taken` disruptions, or none.
     ///
     /// # Errors
     /// What the cluster answers: without an answer nobody knows what may be disrupted.
@@ -52,20 +62,34 @@ impl Budgets {
         requests: &Requests,
         namespace: &str,
         labels: &BTreeMap<String, String>,
+        taken: u32,
     ) -> Result<Vec<DisruptionBudget>> {
-        let (budgets, beta) = self.shared(requests, namespace).await?;
+        let asked = self.clock.elapsed();
+        let since = asked.saturating_sub(KEPT);
+        let (budgets, beta) = self.shared(requests, namespace, since).await?;
+        let covering = of(&budgets, labels, beta);
+        if covering.iter().all(|budget| budget.disruptions_allowed >= taken.max(1)) {
+            return Ok(covering);
+        }
+        let (budgets, beta) = self.shared(requests, namespace, asked).await?;
         Ok(of(&budgets, labels, beta))
     }
 
-    /// A list that begins now or later.
-    async fn shared(&self, requests: &Requests, namespace: &str) -> Result<(Arc<Vec<Budget>>, bool)> {
-        let asked = Instant::now();
+    /// A list that began then or later, or failed to since this was asked.
+    async fn shared(
+        &self,
+        requests: &Requests,
+        namespace: &str,
+        since: Duration,
+    ) -> Result<(Arc<Vec<Budget>>, bool)> {
+        let asked = self.clock.elapsed();
         let slot = self.slot(namespace);
         let mut last = slot.lock().await;
-        if let Some(listed) = last.as_ref().filter(|listed| listed.begun >= asked) {
+        let recent = |listed: &&Listed| listed.begun >= if listed.budgets.is_ok() { since } else { asked };
+        if let Some(listed) = last.as_ref().filter(recent) {
             return listed.budgets.clone();
         }
-        let begun = Instant::now();
+        let begun = self.clock.elapsed();
         let budgets = self.list(requests, namespace).await;
         *last = Some(Listed { begun, budgets: budgets.clone() });
         budgets
@@ -73,12 +97,13 @@ impl Budgets {
 
     fn slot(&self, namespace: &str) -> Arc<Slot> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = lists.get(namespace).and_then(Weak::upgrade) {
-            return slot;
+        if let Some(slot) = lists.get(namespace) {
+            return slot.clone();
         }
-        lists.retain(|_, slot| slot.strong_count() > 0);
+        let since = self.clock.elapsed().saturating_sub(KEPT);
+        lists.retain(|_, slot| Arc::strong_count(slot) > 1 || serves(slot, since));
         let slot = Arc::new(Slot::default());
-        lists.insert(namespace.to_owned(), Arc::downgrade(&slot));
+        lists.insert(namespace.to_owned(), slot.clone());
         slot
     }
 
@@ -100,6 +125,11 @@ impl Budgets {
         Err(Error::new(Code::KubernetesRejected, message)
             .with_remedy("see `kubectl api-versions`; without them nobody knows what may be disrupted"))
     }
+}
+
+/// Whether what nobody waits for may still serve somebody.
+fn serves(slot: &Slot, since: Duration) -> bool {
+    slot.try_lock().is_ok_and(|last| last.as_ref().is_some_and(|listed| listed.begun >= since))
 }
 
 fn too_many(namespace: &str) -> Error {

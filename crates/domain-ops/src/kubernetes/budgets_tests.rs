@@ -1,5 +1,6 @@
 use super::super::client::Requests;
 use super::super::gate::{Gate, Listening, Pace};
+use super::super::testing::Hand;
 use super::*;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -103,8 +104,19 @@ fn page(names: &[&str], next: &str) -> (u16, String) {
     (200, json!({"metadata": {"continue": next}, "items": items}).to_string())
 }
 
+/// A moment in which nothing is remembered any more.
+const LATER: Duration = Duration::from_millis(1001);
+/// A moment later than another one.
+const TICK: Duration = Duration::from_nanos(1);
+
+fn budgets() -> (Budgets, Arc<Hand>) {
+    let hand = Arc::new(Hand::default());
+    hand.go(LATER);
+    (Budgets::new(hand.clone()), hand)
+}
+
 async fn names(budgets: &Budgets, requests: &Requests) -> Result<Vec<String>> {
-    let found = budgets.covering(requests, "shop", &labels(&[("app", "web")])).await?;
+    let found = budgets.covering(requests, "shop", &labels(&[("app", "web")]), 1).await?;
     Ok(found.into_iter().map(|budget| budget.name).collect())
 }
 
@@ -113,9 +125,10 @@ async fn the_version_that_a_cluster_has_is_found_out_and_remembered() {
     for (has, first, later) in [("/v1/", 1, 1), ("/v1beta1/", 2, 1)] {
         let (requests, asked) =
             server(move |address| if address.contains(has) { page(&["web"], "") } else { unknown() });
-        let budgets = Budgets::default();
+        let (budgets, hand) = budgets();
         assert_eq!(names(&budgets, &requests).await.unwrap(), ["web"]);
         assert_eq!(asked.lock().unwrap().len(), first, "{has}");
+        hand.go(LATER);
         assert_eq!(names(&budgets, &requests).await.unwrap(), ["web"]);
         assert_eq!(asked.lock().unwrap().len(), first + later, "{has}: once it is known");
         assert!(asked.lock().unwrap().iter().all(|a| a.contains("/namespaces/shop/poddisruptionbudgets")));
@@ -127,26 +140,87 @@ async fn the_version_that_a_cluster_has_is_found_out_and_remembered() {
         let has = if *is_upgraded.lock().unwrap() { "/v1/" } else { "/v1beta1/" };
         if address.contains(has) { page(&["web"], "") } else { unknown() }
     });
-    let budgets = Budgets::default();
+    let (budgets, hand) = budgets();
     names(&budgets, &requests).await.unwrap();
     *upgraded.lock().unwrap() = true;
+    hand.go(LATER);
     assert_eq!(names(&budgets, &requests).await.unwrap(), ["web"]);
 }
 
 #[tokio::test]
-async fn those_who_wait_share_a_list_that_began_after_they_asked() {
+async fn those_who_ask_within_a_second_share_a_list() {
     let (requests, asked) = server(|_| page(&["web"], ""));
-    let budgets = Budgets::default();
+    let asked = || asked.lock().unwrap().len();
+    let (budgets, hand) = budgets();
     let all = futures::future::join_all((0..20).map(|_| names(&budgets, &requests))).await;
     assert!(all.into_iter().all(|found| found.unwrap() == ["web"]));
-    assert_eq!(asked.lock().unwrap().len(), 2, "the first one's, and one for all who came meanwhile");
+    assert_eq!(asked(), 1);
+    hand.go(KEPT);
     names(&budgets, &requests).await.unwrap();
-    assert_eq!(asked.lock().unwrap().len(), 3, "nothing is kept for later");
+    assert_eq!(asked(), 1, "it is just young enough");
+    hand.go(TICK);
+    names(&budgets, &requests).await.unwrap();
+    assert_eq!(asked(), 2);
+
     let pods = labels(&[("app", "web")]);
-    let other = budgets.covering(&requests, "bank", &pods);
+    let other = budgets.covering(&requests, "bank", &pods, 1);
     let (_, other) = tokio::join!(names(&budgets, &requests), other);
-    assert_eq!((other.unwrap().len(), asked.lock().unwrap().len()), (1, 5), "each namespace has its own");
-    assert!(budgets.lists.lock().unwrap().values().all(|slot| slot.strong_count() == 0));
+    assert_eq!((other.unwrap().len(), asked()), (1, 3), "each namespace has its own");
+    assert_eq!(budgets.lists.lock().unwrap().len(), 2);
+    hand.go(LATER);
+    budgets.covering(&requests, "lab", &pods, 1).await.unwrap();
+    assert_eq!(budgets.lists.lock().unwrap().len(), 1, "what serves nobody any more goes");
+}
+
+/// What the budget allows by then, or the code of the error.
+async fn allows(budgets: &Budgets, requests: &Requests, taken: u32) -> Result<u32, Code> {
+    let found = budgets.covering(requests, "shop", &labels(&[("app", "web")]), taken).await;
+    found.map(|found| found[0].disruptions_allowed).map_err(|error| error.code)
+}
+
+#[tokio::test]
+async fn nothing_old_stops_anybody_and_no_error_is_covered_up() {
+    let answer = Arc::new(Mutex::new(Ok(2)));
+    let told = answer.clone();
+    let (requests, asked) = server(move |_| match *told.lock().unwrap() {
+        Ok(allowed) => {
+            let (status, body) = page(&["web"], "");
+            (status, body.replace("\"disruptionsAllowed\":2", &format!("\"disruptionsAllowed\":{allowed}")))
+        }
+        Err(code) => {
+            let message = "User \"a\" cannot list resource \"poddisruptionbudgets\"";
+            (
+                code,
+                json!({"kind": "Status", "status": "Failure", "code": code, "message": message}).to_string(),
+            )
+        }
+    });
+    let (budgets, hand) = budgets();
+    // How long after the last question, what the cluster says by then, how many are taken; the answer, and requests.
+    let forbidden = Err(Code::KubernetesForbidden);
+    for (number, (pause, says, taken, expected, sent)) in [
+        (TICK, Ok(2), 2, Ok(2), 1),
+        (TICK, Ok(1), 2, Ok(2), 0),
+        (TICK, Ok(4), 3, Ok(4), 1),
+        (TICK, Ok(0), 0, Ok(4), 0),
+        (LATER, Ok(0), 0, Ok(0), 1),
+        (TICK, Ok(0), 0, Ok(0), 1),
+        (TICK, Ok(2), 1, Ok(2), 1),
+        (TICK, Err(403), 3, forbidden, 1),
+        (TICK, Err(403), 1, forbidden, 1),
+        (TICK, Ok(2), 1, Ok(2), 1),
+        (LATER, Err(403), 1, forbidden, 1),
+        (LATER, Err(404), 1, Err(Code::KubernetesRejected), 2),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        hand.go(pause);
+        *answer.lock().unwrap() = says;
+        asked.lock().unwrap().clear();
+        assert_eq!(allows(&budgets, &requests, taken).await, expected, "question {number}");
+        assert_eq!(asked.lock().unwrap().len(), sent, "question {number}");
+    }
 }
 
 #[tokio::test]
@@ -157,7 +231,7 @@ async fn all_pages_are_read_and_what_cannot_be_read_is_an_error() {
                 if address.contains("continue=more") { page(&["b"], "") } else { page(&["a"], "more") }
             },
         );
-    assert_eq!(names(&Budgets::default(), &requests).await.unwrap(), ["a", "b"]);
+    assert_eq!(names(&budgets().0, &requests).await.unwrap(), ["a", "b"]);
 
     let forbidden = json!({
         "kind": "Status", "code": 403, "status": "Failure", "reason": "Forbidden",
@@ -174,7 +248,7 @@ async fn all_pages_are_read_and_what_cannot_be_read_is_an_error() {
     ];
     for (answer, code, words) in cases {
         let (requests, _) = server(answer);
-        let error = names(&Budgets::default(), &requests).await.unwrap_err();
+        let error = names(&budgets().0, &requests).await.unwrap_err();
         assert_eq!(error.code, code, "{error}");
         assert!(error.message.contains(words), "{}", error.message);
     }

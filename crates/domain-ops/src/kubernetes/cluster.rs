@@ -75,7 +75,7 @@ impl Cluster {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (scopes, logs) = (Mutex::default(), Mutex::default());
-        let budgets = Budgets::default();
+        let budgets = Budgets::new(clock.clone());
         Self(Arc::new(Inner { requests, name, namespace, clock, budgets, scopes, logs }))
     }
 
@@ -128,17 +128,18 @@ impl Cluster {
         scope
     }
 
-    /// The kinds of workloads that have this name.
-    ///
-    /// Only the default namespace, and namespaces that are watched already, are looked up in the watches:
-    /// this is asked before policy decides, and must not let anybody start watches of namespaces at will.
+    /// The watches of a namespace, for what is asked before policy decides: nobody may start watches of namespaces at
+    /// will, so only those of the default namespace are started, and the others used as far as they are there.
+    fn watched(&self, namespace: &Namespace) -> Option<Arc<Scope>> {
+        if namespace == self.namespace() {
+            return Some(self.scope(namespace));
+        }
+        touch(&mut self.0.scopes.lock().unwrap_or_else(PoisonError::into_inner), namespace)
+    }
+
+    /// The kinds of workloads that have this name, as the watches have it if the namespace is watched.
     pub async fn kinds(&self, namespace: &Namespace, name: &str) -> Result<Vec<Kind>> {
-        let watched = if namespace == self.namespace() {
-            Some(self.scope(namespace))
-        } else {
-            touch(&mut self.0.scopes.lock().unwrap_or_else(PoisonError::into_inner), namespace)
-        };
-        if let Some(scope) = watched {
+        if let Some(scope) = self.watched(namespace) {
             scope.ready(scope::PATIENCE).await?;
             return Ok(scope.kinds(name));
         }
@@ -160,14 +161,18 @@ impl Cluster {
         self.get_view(kind, namespace, name).await
     }
 
-    /// The same, with what is known of it beyond what a rollout asks for.
+    /// The workload with what is known of it beyond what a rollout asks for: as the watches have it if they have it,
+    /// else read from the API server.
     pub async fn describe(
         &self,
         kind: Kind,
         namespace: &Namespace,
         name: &str,
-    ) -> Result<Described, Failure> {
-        self.get_view(kind, namespace, name).await
+    ) -> Result<Arc<Described>, Failure> {
+        if let Some(known) = self.watched(namespace).and_then(|scope| scope.described(kind, name)) {
+            return Ok(known);
+        }
+        self.get_view(kind, namespace, name).await.map(Arc::new)
     }
 
     async fn get_view<V>(&self, kind: Kind, namespace: &Namespace, name: &str) -> Result<V, Failure>
@@ -195,7 +200,8 @@ impl Cluster {
         self.requests().read(operation, || api.get(&operation.name)).await
     }
 
-    /// The PodDisruptionBudgets of a namespace that cover pods with these labels, read from the API server.
+    /// The PodDisruptionBudgets of a namespace that cover pods with these labels, as they were at most
+    /// 1 s ago; as they are now, if one of them would allow less than `taken` disruptions, or none.
     ///
     /// # Errors
     /// What the cluster answers, such as [`Code::KubernetesForbidden`](astradesk_core::Code::KubernetesForbidden):
@@ -204,8 +210,9 @@ impl Cluster {
         &self,
         namespace: &Namespace,
         pod_labels: &BTreeMap<String, String>,
+        taken: u32,
     ) -> Result<Vec<DisruptionBudget>> {
-        self.0.budgets.covering(self.requests(), namespace.as_str(), pod_labels).await
+        self.0.budgets.covering(self.requests(), namespace.as_str(), pod_labels, taken).await
     }
 
     /// Sends one merge patch, once, if its turn comes before `until`. Without that it is a dry run.

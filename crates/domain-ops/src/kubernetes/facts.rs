@@ -10,6 +10,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The annotation, or else the label, that says who answers for a workload.
 pub const OWNER: &str = "astradesk.dev/owner";
@@ -24,7 +25,7 @@ const TEXT: usize = 253;
 #[derive(Debug, Clone)]
 pub struct Described {
     /// The workload.
-    pub workload: Workload,
+    pub workload: Arc<Workload>,
     /// The labels of its pods.
     pub pod_labels: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
@@ -57,7 +58,7 @@ impl Described {
     fn of(workload: Workload, meta: &ObjectMeta, template: Option<&PodTemplateSpec>) -> Self {
         let labels = meta.labels.iter().flatten().take(LABELS);
         Self {
-            workload,
+            workload: Arc::new(workload),
             pod_labels: template
                 .and_then(|template| template.metadata.as_ref())
                 .and_then(|meta| meta.labels.clone())
@@ -106,6 +107,14 @@ fn availability(workload: &Workload, at_most_unavailable: i32) -> Option<Availab
         unavailable: count(workload.wanted.saturating_sub(workload.available)),
         at_most_unavailable: count(at_most_unavailable),
     })
+}
+
+/// Of which nothing else is known.
+#[cfg(test)]
+impl From<Workload> for Described {
+    fn from(workload: Workload) -> Self {
+        Self::of(workload, &ObjectMeta::default(), None)
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use super::workload::{Family, Workload};
 use super::{RESTARTED_AT, RUN};
 use astradesk_core::name::{ClusterName, Namespace};
 use astradesk_core::target::Kind;
-use astradesk_runtime::port::{Fault, Progress, SystemClock};
+use astradesk_core::{RunId, Timestamp};
+use astradesk_runtime::port::{Clock, Fault, Progress, SystemClock};
 use astradesk_sandbox::{Config, Sandbox};
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
@@ -99,6 +100,30 @@ where
     }
 }
 
+/// A clock whose elapsed time stands still until it is told to go.
+#[derive(Default)]
+pub(crate) struct Hand(Mutex<Duration>);
+
+impl Hand {
+    pub(crate) fn go(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+}
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    fn run_id(&self) -> RunId {
+        SystemClock.run_id()
+    }
+}
+
 /// A cluster with these objects, twenty times faster than life.
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
@@ -126,6 +151,12 @@ impl World {
             Arc::new(SystemClock),
         );
         Self { cluster, client, wire, sandbox }
+    }
+
+    /// The same cluster, of which nothing is known yet, with another clock.
+    pub(crate) fn anew(&self, clock: Arc<dyn Clock>) -> Cluster {
+        let (name, namespace) = (self.cluster.name().clone(), self.cluster.namespace().clone());
+        Cluster::with(self.cluster.requests().clone(), name, namespace, clock)
     }
 
     pub(crate) fn spoil(&self, spoil: &[Spoil]) {

@@ -1,6 +1,7 @@
 //! What the watches of a namespace hold, indexed by owner.
 
 use super::Slot;
+use crate::kubernetes::facts::Described;
 use crate::kubernetes::workload::{Family, PodView, Replicas, Warning, Workload};
 use astradesk_core::target::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,7 +12,7 @@ const MAX_WARNINGS: usize = 5000;
 
 /// What a watch brings.
 pub(super) enum Item {
-    Workload(Box<Workload>),
+    Workload(Box<Described>),
     Replicas(Replicas),
     Pod(Box<PodView>),
     Warning(Warning),
@@ -64,7 +65,7 @@ pub(super) type Title = (Kind, String);
 #[derive(Default)]
 pub(super) struct Contents {
     /// By name; one place for each kind.
-    pub(super) workloads: BTreeMap<String, [Option<Arc<Workload>>; 3]>,
+    pub(super) workloads: BTreeMap<String, [Option<Arc<Described>>; 3]>,
     replica_sets: Index<Replicas>,
     pods: Index<PodView>,
     warnings: Index<Warning>,
@@ -78,8 +79,12 @@ pub(super) struct Contents {
 }
 
 impl Contents {
+    pub(super) fn described(&self, kind: Kind, name: &str) -> Option<&Arc<Described>> {
+        self.workloads.get(name)?.iter().flatten().find(|described| described.workload.kind == kind)
+    }
+
     pub(super) fn workload(&self, kind: Kind, name: &str) -> Option<&Arc<Workload>> {
-        self.workloads.get(name)?.iter().flatten().find(|workload| workload.kind == kind)
+        self.described(kind, name).map(|described| &described.workload)
     }
 
     pub(super) fn family(&self, workload: &Workload) -> Family {
@@ -116,7 +121,7 @@ impl Contents {
     fn names(&self, slot: Slot) -> Vec<String> {
         match slot {
             Slot::Deployments | Slot::StatefulSets | Slot::DaemonSets => {
-                let held = |slots: &[Option<Arc<Workload>>; 3]| {
+                let held = |slots: &[Option<Arc<Described>>; 3]| {
                     slots.get(slot as usize).is_some_and(Option::is_some)
                 };
                 self.workloads.iter().filter(|(_, slots)| held(slots)).map(|(name, _)| name.clone()).collect()
@@ -158,7 +163,7 @@ impl Contents {
     fn concerned(&self, slot: Slot, name: &str) -> Option<Title> {
         let mut uid = match slot {
             Slot::Deployments | Slot::StatefulSets | Slot::DaemonSets => {
-                let workload = self.workloads.get(name)?.get(slot as usize)?.as_ref()?;
+                let workload = &self.workloads.get(name)?.get(slot as usize)?.as_ref()?.workload;
                 return Some((workload.kind, workload.name.clone()));
             }
             Slot::ReplicaSets => &self.replica_sets.by_name.get(name)?.0,
@@ -175,14 +180,15 @@ impl Contents {
         None
     }
 
-    fn put_workload(&mut self, slot: Slot, name: &str, workload: Workload) {
+    fn put_workload(&mut self, slot: Slot, name: &str, described: Described) {
+        let workload = &described.workload;
         let slots = self.workloads.entry(name.to_owned()).or_default();
         if let Some(place) = slots.get_mut(slot as usize) {
-            if let Some(old) = place.as_ref().filter(|old| old.uid != workload.uid) {
-                self.titles.remove(&old.uid);
+            if let Some(old) = place.as_ref().filter(|old| old.workload.uid != workload.uid) {
+                self.titles.remove(&old.workload.uid);
             }
             self.titles.insert(workload.uid.clone(), (workload.kind, workload.name.clone()));
-            *place = Some(Arc::new(workload));
+            *place = Some(Arc::new(described));
         }
     }
 
@@ -191,7 +197,7 @@ impl Contents {
             Slot::Deployments | Slot::StatefulSets | Slot::DaemonSets => {
                 if let Some(slots) = self.workloads.get_mut(name) {
                     if let Some(gone) = slots.get_mut(slot as usize).and_then(Option::take) {
-                        self.titles.remove(&gone.uid);
+                        self.titles.remove(&gone.workload.uid);
                     }
                     if slots.iter().all(Option::is_none) {
                         self.workloads.remove(name);
@@ -262,7 +268,7 @@ mod tests {
     fn pods_are_found_through_their_owners_even_when_those_are_gone() {
         let mut contents = Contents::default();
         let web = workload(&Shape::default());
-        contents.apply(Slot::Deployments, "webapp", Some(Item::Workload(Box::new(web.clone()))));
+        contents.apply(Slot::Deployments, "webapp", Some(Item::Workload(Box::new(web.clone().into()))));
         contents.apply(Slot::ReplicaSets, "webapp-old", Some(replicas("old-rs")));
         contents.apply(Slot::ReplicaSets, "webapp-new", Some(replicas("new-rs")));
         contents.apply(Slot::Pods, "p-old", Some(Item::Pod(Box::new(pod("p-old", "old-rs", true)))));
@@ -300,7 +306,7 @@ mod tests {
         let pod_item = |name: &str, owner: &str| Some(Item::Pod(Box::new(pod(name, owner, true))));
         let steps: Vec<Step> = vec![
             (Slot::Pods, "early", pod_item("early", "rs"), [None, None]),
-            (Slot::Deployments, "webapp", Some(Item::Workload(Box::new(web))), [None, title()]),
+            (Slot::Deployments, "webapp", Some(Item::Workload(Box::new(web.into()))), [None, title()]),
             (Slot::ReplicaSets, "webapp-1", Some(replicas("rs")), [None, title()]),
             (Slot::Pods, "early", pod_item("early", "rs"), [title(), None]),
             (Slot::Pods, "other", pod_item("other", "elsewhere"), [None, None]),
@@ -321,7 +327,7 @@ mod tests {
     #[test]
     fn a_list_replaces_what_is_held_of_its_kind_only() {
         let mut contents = Contents::default();
-        let item = |kind| Item::Workload(Box::new(workload(&Shape { kind, ..Shape::default() })));
+        let item = |kind| Item::Workload(Box::new(workload(&Shape { kind, ..Shape::default() }).into()));
         contents.apply(Slot::Deployments, "webapp", Some(item(Kind::Deployment)));
         contents.apply(Slot::Deployments, "gone", Some(item(Kind::Deployment)));
         contents.apply(Slot::StatefulSets, "webapp", Some(item(Kind::StatefulSet)));

@@ -81,7 +81,7 @@ mod tests {
             let mut web = workload(&Shape { kind: Kind::StatefulSet, generation: 1 });
             (web.uid, web.name) = (format!("uid-{number}"), format!("web-{number}"));
             let name = web.name.clone();
-            shared.apply(Slot::StatefulSets, &name, Some(Item::Workload(Box::new(web))));
+            shared.apply(Slot::StatefulSets, &name, Some(Item::Workload(Box::new(web.into()))));
         };
         (0..1000).for_each(put);
         let follow = |number: usize| shared.followers.follow((Kind::StatefulSet, format!("web-{number}")));

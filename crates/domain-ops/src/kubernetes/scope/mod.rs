@@ -10,11 +10,14 @@
 
 mod contents;
 mod follow;
+#[cfg(test)]
+mod tests;
 mod watches;
 
 pub use follow::Followed;
 
 use super::client::Requests;
+use super::facts::Described;
 use super::workload::{Family, PodView, Replicas, Warning, Workload};
 use astradesk_core::target::Kind;
 use astradesk_core::{Code, Error, Result};
@@ -92,6 +95,15 @@ impl Slot {
         Self::Pods,
         Self::Warnings,
     ];
+
+    const fn of(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::Deployment => Some(Self::Deployments),
+            Kind::StatefulSet => Some(Self::StatefulSets),
+            Kind::DaemonSet => Some(Self::DaemonSets),
+            Kind::Workload | Kind::Namespace => None,
+        }
+    }
 
     const fn resource(self) -> &'static str {
         match self {
@@ -239,7 +251,7 @@ impl Scope {
     /// The kinds of workloads of this name.
     pub fn kinds(&self, name: &str) -> Vec<Kind> {
         let contents = self.shared.read();
-        contents.workloads.get(name).into_iter().flatten().flatten().map(|workload| workload.kind).collect()
+        contents.workloads.get(name).into_iter().flatten().flatten().map(|one| one.workload.kind).collect()
     }
 
     /// The names of all workloads, sorted.
@@ -249,7 +261,15 @@ impl Scope {
 
     /// All workloads, by name.
     pub fn workloads(&self) -> Vec<Arc<Workload>> {
-        self.shared.read().workloads.values().flatten().flatten().cloned().collect()
+        self.shared.read().workloads.values().flatten().flatten().map(|one| one.workload.clone()).collect()
+    }
+
+    /// A workload with what is known of it, as the watch of its kind has it. None while that watch is not up, and if
+    /// it has not brought such a workload: it may have been made a moment ago.
+    pub fn described(&self, kind: Kind, name: &str) -> Option<Arc<Described>> {
+        let slot = Slot::of(kind)?;
+        let up = matches!(self.shared.health().get(slot as usize), Some(Health::Live));
+        if up { self.shared.read().described(kind, name).cloned() } else { None }
     }
 
     /// A workload with everything that belongs to it.

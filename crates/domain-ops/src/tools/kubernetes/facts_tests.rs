@@ -2,17 +2,18 @@
 
 use super::tests::{frozen, unreachable};
 use super::{GetServiceStatus, RestartService};
-use crate::kubernetes::testing::{World, webapp};
+use crate::kubernetes::scope::PATIENCE;
+use crate::kubernetes::testing::{Hand, World, webapp};
 use crate::kubernetes::{Cluster, Pace};
 use astradesk_core::facts::{Availability, DisruptionBudget};
 use astradesk_core::name::{ClusterName, Namespace as Name};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
-use astradesk_core::{Code, Facts};
+use astradesk_core::{Code, Facts, FrozenCall};
 use astradesk_runtime::port::{SystemClock, Tool};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -80,7 +81,7 @@ async fn a_restart_knows_its_target_and_what_its_budgets_allow() {
     let call = frozen(&tool, &json!({"service": "webapp"})).await;
     let before = requests(&world.cluster);
     tool.facts(&call).await.unwrap();
-    assert_eq!(requests(&world.cluster) - before, 2, "the object, and the budgets");
+    assert_eq!(requests(&world.cluster) - before, 1, "a budget that allows nothing is asked for anew");
     let preview = tool.preview(&call).await.unwrap();
     assert_eq!(preview["warning"], "managed by argocd from `web`: it may revert the restart");
 
@@ -88,12 +89,61 @@ async fn a_restart_knows_its_target_and_what_its_budgets_allow() {
     let before = requests(&world.cluster);
     let read = status.facts(&frozen(&status, &json!({"service": "webapp"})).await).await.unwrap();
     assert_eq!(read, [Facts { disruption_budgets: Vec::new(), ..facts }]);
-    assert_eq!(requests(&world.cluster) - before, 1);
+    assert_eq!(requests(&world.cluster) - before, 0);
 }
 
 /// How many requests were sent that are none of the watches'.
 fn requests(cluster: &Cluster) -> u64 {
     cluster.sent().iter().filter(|sent| sent.verb != "watch").map(|sent| sent.count).sum()
+}
+
+/// Asks until the facts are as wanted; a second passes each time.
+async fn until_told(tool: &RestartService, call: &FrozenCall, hand: &Hand, wanted: impl Fn(&Facts) -> bool) {
+    let mut facts = Facts::default();
+    for _ in 0..400 {
+        hand.go(Duration::from_secs(2));
+        facts = tool.facts(call).await.unwrap().remove(0);
+        if wanted(&facts) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{facts:?}");
+}
+
+#[tokio::test]
+async fn facts_follow_the_watch_and_cost_nothing_while_it_is_up() {
+    let half = budget("v1", "half", "webapp", &json!({"maxUnavailable": 2}));
+    let world = World::start(vec![managed(webapp("Deployment", 4, &json!({}), &json!({}))), half]).await;
+    world.healthy(Kind::Deployment).await;
+    let hand = Arc::new(Hand::default());
+    let cluster = world.anew(hand.clone());
+    let tool = RestartService::new(cluster.clone(), OnFailure::Leave).unwrap();
+    let call = frozen(&tool, &json!({"service": "webapp", "kind": "deployment"})).await;
+    let gets = || cluster.sent().iter().filter(|sent| sent.verb == "get").map(|sent| sent.count).sum::<u64>();
+
+    let before = gets();
+    let read = tool.facts(&call).await.unwrap();
+    assert_eq!(gets() - before, 1, "nothing is watched yet");
+    cluster.scope(cluster.namespace()).ready(PATIENCE).await.unwrap();
+    assert_eq!(tool.facts(&call).await.unwrap(), read, "the watch says the same");
+    until_told(&tool, &call, &hand, |facts| facts.disruption_budgets == [allows("half", 2)]).await;
+
+    let (before, before_gets) = (requests(&cluster), gets());
+    for _ in 0..20 {
+        tool.facts(&call).await.unwrap();
+    }
+    assert_eq!(requests(&cluster) - before, 0);
+
+    let labels = json!({"metadata": {"labels": {"astradesk.dev/tier": "low"}}});
+    world.change(Kind::Deployment, &labels).await;
+    until_told(&tool, &call, &hand, |facts| facts.tier.as_deref() == Some("low")).await;
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("policy", "v1", "PodDisruptionBudget"));
+    let budgets: Api<DynamicObject> = Api::namespaced_with(world.client.clone(), "default", &resource);
+    let fewer = Patch::Merge(json!({"spec": {"maxUnavailable": 1}}));
+    budgets.patch("half", &PatchParams::default(), &fewer).await.unwrap();
+    until_told(&tool, &call, &hand, |facts| facts.disruption_budgets == [allows("half", 1)]).await;
+    assert_eq!(gets() - before_gets, 0, "the object is not read");
 }
 
 #[tokio::test]
@@ -177,7 +227,7 @@ async fn a_real_control_plane_tells_the_same_in_the_version_that_it_has() {
     assert!(permissions.iter().any(|p| p.resource == "poddisruptionbudgets.policy" && p.allowed));
 
     let stranger = connect(without_rights, &name);
-    let error = stranger.disruption_budgets(stranger.namespace(), &BTreeMap::new()).await.unwrap_err();
+    let error = stranger.disruption_budgets(stranger.namespace(), &BTreeMap::new(), 1).await.unwrap_err();
     assert_eq!(error.code, Code::KubernetesForbidden, "{error}");
     assert!(error.message.contains("may not list poddisruptionbudgets.policy"), "{error}");
     namespaces.delete(&name, &DeleteParams::background()).await.unwrap();

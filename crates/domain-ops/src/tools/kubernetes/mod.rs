@@ -17,6 +17,7 @@ use astradesk_core::target::Kind;
 use astradesk_core::tool::{Form, Slot};
 use astradesk_core::{Arguments, Code, Error, FrozenCall, Result, Target};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// What a call is about, from its target.
 struct Subject {
@@ -63,7 +64,7 @@ async fn workload_target(cluster: &Cluster, arguments: &Arguments) -> Result<Tar
 }
 
 /// The workload that a call is about, with what is known of it; none if there is no such workload, or several.
-async fn described(cluster: &Cluster, subject: &Subject) -> Result<Option<Described>> {
+async fn described(cluster: &Cluster, subject: &Subject) -> Result<Option<Arc<Described>>> {
     let Subject { namespace, kind, name } = subject;
     if *kind == Kind::Workload {
         // Its kind could not be told when it was looked up. Whether the cluster answers now is what matters.

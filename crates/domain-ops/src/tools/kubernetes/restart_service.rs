@@ -249,8 +249,11 @@ impl Tool for RestartService {
         let Some(described) = described(&self.cluster, &subject).await? else {
             return Ok(vec![Facts::default()]);
         };
-        let budgets = self.cluster.disruption_budgets(&subject.namespace, &described.pod_labels).await?;
-        Ok(vec![Facts { disruption_budgets: budgets, ..described.rolled_out() }])
+        let facts = described.rolled_out();
+        let taken = facts.availability.map_or(1, |pods| pods.at_most_unavailable);
+        let (namespace, pods) = (&subject.namespace, &described.pod_labels);
+        let disruption_budgets = self.cluster.disruption_budgets(namespace, pods, taken).await?;
+        Ok(vec![Facts { disruption_budgets, ..facts }])
     }
 
     async fn guard(&self, call: &FrozenCall) -> Result<()> {
