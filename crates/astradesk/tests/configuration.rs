@@ -1,7 +1,7 @@
 //! Guardrails and webhooks as they are configured: what is read, and what is said of what is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests: a failed unwrap is a failed test")]
 
-use astradesk::config::{Config, Sources, load};
+use astradesk::config::{Config, Sources, Webhook, load};
 use astradesk_core::Result;
 use std::collections::BTreeMap;
 
@@ -110,7 +110,7 @@ fn what_is_written_is_what_is_meant() {
     };
     assert!(freeze.until("2026-12-25T12:00:00Z".parse().unwrap()).is_some());
     assert!(freeze.until("2026-12-28T12:00:00Z".parse().unwrap()).is_none());
-    let secrets: Vec<_> = config.webhooks.iter().map(|webhook| webhook.secret()).collect();
+    let secrets: Vec<_> = config.webhooks.iter().map(Webhook::secret).collect();
     assert_eq!(secrets.first().unwrap().as_deref(), Ok("whsec_c2VjcmV0"));
     let missing = secrets.last().unwrap().as_ref().expect_err("it is not set");
     assert_eq!(missing.message, "webhook `mute`: `NOT_SET` is not set");

@@ -86,7 +86,7 @@ fn configured(toml: &str) -> Config {
     let file = folder.path().join("astradesk.toml");
     std::fs::write(&file, toml).unwrap();
     let sources = Sources { file: Some(file), ..Sources::default() };
-    load(&sources).map(|(config, _)| config).unwrap_or_else(|error| unreachable!("{error}:\n{toml}"))
+    load(&sources).map_or_else(|error| unreachable!("{error}:\n{toml}"), |(config, _)| config)
 }
 
 #[test]

@@ -121,7 +121,9 @@ fn time(text: &str) -> Result<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
-    let day = text.parse::<Date>().ok().and_then(|day| day.to_zoned(TimeZone::UTC).ok());
+    // A day with a time, but without its zone, would be read as the whole day.
+    let day = Some(text).filter(|text| text.len() == 10).and_then(|text| text.parse::<Date>().ok());
+    let day = day.and_then(|day| day.to_zoned(TimeZone::UTC).ok());
     day.map(|day| day.timestamp()).ok_or_else(|| {
         Error::new(Code::RequestMalformed, format!("`{}` is no day and no time", shown(text, 80)))
             .with_remedy("write `2026-01-31` (midnight UTC) or `2026-01-31T12:00:00Z`")
