@@ -184,7 +184,7 @@ async fn who_asked_may_cancel_it_while_it_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_repeated_request_finds_the_run_that_waits() {
     let world = World::asking(1);
-    let keyed = || Submission { idempotency_key: Some("k".into()), ..submission("restart", "webapp") };
+    let keyed = || Submission { idempotency_key: Some("k".into()), ..reasoned("webapp") };
     let run = world.admitted(keyed()).await;
     let (a, b) = tokio::join!(world.engine.submit(keyed()), world.engine.submit(keyed()));
     for again in [a, b] {
@@ -194,8 +194,8 @@ async fn a_repeated_request_finds_the_run_that_waits() {
         assert_eq!((found.id, found.state.name(), replayed), (run.id, "awaiting_approval", true));
     }
     world.policy.glass.store(true, Ordering::SeqCst);
-    let reasoned = Submission { reason: Some("it leaks".into()), ..keyed() };
-    for other in [Submission { break_glass: true, ..reasoned.clone() }, reasoned] {
+    let other_reason = Submission { reason: Some("another".into()), ..keyed() };
+    for other in [Submission { break_glass: true, ..keyed() }, other_reason] {
         let conflict = world.engine.submit(other).await.unwrap_err();
         assert_eq!(conflict.code, Code::RequestIdempotencyConflict, "that is not what was asked before");
     }

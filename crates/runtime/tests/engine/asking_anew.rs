@@ -77,6 +77,22 @@ async fn a_policy_that_denies_ends_what_waits() {
     assert_eq!(world.performed(), 0);
 }
 
+/// Nobody can agree to it meanwhile, and nothing of it is lost.
+#[tokio::test(start_paused = true)]
+async fn while_the_policies_are_broken_what_waits_waits() {
+    let (world, run) = half_approved().await;
+    let before = world.stored(run.id);
+    world.policy.broken.store(true, Ordering::SeqCst);
+    world.looked_after().await;
+    let refused = world.approve(&lead("cy"), run.id).await.unwrap_err();
+    assert_eq!(refused.code, Code::PolicyEvaluationFailed);
+    assert_eq!(world.stored(run.id), before);
+    world.policy.broken.store(false, Ordering::SeqCst);
+    world.looked_after().await;
+    world.approve(&lead("cy"), run.id).await.unwrap();
+    assert_eq!(world.ended(run.id).await.state, State::Succeeded);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_asks_for_the_same_changes_nothing() {
     let (world, run) = half_approved().await;

@@ -58,7 +58,7 @@ impl Switch {
     fn denial(&self, request: &PolicyRequest<'_>) -> Option<Error> {
         let denied = |what: &str| Some(Error::new(Code::PolicyDenied, what));
         if self.broken.load(Ordering::SeqCst) {
-            return denied("a policy could not be evaluated");
+            return Some(Error::new(Code::PolicyEvaluationFailed, "a policy could not be evaluated"));
         }
         if !self.on.load(Ordering::SeqCst) || request.principal.subject == "eve" {
             return denied("no");
