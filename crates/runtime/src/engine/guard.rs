@@ -136,6 +136,8 @@ impl Engine {
         let reasons = match self.0.policy.decide(&request) {
             Decision::Permit { reasons } => reasons,
             Decision::Deny { error, .. } => return Err(error),
+            // Whoever agreed to the effect need not agree to its undo, whatever policy asks for by now.
+            Decision::NeedsApproval { reasons, .. } if undoes => reasons,
             Decision::NeedsApproval { required, .. } => return Err(needs_more(run, &required)),
         };
         if undoes {
