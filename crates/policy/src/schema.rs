@@ -1,5 +1,6 @@
 //! The schema: the file `schema.cedarschema`, and an action for every tool.
 
+use astradesk_core::canonical::Digest;
 use astradesk_core::{Effect, ToolSpec};
 use cedar_policy::{Schema, SchemaFragment};
 use serde_json::{Map, Value, json};
@@ -84,11 +85,16 @@ impl Tools {
         fragment.to_cedarschema().map_err(|error| error.to_string())
     }
 
+    /// A digest of the schema.
+    pub(crate) fn digest(&self) -> Result<Digest, String> {
+        self.schema_json(&BTreeSet::new()).map(|schema| Digest::of_value(&schema))
+    }
+
     fn schema_json(&self, others: &BTreeSet<String>) -> Result<Value, String> {
         let (base, _) = SchemaFragment::from_cedarschema_str(BASE).map_err(|error| error.to_string())?;
         let mut schema = base.to_json_value().map_err(|error| error.to_string())?;
-        let call = schema.pointer("/commonTypes/Call").or_else(|| schema.pointer("//commonTypes/Call"));
-        let call = call.cloned().ok_or("the schema has no type `Call`")?;
+        let call = schema.pointer("//commonTypes/Call").cloned();
+        let call = call.ok_or("the schema has no type `Call`")?;
         let actions = schema.pointer_mut("//actions").and_then(Value::as_object_mut);
         let actions = actions.ok_or("the schema has no actions")?;
         for (name, tool) in &self.0 {

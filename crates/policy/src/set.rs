@@ -190,10 +190,10 @@ fn roles(settings: &Settings, scanned: &[Scanned]) -> BTreeSet<RoleName> {
 }
 
 fn digest(tools: &Tools, policies: &PolicySet, files: &[File]) -> Result<Digest> {
-    let schema = tools.schema_text().map_err(|error| invalid(format!("the schema: {error}")))?;
+    let schema = tools.digest().map_err(|error| invalid(format!("the schema: {error}")))?;
     let built_in = policies.policies().filter(|policy| policy.id().to_string().starts_with(parse::BUILTIN));
     let mut built_in: Vec<String> = built_in.map(ToString::to_string).collect();
     built_in.sort_unstable();
     let files = crate::source::digest(files).to_string();
-    Ok(Digest::of_value(&json!({"schema": schema, "builtin": built_in, "files": files})))
+    Ok(Digest::of_value(&json!({"schema": schema.to_string(), "builtin": built_in, "files": files})))
 }

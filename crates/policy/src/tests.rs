@@ -180,7 +180,7 @@ fn policy() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// The index and the smaller request change nothing: the same decision, and the same policies decide and fail,
     /// as with the whole set and everything in the request.

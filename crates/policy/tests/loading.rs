@@ -1,5 +1,5 @@
 //! Sets that are missing, not valid, doubtful, or replaced while they are used.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is a failed test")]
 
 mod support;
 

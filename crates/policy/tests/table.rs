@@ -79,8 +79,11 @@ fn people() -> Vec<(&'static str, Principal)> {
     ]
 }
 
-/// The circumstances: each changes one thing.
-fn circumstances() -> Vec<(&'static str, fn(&mut Ask))> {
+/// Circumstances: what they are, and how they change a call.
+type Circumstances = (&'static str, fn(&mut Ask));
+
+/// Each changes one thing, or few.
+fn circumstances() -> Vec<Circumstances> {
     vec![
         ("plain", |_| ()),
         ("dry run", |ask| ask.dry_run = true),
