@@ -9,7 +9,10 @@ use astradesk_core::Result;
 use serde_json::{Map, Value, json};
 
 pub(super) fn run(context: &Context, command: &cli::Config) -> Result<u8> {
-    let (_, values) = load(&context.sources()?)?;
+    let (_, mut values) = load(&context.sources()?)?;
+    if let Some((webhooks, _)) = values.get_mut("webhooks") {
+        hide_paths(webhooks);
+    }
     match (command, context.output) {
         (cli::Config::Check, Output::Json) => display::json(&json!({"valid": true})),
         (cli::Config::Check, Output::Text) => {
@@ -34,4 +37,33 @@ pub(super) fn run(context: &Context, command: &cli::Config) -> Result<u8> {
         }
     }
     Ok(exit::DONE)
+}
+
+/// The path of a webhook's URL is a secret of some receivers.
+fn hide_paths(webhooks: &mut toml::Value) {
+    let tables = webhooks.as_array_mut().into_iter().flatten().filter_map(toml::Value::as_table_mut);
+    for table in tables {
+        let url =
+            table.get("url").and_then(toml::Value::as_str).and_then(|url| reqwest::Url::parse(url).ok());
+        if let Some(url) = url {
+            let host = url.origin().ascii_serialization();
+            table.insert("url".to_owned(), toml::Value::String(format!("{host}/…")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_webhook_the_host_is_shown_and_not_the_path() {
+        let mut table: toml::Table =
+            "webhooks = [{ name = \"a\", url = \"https://x.example:8443/hooks/T0/s3cret?k=v\" }]"
+                .parse()
+                .unwrap();
+        hide_paths(table.get_mut("webhooks").unwrap());
+        let shown = table.to_string();
+        assert!(shown.contains("\"https://x.example:8443/…\"") && !shown.contains("s3cret"), "{shown}");
+    }
 }
