@@ -62,9 +62,15 @@ impl Requirement {
             && self.roles.iter().all(|(role, wanted)| holders(given, role) >= *wanted as usize)
     }
 
-    /// Whether an approval of somebody with these roles can count.
-    pub fn wants(&self, principal: &Principal) -> bool {
-        self.roles.is_empty() || self.roles.keys().any(|role| principal.has_role(role))
+    /// Whether the principal has one of the roles that are asked for.
+    pub fn names(&self, principal: &Principal) -> bool {
+        self.roles.keys().any(|role| principal.has_role(role))
+    }
+
+    /// Whether more people are asked for than roles are named: then somebody without them counts, too, if policy
+    /// would let them do it themselves.
+    pub fn is_open(&self) -> bool {
+        self.count > self.roles.values().sum()
     }
 }
 
@@ -72,22 +78,23 @@ fn holders(given: &[Approval], role: &RoleName) -> usize {
     given.iter().filter(|approval| approval.by.has_role(role)).count()
 }
 
-/// `2 approvals, 1 of them by sre`
+/// `1 approval by lead`, `2 approvals, 1 of them by lead`, `1 approval by lead and 1 by sre`
 impl std::fmt::Display for Requirement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let count = self.count.max(self.roles.values().copied().max().unwrap_or(0));
-        let noun = if count == 1 { "approval" } else { "approvals" };
-        write!(f, "{count} {noun}")?;
-        let roles: Vec<String> = self
-            .roles
-            .iter()
-            .map(
-                |(role, wanted)| {
-                    if *wanted == 1 { format!("`{role}`") } else { format!("{wanted} × `{role}`") }
-                },
-            )
-            .collect();
-        if roles.is_empty() { Ok(()) } else { write!(f, " by {}", roles.join(" and ")) }
+        let noun = |count: u32| if count == 1 { "approval" } else { "approvals" };
+        let mut roles = self.roles.iter();
+        if self.is_open() {
+            write!(f, "{} {}", self.count, noun(self.count))?;
+            for (place, (role, wanted)) in roles.enumerate() {
+                let before = if place == 0 { ", " } else { " and " };
+                let of_them = if place == 0 { " of them" } else { "" };
+                write!(f, "{before}{wanted}{of_them} by `{role}`")?;
+            }
+            return Ok(());
+        }
+        let Some((role, wanted)) = roles.next() else { return f.write_str("no approval") };
+        write!(f, "{wanted} {} by `{role}`", noun(*wanted))?;
+        roles.try_for_each(|(role, wanted)| write!(f, " and {wanted} by `{role}`"))
     }
 }
 
@@ -131,7 +138,7 @@ impl Approvals {
             let message = format!("`{actor}` acts for `{}`, and only a person can approve", by.subject);
             return Err(Error::new(Code::ApprovalByAgent, message));
         }
-        if !self.required.wants(by) {
+        if !self.required.names(by) && !self.required.is_open() {
             let roles: Vec<String> = self.required.roles.keys().map(|role| format!("`{role}`")).collect();
             let message =
                 format!("`{}` has none of the roles that can approve it: {}", by.subject, roles.join(", "));

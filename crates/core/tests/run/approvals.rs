@@ -2,7 +2,7 @@
 
 use super::{asked, claimed, given, person, run};
 use astradesk_core::run::{By, Event, OnFailure, Run, decide};
-use astradesk_core::{Code, Error, Principal, Timestamp};
+use astradesk_core::{Code, Error, Principal, Requirement, RoleName, Timestamp};
 
 fn second(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -70,7 +70,26 @@ fn a_quorum_counts_people_and_their_roles() {
     let one = after(&awaiting(2, 1), given(&lead("bo"), 2), 2).unwrap();
     assert_eq!(one.state.name(), "awaiting_approval");
     assert_eq!(after(&one, given(&lead("cy"), 3), 3).unwrap().state.name(), "queued");
-    assert_eq!(one.approvals.unwrap().required.to_string(), "2 approvals by `lead`");
+    assert_eq!(after(&one, given(&person("cy", &[]), 3), 3).unwrap().state.name(), "queued");
+    let another = after(&awaiting(2, 1), given(&person("cy", &[]), 2), 2).unwrap();
+    let two = after(&another, given(&person("dee", &[]), 3), 3).unwrap();
+    assert_eq!(two.state.name(), "awaiting_approval", "none of them is a lead");
+    assert_eq!(after(&two, given(&lead("bo"), 4), 4).unwrap().state.name(), "queued");
+}
+
+#[test]
+fn what_is_asked_for_reads_well() {
+    let asked = |count, roles: &[(&str, u32)]| {
+        let roles = roles.iter().map(|(role, wanted)| (RoleName::parse(*role).unwrap(), *wanted)).collect();
+        Requirement { count, roles }.to_string()
+    };
+    assert_eq!(asked(0, &[]), "no approval");
+    assert_eq!(asked(1, &[]), "1 approval");
+    assert_eq!(asked(1, &[("lead", 1)]), "1 approval by `lead`");
+    assert_eq!(asked(2, &[("lead", 2)]), "2 approvals by `lead`");
+    assert_eq!(asked(2, &[("lead", 1)]), "2 approvals, 1 of them by `lead`");
+    assert_eq!(asked(1, &[("lead", 1), ("sre", 2)]), "1 approval by `lead` and 2 by `sre`");
+    assert_eq!(asked(3, &[("lead", 1), ("sre", 1)]), "3 approvals, 1 of them by `lead` and 1 by `sre`");
 }
 
 #[test]

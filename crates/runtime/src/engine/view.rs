@@ -207,13 +207,13 @@ impl Engine {
 
     /// Whether the run's approvals are for such as the principal to give.
     fn is_asked(&self, principal: &Principal, run: &Run, approvals: &Approvals) -> bool {
-        if !approvals.required.roles.is_empty() {
-            return approvals.required.wants(principal);
+        if approvals.required.names(principal) {
+            return true;
         }
         let may = |step: &Step| {
             self.0.policy.may_approve(principal, &self.policy_request(run, &step.call, &[], false))
         };
-        run.steps.iter().all(may)
+        approvals.required.is_open() && run.steps.iter().all(may)
     }
 }
 
