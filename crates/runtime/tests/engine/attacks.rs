@@ -97,7 +97,7 @@ const MEANWHILE: [(&str, Code, Meanwhile); 10] = [
     }),
     ("the policy is gone", Code::PolicyDenied, |world| world.policy.on.store(false, Ordering::SeqCst)),
     ("a policy fails", Code::PolicyEvaluationFailed, |world| {
-        world.policy.broken.store(true, Ordering::SeqCst)
+        world.policy.broken.store(true, Ordering::SeqCst);
     }),
     ("the time to begin has passed", Code::ApprovalExpired, |world| world.clock.pass(3600)),
     ("a freeze begins", Code::GuardFrozen, |world| world.clock.pass(100)),
