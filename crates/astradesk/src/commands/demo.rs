@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 /// How long the demo's tokens are valid.
 const TOKEN: Duration = Duration::from_hours(8);
 /// What may be restarted.
-const SERVICES: &str = "webapp,payments-api,reports";
+const SERVICES: &str = "webapp,payments-api,search";
 /// What an agent asks for, a person has to approve.
 const POLICY: &str = r#"@id("agents_ask_people")
 @description("what an agent asks for, a person has to approve")
@@ -116,7 +116,7 @@ async fn show(server: &str, issuer: &DevIssuer, cluster: &str, kubeconfig: &Path
     display::title("5. A restart that fails, and why   $ astradesk run \"restart payments-api\"");
     as_told &= ended(&ada, "restart payments-api", Some(Code::RolloutCrashLoop)).await?;
     display::title(
-        "6. An agent asks, a person approves   $ astradesk run \"restart reports\"   (bot, roles sre, agent)",
+        "6. An agent asks, a person approves   $ astradesk run \"restart webapp\"   (bot, roles sre, agent)",
     );
     as_told &= approved(&bot, &ada).await?;
     display::title("7. The evidence   $ astradesk audit verify");
@@ -132,7 +132,7 @@ async fn settled(door: &Door) -> Result<()> {
         let mut arguments = Arguments::new();
         arguments.insert("service".to_owned(), Value::from("webapp"));
         let mut ready = true;
-        for service in ["webapp", "payments-api", "reports"] {
+        for service in ["webapp", "payments-api"] {
             arguments.insert("service".to_owned(), Value::from(service));
             let call = Call { tool: ToolName::parse("get_service_status")?, arguments: arguments.clone() };
             if let Answer::Run { run, .. } = door.submit(Ask::new(Request::Call(call))).await? {
@@ -182,7 +182,7 @@ async fn submitted(door: &Door, ask: Ask) -> Result<Run> {
 
 /// An agent asks for a restart; it cannot approve that itself, and a person can, having seen it.
 async fn approved(agent: &Door, person: &Door) -> Result<bool> {
-    let ask = Ask { reason: Some("its memory grows since 14:02".to_owned()), ..say("restart reports") };
+    let ask = Ask { reason: Some("its memory grows since 14:02".to_owned()), ..say("restart webapp") };
     let run = submitted(agent, ask).await?;
     let Some(asked) = run.approvals.as_ref().filter(|_| run.state == State::AwaitingApproval) else {
         display::mark(Mark::Bad, "no approval was asked for");

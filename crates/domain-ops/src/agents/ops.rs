@@ -144,7 +144,7 @@ fn expired(run: &Run) -> String {
         return "it was not approved in time; nothing was done".to_owned();
     };
     let until = asked.expires_at.strftime("%Y-%m-%d %H:%M UTC");
-    format!("it needed {} by {until}, and had {}; nothing was done", asked.required, given(asked))
+    format!("it needed {}, until {until}, and had {}; nothing was done", asked.required, given(asked))
 }
 
 /// Who has approved it.
@@ -250,12 +250,12 @@ mod tests {
         };
         assert_eq!(
             with(State::AwaitingApproval, 1),
-            "it waits for 2 approvals by `sre`, and has that of `bob`, until 2026-03-01 10:00 UTC; nothing was \
+            "it waits for 2 approvals, 1 of them by `sre`, and has that of `bob`, until 2026-03-01 10:00 UTC; nothing was \
              done yet"
         );
         assert_eq!(
             with(State::Expired, 0),
-            "it needed 2 approvals by `sre` by 2026-03-01 10:00 UTC, and had none; nothing was done"
+            "it needed 2 approvals, 1 of them by `sre`, until 2026-03-01 10:00 UTC, and had none; nothing was done"
         );
         let error =
             Error::new(Code::ApprovalRejected, "`bob` rejected it: not today").with_remedy("talk to `bob`");
