@@ -81,7 +81,7 @@ fn every_target_must_be_permitted_and_the_most_is_asked_for() {
     let arguments = json!({"service": "webapp"});
     let both = Ask::new(&dev(), "restart_service", arguments.clone(), &[WEBAPP, PAYMENTS]);
     let Decision::NeedsApproval { required, reasons } = both.decide(&policy) else { panic!() };
-    assert_eq!((required.count, required.to_string()), (2, "2 approvals by 2 × `sre`".to_owned()));
+    assert_eq!((required.count, required.to_string()), (2, "2 approvals by `sre`".to_owned()));
     assert_eq!(reasons.len(), 2);
     let one_forbidden =
         Ask::new(&dev(), "restart_service", arguments, &[WEBAPP, "kubernetes/prod/default/deployment/x"]);
@@ -93,9 +93,9 @@ fn the_least_that_is_enough_is_asked_for() {
     for (condition, wanted) in [
         ("context.approvals.count >= 3", "3 approvals"),
         ("context.approvals.hasTag(\"a\")", "1 approval by `a`"),
-        ("context.approvals.hasTag(\"a\") && context.approvals.getTag(\"a\") >= 2", "2 approvals by 2 × `a`"),
-        ("context.approvals.count >= 3 && context.approvals.hasTag(\"a\")", "3 approvals by `a`"),
-        ("context.approvals.hasTag(\"a\") && context.approvals.hasTag(\"b\")", "1 approval by `a` and `b`"),
+        ("context.approvals.hasTag(\"a\") && context.approvals.getTag(\"a\") >= 2", "2 approvals by `a`"),
+        ("context.approvals.count >= 3 && context.approvals.hasTag(\"a\")", "3 approvals, 1 of them by `a`"),
+        ("context.approvals.hasTag(\"a\") && context.approvals.hasTag(\"b\")", "1 approval by `a` and 1 by `b`"),
         (
             "(context.approvals.hasTag(\"a\") && context.approvals.getTag(\"a\") >= 2) || context.approvals.hasTag(\"b\")",
             "1 approval by `b`",
