@@ -95,7 +95,10 @@ fn the_least_that_is_enough_is_asked_for() {
         ("context.approvals.hasTag(\"a\")", "1 approval by `a`"),
         ("context.approvals.hasTag(\"a\") && context.approvals.getTag(\"a\") >= 2", "2 approvals by `a`"),
         ("context.approvals.count >= 3 && context.approvals.hasTag(\"a\")", "3 approvals, 1 of them by `a`"),
-        ("context.approvals.hasTag(\"a\") && context.approvals.hasTag(\"b\")", "1 approval by `a` and 1 by `b`"),
+        (
+            "context.approvals.hasTag(\"a\") && context.approvals.hasTag(\"b\")",
+            "1 approval by `a` and 1 by `b`",
+        ),
         (
             "(context.approvals.hasTag(\"a\") && context.approvals.getTag(\"a\") >= 2) || context.approvals.hasTag(\"b\")",
             "1 approval by `b`",
