@@ -62,6 +62,58 @@ fn a_weekly_freeze_holds_in_its_own_time_zone() {
 }
 
 #[test]
+fn a_freeze_that_begins_where_the_clocks_skip_an_hour_begins_as_late_as_they_skip() {
+    let freeze = |cron: &str, lasts: &str, zone: &str| {
+        rule(json!({"freeze": {"cron": cron, "lasts": lasts, "time_zone": zone}}))
+    };
+    // Warsaw has no 02:30 on 2026-03-29, Santiago no midnight on 2026-09-06, and Apia no 2011-12-30 at all.
+    let warsaw = freeze("30 2 * * SUN", "4h", "Europe/Warsaw");
+    let santiago = freeze("0 0 * * SUN", "24h", "America/Santiago");
+    let apia = freeze("0 12 30 * *", "1h", "Pacific/Apia");
+    let table = [
+        (&warsaw, "2026-03-29T01:29:59Z", None),
+        (&warsaw, "2026-03-29T01:30:00Z", Some("2026-03-29T05:30:00Z")),
+        (&warsaw, "2026-03-29T05:29:59Z", Some("2026-03-29T05:30:00Z")),
+        (&warsaw, "2026-03-29T05:30:00Z", None),
+        (&warsaw, "2026-04-05T00:30:00Z", Some("2026-04-05T04:30:00Z")),
+        (&santiago, "2026-09-06T03:59:59Z", None),
+        (&santiago, "2026-09-06T04:00:00Z", Some("2026-09-07T04:00:00Z")),
+        (&santiago, "2026-09-13T03:00:00Z", Some("2026-09-14T03:00:00Z")),
+        (&apia, "2011-12-30T22:00:00Z", Some("2011-12-30T23:00:00Z")),
+    ];
+    for (freeze, now, until) in table {
+        let error = freeze.object(&target(), &Facts::default(), at(now));
+        let found = error.map(|error| error.details["until"].as_str().unwrap().to_owned());
+        assert_eq!(found.as_deref(), until, "{now}");
+    }
+}
+
+#[test]
+fn a_freeze_begins_at_both_when_the_clocks_repeat_an_hour() {
+    // 02:00 to 03:00 is there twice in Warsaw on 2026-10-25, from 00:00 and from 01:00 UTC.
+    let times = json!({"cron": "*/30 2 * * *", "lasts": "30m", "time_zone": "Europe/Warsaw"});
+    let freeze = rule(json!({"freeze": times}));
+    for (now, expected) in [
+        ("2026-10-24T23:59:59Z", None),
+        ("2026-10-25T00:00:00Z", Some(Code::GuardFrozen)),
+        ("2026-10-25T00:59:59Z", Some(Code::GuardFrozen)),
+        ("2026-10-25T01:00:00Z", Some(Code::GuardFrozen)),
+        ("2026-10-25T01:59:59Z", Some(Code::GuardFrozen)),
+        ("2026-10-25T02:00:00Z", None),
+    ] {
+        assert_eq!(code(&freeze, &Facts::default(), now), expected, "{now}");
+    }
+}
+
+#[test]
+fn a_freeze_holds_though_nothing_follows_it_for_years() {
+    // There is no 29 February from 2096 to 2104, which is longer than the next time is looked for.
+    let freeze = rule(json!({"freeze": {"cron": "0 0 29 2 *", "lasts": "24h"}}));
+    assert_eq!(code(&freeze, &Facts::default(), "2096-02-29T12:00:00Z"), Some(Code::GuardFrozen));
+    assert_eq!(code(&freeze, &Facts::default(), "2097-02-28T12:00:00Z"), None);
+}
+
+#[test]
 fn freezes_that_overlap_end_with_the_last() {
     let freeze = rule(json!({"freeze": {"cron": "0 * * * *", "lasts": "90m"}}));
     let error = freeze.object(&target(), &Facts::default(), at("2026-11-22T12:10:00Z")).unwrap();
@@ -161,8 +213,11 @@ fn what_is_not_a_guardrail_says_what_is_wrong() {
         (json!({"name": "x", "freeze": {"cron": "0 25 * * *", "lasts": "1h"}}), "freeze.cron"),
         (
             json!({"name": "x", "freeze": {"cron": "0 1 * * *", "lasts": "1h", "time_zone": "Mars/Base"}}),
-            "freeze.cron",
+            "`freeze.time_zone` is `Mars/Base`",
         ),
+        (json!({"name": "x", "freeze": {"cron": "0 0 30 2 *", "lasts": "1h"}}), "never comes"),
+        (json!({"name": "x", "freeze": {"cron": "* * * * *", "lasts": "8784h"}}), "more than 10000 times"),
+        (json!({"name": "x", "freeze": {"cron": "* * * 12 *", "lasts": "168h"}}), "more than 10000 times"),
         (json!({"name": "x", "freeze": {"cron": "0 1 * * *"}}), "`from` and `until`"),
         (
             json!({"name": "x", "freeze": {"from": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}}),
@@ -175,6 +230,10 @@ fn what_is_not_a_guardrail_says_what_is_wrong() {
     for (table, expected) in table {
         let error = read(table.clone()).unwrap_err();
         assert!(error.contains(expected), "{table}: {error}");
+    }
+    for cron in ["* * * * *", "0 0 29 2 *", "0 0 * FEB MON#5"] {
+        let table = json!({"name": "x", "freeze": {"cron": cron, "lasts": "24h"}});
+        assert!(read(table.clone()).is_ok(), "{table}");
     }
     assert!(matches!(rule(json!({"max_unavailable": "0%"})).rule, Rule::MaxUnavailable(0)));
 }

@@ -1,8 +1,7 @@
 //! Freezes: times in which nothing begins.
 
+use super::Recurrence;
 use crate::{Code, Error, Timestamp};
-use cronexpr::Crontab;
-use jiff::SignedDuration;
 
 /// When nothing begins.
 #[derive(Debug, Clone)]
@@ -15,12 +14,7 @@ pub enum Freeze {
         until: Timestamp,
     },
     /// Again and again.
-    Recurring {
-        /// When each begins, in its time zone.
-        begins: Box<Crontab>,
-        /// How long each lasts.
-        lasts: SignedDuration,
-    },
+    Recurring(Box<Recurrence>),
 }
 
 impl Freeze {
@@ -28,19 +22,7 @@ impl Freeze {
     pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Once { from, until } => (*from <= now && now < *until).then_some(*until),
-            Self::Recurring { begins, lasts } => {
-                let after = now.checked_sub(*lasts).ok()?;
-                let mut until: Option<Timestamp> = None;
-                // The last one that has begun ends last.
-                for begin in begins.iter_after(after).ok()? {
-                    let begin = begin.ok()?.timestamp();
-                    if begin > now {
-                        break;
-                    }
-                    until = begin.checked_add(*lasts).ok();
-                }
-                until
-            }
+            Self::Recurring(times) => times.until(now),
         }
     }
 

@@ -6,9 +6,11 @@
 mod freeze;
 mod pattern;
 mod read;
+mod recurrence;
 
 pub use freeze::Freeze;
 pub use pattern::TargetPattern;
+pub use recurrence::Recurrence;
 
 use crate::{Code, Error, Facts, FrozenCall, Target, Timestamp, ToolName};
 use jiff::SignedDuration;

@@ -1,6 +1,6 @@
 //! Guardrails as they are configured.
 
-use super::{Freeze, Guardrail, Rule, TargetPattern};
+use super::{Freeze, Guardrail, Recurrence, Rule, TargetPattern};
 use crate::text::shown;
 use crate::{Code, Error, Result, Timestamp, ToolName};
 use jiff::SignedDuration;
@@ -107,10 +107,9 @@ impl Times {
         match self {
             Self { cron: Some(cron), lasts: Some(lasts), time_zone, from: None, until: None } => {
                 let zone = time_zone.as_deref().unwrap_or("UTC");
-                let begins = cronexpr::parse_crontab(&format!("{cron} {zone}"))
-                    .map_err(|error| format!("`freeze.cron` or `freeze.time_zone`: {error}"))?;
                 let lasts = period("freeze.lasts", lasts)?;
-                Ok(Rule::Freeze(Freeze::Recurring { begins: Box::new(begins), lasts }))
+                let times = Recurrence::parse(cron, zone, lasts)?;
+                Ok(Rule::Freeze(Freeze::Recurring(Box::new(times))))
             }
             Self { cron: None, lasts: None, time_zone: None, from: Some(from), until: Some(until) } => {
                 if from >= until {
