@@ -16,6 +16,7 @@
 use super::note::{self, Note, TrustedKey};
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::Head;
+use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result, Timestamp};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
@@ -110,7 +111,7 @@ impl Checkpoint {
             return Err(broken("has a signature that does not match".to_owned()));
         }
         if self.origin() != trusted.name() {
-            return Err(broken(format!("is about another chain, `{}`", self.origin())));
+            return Err(broken(format!("is about another chain, `{}`", shown(self.origin(), 200))));
         }
         Ok(self.head)
     }

@@ -12,6 +12,7 @@ use super::verify::{Report, Verifier};
 use super::{Checkpoint, TrustedKey};
 use astradesk_core::canonical::Digest;
 use astradesk_core::evidence::{Head, Record};
+use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -218,7 +219,8 @@ pub fn verify(input: impl BufRead, key: Option<TrustedKey>, kept: &[Checkpoint])
             Line::Begin(after) if number == 1 => verifier.begin(after)?,
             Line::Selection(words) => {
                 let what = format!(
-                    "the export has a selection of the records ({words}): a chain with gaps cannot be verified"
+                    "the export has a selection of the records ({}): a chain with gaps cannot be verified",
+                    shown(&words, 200)
                 );
                 return Err(Error::new(Code::EvidenceBroken, what)
                     .with_remedy("export the whole range, without filters"));

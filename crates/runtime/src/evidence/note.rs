@@ -8,6 +8,7 @@
 //! aws-lc is the only cryptography.
 
 use astradesk_core::canonical::Digest;
+use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
@@ -44,7 +45,7 @@ impl TrustedKey {
     /// [`Code::ConfigInvalid`].
     pub fn parse(text: &str) -> Result<Self> {
         let invalid = |what: &str| {
-            Error::new(Code::ConfigInvalid, format!("the key `{}` {what}", text.escape_debug())).with_remedy(
+            Error::new(Code::ConfigInvalid, format!("the key `{}` {what}", shown(text, 200))).with_remedy(
                 "give what `GET /v1/audit/checkpoint` and `astradesk audit verify` show as the key, as it is",
             )
         };
@@ -56,7 +57,7 @@ impl TrustedKey {
             return Err(invalid("is neither `name+id+base64` nor 64 hexadecimal digits"));
         };
         if !is_name(name) {
-            return Err(invalid("has no name, or one with spaces"));
+            return Err(invalid("has no name, or one with spaces or characters that are not seen"));
         }
         let key = match BASE64_STANDARD.decode(key).as_deref() {
             Ok([ED25519_TYPE, key @ ..]) => <[u8; 32]>::try_from(key).ok(),
@@ -77,9 +78,9 @@ impl TrustedKey {
         &self.name
     }
 
-    /// Name and id, as a note tells keys apart.
+    /// Name and id, as a note tells keys apart; a long name is cut.
     pub(super) fn label(&self) -> String {
-        format!("{}+{}", self.name, self.id_text())
+        label(&self.name, self.id)
     }
 
     fn id_text(&self) -> String {
@@ -152,10 +153,12 @@ impl<'a> Note<'a> {
         of_key.peek().is_some() && of_key.all(|it| public.verify(self.text.as_bytes(), &it.bytes).is_ok())
     }
 
-    /// Name and id of every key that is named.
+    /// Name and id of the keys that are named, of the first ones at least.
     pub(super) fn signers(&self) -> String {
-        let labels = self.signatures.iter().map(|it| format!("`{}+{}`", it.name.escape_debug(), hex(it.id)));
-        labels.collect::<Vec<_>>().join(", ")
+        let labels = self.signatures.iter().take(4).map(|it| format!("`{}`", label(it.name, it.id)));
+        let labels = labels.collect::<Vec<_>>().join(", ");
+        let more = self.signatures.len().saturating_sub(4);
+        if more == 0 { labels } else { format!("{labels} and {more} more") }
     }
 }
 
@@ -178,8 +181,15 @@ pub(super) fn signed(text: &str, key: &TrustedKey, signature: &[u8]) -> String {
     format!("{text}\n— {} {}\n", key.name, BASE64_STANDARD.encode(bytes))
 }
 
+/// Beyond what the specification asks for, a name shows itself as it is: it is printed as it came.
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
+    !name.is_empty()
+        && !name.contains(|c: char| c.is_whitespace() || c == '+')
+        && shown(name, name.len()) == name
+}
+
+fn label(name: &str, id: [u8; 4]) -> String {
+    format!("{}+{}", shown(name, 100), hex(id))
 }
 
 /// The first four bytes of the SHA-256 of name, newline, type and key.

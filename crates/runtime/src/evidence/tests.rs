@@ -257,6 +257,29 @@ fn a_range_is_pinned_by_the_checkpoint_at_its_end() {
 }
 
 #[test]
+fn what_stands_in_a_file_cannot_move_the_cursor() {
+    let hostile = "\u{1b}]0;x\u{7}\u{9b}2J\n\u{202e}".to_owned() + &"x".repeat(10_000);
+    let selection = written(&OURS.records[3..4], [], |writer| writer.selection(&hostile));
+    let note = OURS.checkpoint(LAST).text().replace(OURS.key().name(), "a\u{9b}2J\u{202e}");
+    let mut elsewhere = OURS.lines();
+    let last = elsewhere.len() - 1;
+    let mut checkpoint = serde_json::to_value(OURS.checkpoint(LAST)).unwrap();
+    checkpoint["note"] = json!(note);
+    elsewhere[last] = json!({"checkpoint": checkpoint}).to_string();
+    let mut long = OURS.lines();
+    checkpoint["note"] = json!(OURS.checkpoint(LAST).text().replace(OURS.key().name(), &"x".repeat(10_000)));
+    long[last] = json!({"checkpoint": checkpoint}).to_string();
+    for lines in [selection, elsewhere, long] {
+        let message = found(&lines).message;
+        let odd = |c: char| c.is_control() || matches!(c, '\u{200b}' | '\u{202e}');
+        assert!(!message.contains(odd) && message.len() < 1000, "{message:?}");
+    }
+    for name in ["a\u{202e}b", "a\u{200b}b", "a\u{9b}b"] {
+        assert!(TrustedKey::parse(&OURS.key().to_string().replace(OURS.key().name(), name)).is_err());
+    }
+}
+
+#[test]
 fn a_live_chain_says_what_no_checkpoint_pins_yet() {
     let mut verifier = Verifier::new(Some(OURS.key()));
     for record in &OURS.records {
