@@ -8,6 +8,7 @@
 //! | `view` | the pure decision whether a change may be kept: versions, locks, allowances, idempotency keys |
 //! | `spend` | what was taken from allowances |
 //! | `writer` | the one task that writes: many callers' changes in one transaction |
+//! | `look` | what a group is checked against, read in its transaction |
 //! | `script` | the rows of a group as SQL |
 //! | `errand` | what is written without a change |
 //! | `prune` | what is removed when it is old |
@@ -53,6 +54,7 @@ mod error;
 mod evidence;
 mod file;
 mod holder;
+mod look;
 mod outbox;
 mod prune;
 mod read;

@@ -2,24 +2,16 @@
 
 use crate::change::Prepared;
 use crate::errand::Errand;
-use crate::error::{closed, unavailable, unreadable};
-use crate::evidence::LAST;
-use crate::read;
+use crate::error::{closed, unavailable};
+use crate::look::{self, KEPT_PREPARED};
 use crate::script::{self, Beat, Signs};
-use crate::spend;
-use crate::view::{Key, View, Writes};
-use astradesk_core::canonical::Digest;
-use astradesk_core::evidence::Head;
+use crate::view::Writes;
 use astradesk_core::run::Holder;
-use astradesk_core::{Error, Result, RunId};
-use astradesk_runtime::port::{CommitError, Committed, LockChange};
+use astradesk_core::{Error, Result};
+use astradesk_runtime::port::{CommitError, Committed};
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqlitePool};
-use std::sync::LazyLock;
+use sqlx::{Sqlite, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
-
-/// Groups of more changes than this are rare, and each of another shape: their scripts are not kept prepared.
-const KEPT_PREPARED: usize = 32;
 
 /// Something for the writer to do.
 #[derive(Debug)]
@@ -236,10 +228,11 @@ impl Writer {
         batch: &mut Batch,
         verdicts: &mut Vec<Verdict>,
     ) -> Result<()> {
-        let mut head = begin(connection).await?;
+        let known = batch.changes.len();
+        let (mut head, mut view) = look::begin(connection, &batch.changes).await?;
         // More have come while the lock was waited for: they share this fsync.
         self.drain(batch);
-        let mut view = view(connection, batch).await?;
+        look::further(connection, &mut view, &batch.changes, known).await?;
         let mut writes = Writes::default();
         for (change, reply) in batch.changes.drain(..) {
             let verdict = view.admit(change, &mut head, &mut writes);
@@ -254,103 +247,6 @@ impl Writer {
         let done = script.build().persistent(prepared).execute(&mut **connection).await;
         done.map(|_| ()).map_err(|error| unavailable("write to the store", &error))
     }
-}
-
-/// Begins a transaction that may write, and reads the head of the chain in it.
-async fn begin(connection: &mut PoolConnection<Sqlite>) -> Result<Head> {
-    static BEGIN: LazyLock<String> = LazyLock::new(|| format!("BEGIN IMMEDIATE; {LAST}"));
-    let rows = sqlx::query(AssertSqlSafe(BEGIN.as_str())).fetch_all(&mut **connection).await;
-    let rows = rows.map_err(|error| unavailable("write to the store", &error))?;
-    rows.first().map_or(Ok(Head::EMPTY), read::head)
-}
-
-/// What the changes of the batch must be checked against: nothing is read that no change needs.
-async fn view(connection: &mut PoolConnection<Sqlite>, batch: &Batch) -> Result<View> {
-    // A lock that its run has left behind is free.
-    const HELD: &str = "SELECT locks.target, locks.run FROM locks JOIN runs ON runs.id = locks.run \
-                        WHERE runs.finished = 0 AND locks.target IN (";
-    let changes = || batch.changes.iter().map(|(change, _)| change);
-    let prepared = batch.changes.len() <= KEPT_PREPARED;
-    let mut view = View::default();
-
-    let ids: Vec<String> =
-        changes().filter_map(|change| change.run.as_ref()).map(|run| run.id.clone()).collect();
-    for ids in ids.chunks(500) {
-        let mut sql = among("SELECT id, version FROM runs WHERE id IN (", ids);
-        for row in fetch(connection, &mut sql, prepared).await? {
-            view.versions.insert(column(&row, 0)?, column(&row, 1)?);
-        }
-    }
-
-    let locks = changes().flat_map(|change| &change.locks);
-    let targets: Vec<String> = locks
-        .filter_map(|lock| match lock {
-            LockChange::Acquire { target, .. } => Some(target.to_string()),
-            LockChange::Release { .. } => None,
-        })
-        .collect();
-    for targets in targets.chunks(500) {
-        let mut sql = among(HELD, targets);
-        for row in fetch(connection, &mut sql, prepared).await? {
-            view.locks.insert(column(&row, 0)?, run_id(&row, 1)?);
-        }
-    }
-
-    let spends: Vec<_> = changes().flat_map(|change| &change.spends).collect();
-    for spends in spends.chunks(spend::ASKED) {
-        let rows = fetch(connection, &mut spend::count(spends), prepared).await?;
-        view.allowances.note(spends, &rows)?;
-    }
-
-    let keys: Vec<_> = changes().filter_map(|change| change.key.as_ref()).collect();
-    for keys in keys.chunks(500) {
-        let select = "SELECT principal, key, request, run, expires_at FROM idempotency WHERE (principal, key) IN (VALUES ";
-        let mut sql = QueryBuilder::new(select);
-        let mut list = sql.separated(", ");
-        for key in keys {
-            list.push("(").push_bind_unseparated(key.principal.clone());
-            list.push_unseparated(", ").push_bind_unseparated(key.key.clone()).push_unseparated(")");
-        }
-        sql.push(")");
-        for row in fetch(connection, &mut sql, prepared).await? {
-            let request = Digest::parse(&column::<String>(&row, 2)?);
-            let request = request.ok_or_else(|| unreadable("the digest of a request"))?;
-            let key = Key { run: run_id(&row, 3)?, request, expires_at: column(&row, 4)? };
-            view.keys.insert((column(&row, 0)?, column(&row, 1)?), key);
-        }
-    }
-    Ok(view)
-}
-
-/// `select` with the values, and the parenthesis closed.
-fn among(select: &str, values: &[String]) -> QueryBuilder<Sqlite> {
-    let mut sql = QueryBuilder::new(select);
-    let mut list = sql.separated(", ");
-    for value in values {
-        list.push_bind(value.clone());
-    }
-    sql.push(")");
-    sql
-}
-
-async fn fetch(
-    connection: &mut PoolConnection<Sqlite>,
-    sql: &mut QueryBuilder<Sqlite>,
-    prepared: bool,
-) -> Result<Vec<sqlx::sqlite::SqliteRow>> {
-    let rows = sql.build().persistent(prepared).fetch_all(&mut **connection).await;
-    rows.map_err(|error| unavailable("read the store", &error))
-}
-
-fn column<'r, T>(row: &'r sqlx::sqlite::SqliteRow, index: usize) -> Result<T>
-where
-    T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>,
-{
-    row.try_get(index).map_err(|error| unavailable("read the store", &error))
-}
-
-fn run_id(row: &sqlx::sqlite::SqliteRow, index: usize) -> Result<RunId> {
-    RunId::parse(&column::<String>(row, index)?).ok_or_else(|| unreadable("the id of a run"))
 }
 
 /// Hands `job` to the writer, unless too many wait already.
