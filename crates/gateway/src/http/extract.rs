@@ -2,6 +2,7 @@
 
 use super::App;
 use super::problem::{Problem, shown};
+use super::strict;
 use astradesk_core::{Code, Error, RunId};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::HeaderMap;
@@ -75,11 +76,7 @@ async fn read(request: Request, app: &App) -> Result<Bytes, Problem> {
 }
 
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    // Whoever derives `Deserialize` for a struct takes a list of its fields for it, too.
-    if body.trim_ascii_start().starts_with(b"[") {
-        return Err(Error::new(Code::RequestMalformed, "the body is a list, and not an object").into());
-    }
-    serde_json::from_slice(body).map_err(|error| {
+    strict::from_slice(body).map_err(|error| {
         let message = if body.is_empty() {
             "the body is empty".to_owned()
         } else {

@@ -8,6 +8,7 @@
 //! | `prefer` | `Prefer: wait=N` |
 //! | `problem` | errors as RFC 9457 problems, and the one mapping from class to status |
 //! | `redact` | what a caller may not see |
+//! | `strict` | JSON in which an object is an object |
 //! | `trace` | `traceparent` |
 //! | `pulse` | how the Engine is, for the probes |
 //! | `metrics` | counters and histograms, in Prometheus' text format |
@@ -20,6 +21,7 @@ pub(crate) mod prefer;
 pub(crate) mod problem;
 mod pulse;
 pub(crate) mod redact;
+mod strict;
 pub(crate) mod trace;
 
 use crate::auth::Auth;

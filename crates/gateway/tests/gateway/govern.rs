@@ -153,6 +153,18 @@ async fn policies_are_shown_tried_and_explained() {
     unknown["approved"] = json!(true);
     let reply = harness.post("/v1/policy/test", &admin, json!({"cases": [unknown]})).await;
     reply.is_problem(400, "request.malformed");
+    for (place, list) in [
+        ("/principal", json!(["ada"])),
+        ("/call", json!(["restart_thing", {"service": "web"}, ["kubernetes/test/default/deployment/web"]])),
+        ("/expect", json!(["permit"])),
+        ("", json!(["a restart", {"subject": "ada"}, {"tool": "restart_thing", "targets": []}])),
+    ] {
+        let mut listed = case(json!(["sre"]), "permit");
+        *listed.pointer_mut(place).unwrap() = list;
+        let reply = harness.post("/v1/policy/test", &admin, json!({"cases": [listed]})).await;
+        reply.is_problem(400, "request.malformed");
+        assert!(reply.text.contains("a list where an object must be"), "{place}: {}", reply.text);
+    }
 
     let denied = harness.post(WRITE, &harness.token("eve", &[]), call("web")).await;
     let path = format!("{}/explanation", denied.body["instance"].as_str().unwrap());
