@@ -5,9 +5,11 @@
 
 use crate::canonical::Digest;
 use crate::decision::Reason;
+use crate::text::is_hidden;
 use crate::{Code, Error, Principal, Result, RoleName, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use unicode_normalization::UnicodeNormalization;
 
 /// The most approvals that can be asked for.
 pub const MAX_APPROVALS: u32 = 8;
@@ -161,25 +163,38 @@ impl Approvals {
     }
 }
 
-/// Whether the same person, or an agent for them, stands behind both: by any token, of any issuer.
+/// Whether the same person, or an agent for them, stands behind both: by any token, of any issuer. Names are the
+/// same that differ in case, in white space around them, in characters that nobody sees, or in how Unicode writes
+/// the same letters (NFKC).
 pub fn is_same_person(one: &Principal, other: &Principal) -> bool {
-    let names = |principal: &Principal| {
-        let actor = principal.actor.clone();
-        [Some(principal.subject.clone()), actor].into_iter().flatten().collect::<Vec<_>>()
+    let names = |principal: &Principal| -> Vec<String> {
+        [Some(&principal.subject), principal.actor.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|name| plain(name))
+            .collect()
     };
     let others = names(other);
-    names(one).iter().any(|name| others.iter().any(|other| name.eq_ignore_ascii_case(other)))
+    names(one).iter().any(|name| others.contains(name))
 }
 
-/// Checks a reason: 1 to [`MAX_REASON`] characters that are not white space, without control characters.
+fn plain(name: &str) -> String {
+    let seen: String = name.nfkc().filter(|c| !is_hidden(*c)).collect();
+    seen.trim().to_lowercase()
+}
+
+/// Checks a reason: one line of 1 to [`MAX_REASON`] characters that are not all white space, and none of them
+/// [hidden](is_hidden).
 ///
 /// # Errors
 /// [`Code::RequestReasonRequired`].
 pub fn check_reason(reason: &str) -> Result<()> {
     let length = reason.chars().count();
-    if reason.trim().is_empty() || length > MAX_REASON || reason.chars().any(|c| c.is_control() && c != '\n')
-    {
-        let message = format!("the reason must have 1 to {MAX_REASON} characters, and no control characters");
+    if reason.trim().is_empty() || length > MAX_REASON || reason.chars().any(is_hidden) {
+        let message = format!(
+            "the reason must be one line of 1 to {MAX_REASON} characters, without control characters and those \
+             that nobody sees"
+        );
         return Err(Error::new(Code::RequestReasonRequired, message));
     }
     Ok(())

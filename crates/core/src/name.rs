@@ -1,6 +1,6 @@
 //! Validated names. Parsing is the only constructor, so a name that exists is a name that is valid.
 
-use crate::text::shown;
+use crate::text::{is_hidden, shown};
 use crate::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -91,7 +91,7 @@ fn is_identifier(text: &str) -> bool {
 fn is_role(text: &str) -> bool {
     !text.is_empty()
         && text.chars().count() <= 128
-        && !text.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | '`'))
+        && !text.chars().any(|c| is_hidden(c) || c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | '`'))
 }
 
 fn is_label(text: &str) -> bool {
@@ -152,6 +152,7 @@ mod tests {
         assert!(ToolName::parse("restart_service").is_ok());
         assert!(ToolName::parse("Restart").is_err());
         assert!(RoleName::parse("sre").is_ok() && RoleName::parse("a b").is_err());
+        assert!(RoleName::parse("sre\u{200b}").is_err());
         assert!(ClusterName::parse("arn:aws:eks/x").is_err() && ClusterName::parse("..").is_err());
     }
 

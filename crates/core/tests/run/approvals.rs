@@ -1,6 +1,7 @@
 //! Approvals: who counts, for what, and how long.
 
 use super::{asked, claimed, given, person, run};
+use astradesk_core::approval::{MAX_REASON, check_reason, is_same_person};
 use astradesk_core::run::{By, Event, OnFailure, Run, decide};
 use astradesk_core::{Code, Error, Principal, Requirement, RoleName, Timestamp};
 
@@ -41,6 +42,61 @@ fn who_asked_does_not_approve_by_any_token_or_agent() {
     asked_by_agent.principal.actor = Some("bot".into());
     let error = after(&asked_by_agent, given(&person("bot", &["lead"]), 2), 2).unwrap_err();
     assert_eq!(error.code, Code::ApprovalBySelf);
+}
+
+#[test]
+fn a_name_is_the_same_however_it_is_written() {
+    for (one, other, same) in [
+        ("ada", " ADA\t", true),
+        ("ŻÓŁW", "żółw", true),
+        ("zo\u{eb}", "zoe\u{308}", true),
+        ("ad\u{200b}a", "ada", true),
+        ("ａｄａ", "ada", true),
+        ("ada", "adam", false),
+        ("", "ada", false),
+        // A Cyrillic letter is another one: whoever gives the names must not give both.
+        ("\u{430}da", "ada", false),
+    ] {
+        assert_eq!(is_same_person(&person(one, &[]), &person(other, &[])), same, "{one:?} {other:?}");
+        assert_eq!(is_same_person(&agent("bo", one), &person(other, &[])), same, "{one:?} {other:?}");
+    }
+}
+
+#[test]
+fn a_reason_is_one_line_that_shows_all_it_says() {
+    for reason in ["checkout is down, INC-4711", "żółw \u{26a0}\u{fe0f} 再起動", "x"] {
+        assert_eq!(check_reason(reason), Ok(()), "{reason:?}");
+    }
+    check_reason(&"ż".repeat(MAX_REASON)).unwrap();
+    let long = "ż".repeat(MAX_REASON + 1);
+    for reason in [
+        "",
+        " \u{a0}",
+        &long,
+        "fine\napproved by `lea`",
+        "fine\r",
+        "a\tb",
+        "\u{1b}[2K",
+        "\u{9b}2K",
+        "a\u{2028}b",
+        "a\u{202e}b",
+        "a\u{2067}b",
+        "a\u{61c}b",
+        "a\u{200b}b",
+        "a\u{200d}b",
+        "a\u{ad}b",
+        "a\u{2060}b",
+        "a\u{2064}b",
+        "a\u{feff}b",
+        "a\u{fff9}b",
+        "a\u{180e}b",
+        "a\u{3164}b",
+        "a\u{e0041}b",
+        "a\u{e0100}b",
+    ] {
+        let error = check_reason(reason).unwrap_err();
+        assert_eq!(error.code, Code::RequestReasonRequired, "{reason:?}");
+    }
 }
 
 #[test]
