@@ -103,17 +103,13 @@ impl Door {
         }
     }
 
-    /// The checkpoints that were kept of records after number `after`, in order, at most `limit`. A gateway
-    /// gives only the one of now.
+    /// The checkpoints that were kept of records after number `after`, in order, at most `limit` (which is at most
+    /// 200 for a gateway).
     pub async fn kept_checkpoints(&self, after: u64, limit: u32) -> Result<Vec<Checkpoint>> {
-        let Self::Embedded { app, principal } = self else { return Ok(Vec::new()) };
-        let key = app.engine.checkpoint(principal).await?.key().cloned();
-        let kept = app.store.checkpoints(after, limit).await?;
-        let read = |note: &String| {
-            let checkpoint = Checkpoint::parse(note)?;
-            Ok(key.iter().fold(checkpoint, Checkpoint::with_key))
-        };
-        kept.iter().map(read).collect()
+        match self {
+            Self::Embedded { app, principal } => app.engine.kept_checkpoints(principal, after, limit).await,
+            Self::Remote(remote) => remote.kept_checkpoints(after, limit).await,
+        }
     }
 
     /// Removes the records before this time, up to a checkpoint; gives the number of the last of them.
@@ -129,7 +125,7 @@ impl Door {
         };
         // Who may not read it may not remove it.
         app.engine.checkpoint(principal).await?;
-        app.engine.prune_evidence(before).await
+        app.engine.prune_evidence(Some(principal), before).await
     }
 
     /// What could not be told to webhooks, newest first.

@@ -76,13 +76,13 @@ async fn lines(
     if let Some(words) = &chosen {
         writer.selection(words).map_err(|error| failed(&error))?;
         display::warn(format!("this export cannot be verified as a chain: it has only {words}"));
-    } else if begin > 0 {
-        writer.begin(place(door, begin).await?).map_err(|error| failed(&error))?;
-    } else if let Some(cut) = source::cut(door).await? {
+    } else if let Some(cut) = source::cut(door).await?.filter(|cut| begin == 0 || begin == cut.head().seq) {
         let cut = now.key().map_or_else(|| cut.clone(), |key| cut.clone().with_key(key));
         writer.cut(&cut).map_err(|error| failed(&error))?;
+    } else if begin > 0 {
+        writer.begin(place(door, begin).await?).map_err(|error| failed(&error))?;
     }
-    let mut kept = Kept::new(door, begin);
+    let mut kept = Kept::new(door, begin, &now);
     let mut signed = 0;
     each(door, filter, async |record| {
         let seq = record.seq;
@@ -125,7 +125,7 @@ async fn pinned(door: &Door, seq: u64, now: &Checkpoint) -> Result<bool> {
     if seq == now.head().seq {
         return Ok(true);
     }
-    let kept = Kept::new(door, seq.saturating_sub(1)).due(seq).await?;
+    let kept = Kept::new(door, seq.saturating_sub(1), now).due(seq).await?;
     Ok(kept.is_some_and(|kept| kept.head().seq == seq))
 }
 

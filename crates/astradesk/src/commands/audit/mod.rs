@@ -26,7 +26,9 @@ pub(super) async fn run(context: &Context, command: Audit) -> Result<u8> {
         return Ok(verify::report(&verify::file(file, key.as_deref(), &[])?, context.output));
     }
     if let Audit::Verify { database: Some(file), key, against, .. } = &command {
-        let verified = verify::database(file, key.as_deref(), against.as_deref()).await?;
+        // A database from elsewhere is verified where nothing is configured, too.
+        let own = context.config().ok().map(|config| config.state_dir());
+        let verified = verify::database(file, key.as_deref(), against.as_deref(), own.as_deref()).await?;
         return Ok(verify::report(&verified, context.output));
     }
     let door = context.door().await?;

@@ -3,14 +3,14 @@
 use crate::door::{Door, EvidencePage};
 use astradesk_core::Result;
 use astradesk_core::evidence::Record;
-use astradesk_runtime::evidence::Checkpoint;
+use astradesk_runtime::evidence::{Checkpoint, TrustedKey};
 use astradesk_runtime::port::EvidenceFilter;
 use std::collections::VecDeque;
 
 /// Records that are asked for at once: of a gateway, and of the store.
 const PAGES: (u32, u32) = (200, 2000);
-/// Checkpoints that are asked for at once.
-const CHECKPOINTS: u32 = 256;
+/// Checkpoints that are asked for at once: as many as a gateway gives.
+const CHECKPOINTS: u32 = 200;
 
 /// Gives every record that is wanted to `take`, in order.
 pub(super) async fn each(
@@ -39,21 +39,24 @@ pub(super) async fn cut(door: &Door) -> Result<Option<Checkpoint>> {
 /// The checkpoints that were kept, as the records come that they are of.
 pub(super) struct Kept<'a> {
     door: &'a Door,
+    /// What has signed them, unless somebody lies: their notes alone do not say.
+    key: Option<TrustedKey>,
     next: VecDeque<Checkpoint>,
     after: u64,
     is_last: bool,
 }
 
 impl<'a> Kept<'a> {
-    /// Those of records after this number.
-    pub(super) const fn new(door: &'a Door, after: u64) -> Self {
-        Self { door, next: VecDeque::new(), after, is_last: false }
+    /// Those of records after this number, which the key of the fresh checkpoint `now` should have signed.
+    pub(super) fn new(door: &'a Door, after: u64, now: &Checkpoint) -> Self {
+        Self { door, key: now.key().cloned(), next: VecDeque::new(), after, is_last: false }
     }
 
     /// The next one, if it is of this record or of one before it.
     pub(super) async fn due(&mut self, seq: u64) -> Result<Option<Checkpoint>> {
         if self.next.is_empty() && !self.is_last {
-            self.next = self.door.kept_checkpoints(self.after, CHECKPOINTS).await?.into();
+            let page = self.door.kept_checkpoints(self.after, CHECKPOINTS).await?;
+            self.next = page.into_iter().map(|one| self.key.iter().fold(one, Checkpoint::with_key)).collect();
             self.is_last = (self.next.len() as u32) < CHECKPOINTS;
             self.after = self.next.back().map_or(self.after, |last| last.head().seq);
         }

@@ -42,7 +42,7 @@ pub(in crate::commands) async fn verify(
         verifier.cut(&now.key().map_or_else(|| cut.clone(), |key| cut.clone().with_key(key)))?;
     }
     let end = now.head().seq;
-    let mut kept = Kept::new(door, begin);
+    let mut kept = Kept::new(door, begin, &now);
     let mut walk = Walk::new(Some(end));
     let filter = EvidenceFilter { after: begin, up_to: Some(end), ..EvidenceFilter::default() };
     let walked = each(door, filter, async |record| {
@@ -60,38 +60,65 @@ pub(in crate::commands) async fn verify(
     Ok(Verified { report: verifier.finish()?, seconds })
 }
 
-/// Verifies the chain in a database file, which is only read.
-pub(super) async fn database(path: &Path, key: Option<&str>, against: Option<&Path>) -> Result<Verified> {
-    let key = match key {
-        Some(key) => Some(TrustedKey::parse(key)?),
-        None => key_beside(path)?,
+/// Verifies the chain in a database file, which is only read. The key beside it is trusted in the folder `own`, which
+/// is this installation's; anywhere else it came with the evidence.
+///
+/// # Errors
+/// [`Code::RequestMalformed`] when there is no key to verify with.
+pub(super) async fn database(
+    path: &Path,
+    key: Option<&str>,
+    against: Option<&Path>,
+    own: Option<&Path>,
+) -> Result<Verified> {
+    let (trusted, beside) = match key {
+        Some(key) => (Some(TrustedKey::parse(key)?), None),
+        None => {
+            let key = key_beside(path)?;
+            if is_in(path, own) { (Some(key), None) } else { (None, Some(key)) }
+        }
     };
-    let mut verifier = begun(key.as_ref(), against)?;
+    let read = |note: &str| {
+        let checkpoint = Checkpoint::parse(note)?;
+        Ok::<_, Error>(beside.iter().fold(checkpoint, Checkpoint::with_key))
+    };
+    let mut verifier = begun(trusted.as_ref(), against)?;
     let mut file = EvidenceFile::open(path).await?;
     let cut = file.cut().await?;
     if let Some(cut) = &cut {
-        verifier.cut(&Checkpoint::parse(&cut.checkpoint)?)?;
+        verifier.cut(&read(&cut.checkpoint)?)?;
     }
     let mut walk = Walk::new(None);
-    let read = file
+    let walked = file
         .read(cut.map_or(0, |cut| cut.head.seq), |entry| match entry {
             Entry::Record { body, hash } => {
                 verifier.record(body, hash)?;
                 walk.at(verifier.head().seq);
                 Ok(())
             }
-            Entry::Checkpoint(note) => verifier.checkpoint(&Checkpoint::parse(note)?),
+            Entry::Checkpoint(note) => verifier.checkpoint(&read(note)?),
         })
         .await;
     let seconds = walk.end();
-    read?;
+    walked?;
     Ok(Verified { report: verifier.finish()?, seconds })
 }
 
 /// The public half of the key that stands beside a database.
-fn key_beside(path: &Path) -> Result<Option<TrustedKey>> {
-    let Ok(document) = std::fs::read(path.with_file_name("evidence.key")) else { return Ok(None) };
-    Ok(Some(Signer::from_pkcs8(&document)?.key().clone()))
+fn key_beside(path: &Path) -> Result<TrustedKey> {
+    let document = std::fs::read(path.with_file_name("evidence.key")).map_err(|_| {
+        let message = format!("there is no key to verify `{}` with: none stands beside it", path.display());
+        Error::new(Code::RequestMalformed, message)
+            .with_remedy("give the key that you trust with --key: `audit verify` shows it where it is kept")
+    })?;
+    Ok(Signer::from_pkcs8(&document)?.key().clone())
+}
+
+/// Whether the file is directly in the folder, whatever links lead there.
+fn is_in(file: &Path, folder: Option<&Path>) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    let parent = real(file).and_then(|file| file.parent().map(Path::to_path_buf));
+    parent.is_some() && parent == folder.and_then(real)
 }
 
 /// A verification of nothing yet but what was kept elsewhere.

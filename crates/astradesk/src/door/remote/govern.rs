@@ -99,6 +99,15 @@ impl Remote {
         self.get("v1/audit/checkpoint", &[]).await
     }
 
+    pub(in crate::door) async fn kept_checkpoints(&self, after: u64, limit: u32) -> Result<Vec<Checkpoint>> {
+        #[derive(Deserialize)]
+        struct Page {
+            checkpoints: Vec<Checkpoint>,
+        }
+        let query = [("after", after.to_string()), ("limit", limit.to_string())];
+        Ok(self.get::<Page>("v1/audit/checkpoints", &query).await?.checkpoints)
+    }
+
     pub(in crate::door) async fn dead_announcements(&self, limit: u32) -> Result<Vec<Announcement>> {
         #[derive(Deserialize)]
         struct Page {
