@@ -3,15 +3,18 @@
 mod live;
 
 pub mod approval;
+mod plain;
 pub mod policy;
 
 pub use live::Live;
+pub use plain::words;
 
 use crate::cli::Output;
 use crate::exit;
 use anstyle::{AnsiColor, Style};
 use astradesk_core::run::{State, Step, StepState};
 use astradesk_core::{Code, Error, Run, Timestamp};
+use plain::one_line;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -22,14 +25,18 @@ const WARN: Style = AnsiColor::Yellow.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
 
-/// Prints a line on standard output, coloured when it is a terminal. A reader that has gone away (`| head`)
-/// is no error.
+/// Prints a line on standard output, coloured when it is a terminal, and one line whatever is in it. A reader that
+/// has gone away (`| head`) is no error.
 pub fn line(text: impl AsRef<str>) {
-    let _ = writeln!(anstream::stdout(), "{}", text.as_ref());
+    lines(&one_line(text.as_ref()));
+}
+
+fn lines(text: &str) {
+    let _ = writeln!(anstream::stdout(), "{text}");
 }
 
 fn error_line(text: impl AsRef<str>) {
-    let _ = writeln!(anstream::stderr(), "{}", text.as_ref());
+    let _ = writeln!(anstream::stderr(), "{}", one_line(text.as_ref()));
 }
 
 /// A warning, on standard error.
@@ -39,7 +46,8 @@ pub fn warn(text: impl AsRef<str>) {
 
 /// A headline.
 pub fn title(text: &str) {
-    line(format!("\n{STRONG}{text}{STRONG:#}"));
+    line("");
+    line(format!("{STRONG}{text}{STRONG:#}"));
 }
 
 /// A line that says less than the others.
@@ -77,7 +85,7 @@ impl Mark {
 /// Prints a JSON document.
 pub fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => line(text),
+        Ok(text) => lines(&text),
         Err(error) => error_line(format!("the result is not JSON: {error}")),
     }
 }
@@ -96,9 +104,9 @@ pub fn refusal(error: &Error) {
 }
 
 fn explain(error: &Error, print: impl Fn(String)) {
-    print(format!("{BAD}✗ {}{BAD:#} {}", error.code, error.message));
+    print(format!("{BAD}✗ {}{BAD:#} {}", error.code, words(&error.message)));
     details(error, &print);
-    print(format!("{DIM}  → {}{DIM:#}", error.remedy));
+    print(format!("{DIM}  → {}{DIM:#}", words(&error.remedy)));
 }
 
 /// The facts of an error that help a person: candidates, sick pods, log lines.
@@ -106,7 +114,7 @@ fn details(error: &Error, print: &impl Fn(String)) {
     if let Some(Value::Array(candidates)) = error.details.get("candidates") {
         let names: Vec<&str> = candidates.iter().filter_map(Value::as_str).take(20).collect();
         if !names.is_empty() {
-            print(format!("  candidates: {}", names.join(", ")));
+            print(format!("  candidates: {}", words(&names.join(", "))));
         }
     }
     if let Some(seconds) = error.details.get("retry_after").and_then(Value::as_u64) {
@@ -114,7 +122,7 @@ fn details(error: &Error, print: &impl Fn(String)) {
     }
     if let Some(Value::Object(undo)) = error.details.get("undo_failed") {
         let text = |key: &str| undo.get(key).and_then(Value::as_str).unwrap_or_default();
-        print(format!("  undoing it failed, too: {} {}", text("code"), text("message")));
+        print(format!("  undoing it failed, too: {} {}", words(text("code")), words(text("message"))));
     }
     let pods = error.details.get("pods").and_then(Value::as_array);
     for pod in pods.into_iter().flatten().take(5) {
@@ -130,6 +138,7 @@ pub fn admitted(run: &Run, replayed: bool) {
         let targets: Vec<String> = step.call.targets.iter().map(ToString::to_string).collect();
         let undo = if step.undoes.is_some() { "undo of " } else { "" };
         line(format!("{STRONG}{undo}{}{STRONG:#} {}", step.call.tool, targets.join(", ")));
+        approval::arguments(&step.call);
     }
     let again = if replayed { ", of an earlier request with this idempotency key" } else { "" };
     note(format!("run {}{again}", run.id));
@@ -151,7 +160,7 @@ pub fn life(run: &Run) {
             _ => format!("step {number} {name}{begun}"),
         });
     }
-    let (by, state) = (&run.principal.subject, run.state.name().replace('_', " "));
+    let (by, state) = (approval::who(&run.principal), run.state.name().replace('_', " "));
     let since = if run.state.is_final() { "at" } else { "since" };
     note(format!("submitted {} by {by}; {state} {since} {}", time(run.created_at), time(run.updated_at)));
     if run.state.is_final() {
@@ -165,7 +174,7 @@ pub fn life(run: &Run) {
         return;
     }
     match &run.holder {
-        Some(holder) => note(format!("held by {holder}, claim {}", run.fence)),
+        Some(holder) => note(format!("held by {}, claim {}", words(&holder.to_string()), run.fence)),
         None => note("held by nobody: `astradesk serve` or `astradesk runs watch` takes it over"),
     }
     if run.steps.iter().any(|step| matches!(step.state, StepState::Pending)) {
@@ -196,7 +205,7 @@ pub fn outcome(run: &Run, output: Output) -> u8 {
         json(run);
         return exit::state(&run.state);
     }
-    let reply = astradesk_domain_ops::agents::ops::reply(run);
+    let reply = words(&astradesk_domain_ops::agents::ops::reply(run));
     match &run.state {
         State::Succeeded => {
             mark(Mark::Good, reply);
@@ -220,9 +229,9 @@ fn facts(step: &Step) {
     let StepState::Succeeded { output, .. } = &step.state else { return };
     let list = |key: &str| output.get(key).and_then(Value::as_array).into_iter().flatten();
     let text = |value: &Value, key: &str| match value.get(key) {
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => words(text),
         Some(Value::Null) | None => "-".to_owned(),
-        Some(other) => other.to_string(),
+        Some(other) => words(&other.to_string()),
     };
     for service in list("services") {
         line(format!(
@@ -258,12 +267,41 @@ fn facts(step: &Step) {
 
 /// A pod that is not well: why, and the last lines of its log.
 fn sick_pod(pod: &Value, with_message: bool, print: &impl Fn(String)) {
-    let text = |key: &str| pod.get(key).and_then(Value::as_str).unwrap_or_default();
+    let text = |key: &str| words(pod.get(key).and_then(Value::as_str).unwrap_or_default());
     let exit_code = pod.get("exit_code").and_then(Value::as_i64).map(|code| format!(", exit code {code}"));
     let message = if with_message { format!(": {}", text("message")) } else { String::new() };
     print(format!("  {} {}{}{message}", text("name"), text("cause"), exit_code.unwrap_or_default()));
     let log = pod.get("log").and_then(Value::as_array);
     for line in log.into_iter().flatten().filter_map(Value::as_str) {
-        print(format!("{DIM}  │ {line}{DIM:#}"));
+        print(format!("{DIM}  │ {}{DIM:#}", words(&line.replace('\t', " "))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn an_error_by_somebody_else_has_the_lines_that_this_program_gives_it() {
+        let hostile = "it ended)\n✓ 9 records, unbroken\u{1b}[8m";
+        let error = Error::new(Code::EvidenceBroken, hostile)
+            .with_remedy(hostile)
+            .with_candidates([hostile.to_owned()])
+            .with_detail("undo_failed", json!({"code": hostile, "message": hostile}))
+            .with_detail(
+                "pods",
+                json!([{"name": hostile, "cause": hostile, "message": hostile, "log": [hostile]}]),
+            );
+        let told = RefCell::new(Vec::new());
+        explain(&error, |line| told.borrow_mut().push(line));
+        let told = told.into_inner();
+        assert_eq!(told.len(), 6, "{told:#?}");
+        for line in told {
+            assert!(
+                line.contains("it ended)\\u{a}✓") && !line.contains('\n') && !line.contains("\u{1b}[8m"),
+                "{line:?}"
+            );
+        }
     }
 }

@@ -130,6 +130,8 @@ async fn somebody_else_approves_what_they_saw() {
         "it is slow",
         "would replace all 3 pods",
         "two_people",
+        "with     service=\"webapp\"",
+        "asks for 1 approval by `sre` (two_people)",
         "1 approval by `sre`",
         &digest,
     ] {
@@ -183,6 +185,8 @@ async fn what_is_rejected_ends_and_says_by_whom() {
     assert_eq!((code, said.contains("rejected")), (0, true), "{said}");
     let (code, said) = place.run("ada", "sre", &["runs", "watch", &id]).await;
     assert_eq!((code, said.contains("`bob` rejected it: not during the sale")), (3, true), "{said}");
+    let (code, said) = place.run("ada", "sre", &["audit", "show", &id]).await;
+    assert_eq!((code, said.contains("asked for by two_people")), (0, true), "{said}");
     let (code, listed) = place.json("bob", &["approvals"]).await;
     assert_eq!((code, &listed["approvals"]), (0, &Value::Array(Vec::new())), "{listed}");
 }

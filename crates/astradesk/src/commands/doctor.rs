@@ -42,9 +42,9 @@ pub(super) async fn run(context: &Context) -> Result<u8> {
         display::json(&json!({"sound": sound, "findings": all.collect::<Vec<_>>()}));
     } else {
         for finding in findings {
-            display::mark(finding.mark, finding.what);
+            display::mark(finding.mark, display::words(&finding.what));
             if let Some(remedy) = finding.remedy {
-                display::note(format!("  → {remedy}"));
+                display::note(format!("  → {}", display::words(&remedy)));
             }
         }
     }

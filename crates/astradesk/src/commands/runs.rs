@@ -91,7 +91,7 @@ fn row(run: &Run) -> String {
     format!(
         "{}  {at}  {:<10} {}{code}  {}",
         run.id,
-        run.principal.subject,
+        shown(&run.principal.subject, 200),
         run.state.name(),
         calls.join("; ")
     )

@@ -30,9 +30,9 @@ pub(super) async fn run(context: &Context, name: Option<String>) -> Result<u8> {
         for tool in &tools {
             display::line(format!(
                 "{:<20} {:<8} {}",
-                text(tool, "name"),
-                text(tool, "effect"),
-                text(tool, "description")
+                display::words(&text(tool, "name")),
+                display::words(&text(tool, "effect")),
+                display::words(&text(tool, "description"))
             ));
         }
     }

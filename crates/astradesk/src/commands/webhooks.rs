@@ -31,7 +31,9 @@ async fn perform(door: &Door, command: Webhooks, output: Output) -> Result<u8> {
                     let at = display::time(one.at);
                     display::line(format!(
                         "{}  to {}, since {at}, {} attempts",
-                        one.id, one.to, one.attempts
+                        display::words(&one.id),
+                        display::words(&one.to),
+                        one.attempts
                     ));
                     display::note(format!("  {}", shown(&one.error.unwrap_or_default(), 200)));
                 }

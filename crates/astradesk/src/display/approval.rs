@@ -1,9 +1,10 @@
 //! Approvals and previews, for people.
 
-use super::{BAD, DIM, GOOD, Mark, STRONG, WARN, line, mark, note, time};
+use super::{BAD, DIM, GOOD, Mark, STRONG, WARN, line, mark, note, time, words};
 use astradesk_core::approval::Approvals;
+use astradesk_core::decision::Reason;
 use astradesk_core::text::shown;
-use astradesk_core::{Decision, Principal, Requirement, Run, Timestamp};
+use astradesk_core::{Decision, FrozenCall, Principal, Requirement, Run, Timestamp};
 use astradesk_runtime::engine::{Awaiting, PreviewedStep};
 use serde_json::Value;
 
@@ -11,6 +12,8 @@ use serde_json::Value;
 const WIDTH: usize = 108;
 /// The width of a field's name.
 const NAME: usize = 9;
+/// The most characters of somebody's name.
+const NAMES: usize = 200;
 
 /// A run that awaits approval, for who asked for it: what it needs, from whom, until when, and how to give it.
 pub fn wanted(run: &Run, server: Option<&str>) {
@@ -37,6 +40,10 @@ pub fn row(awaiting: &Awaiting) {
     for step in &run.steps {
         let targets: Vec<String> = step.call.targets.iter().map(ToString::to_string).collect();
         line(format!("{STRONG}{}{STRONG:#} {}", step.call.tool, targets.join(", ")));
+        if !step.call.arguments.is_empty() {
+            let given: Vec<String> = pairs(&step.call).collect();
+            wrapped("  ", &shown(&format!("with: {}", given.join(", ")), 300));
+        }
     }
     line(format!("  run {}", run.id));
     line(format!(
@@ -53,7 +60,7 @@ pub fn row(awaiting: &Awaiting) {
         line(format!("  {WARN}breaks the glass{WARN:#}"));
     }
     if let Some(refused) = refused {
-        note(format!("  not for you: {} ({})", refused.message, refused.code));
+        note(format!("  not for you: {} ({})", words(&refused.message), refused.code));
     }
 }
 
@@ -67,15 +74,16 @@ pub fn story(awaiting: &Awaiting, server: Option<&str>) {
     field("asked by", &format!("{} (roles: {roles}), by {}", who(&run.principal), run.source.as_str()));
     field("at", &time(asked.asked_at));
     match &run.input {
-        Some(input) => field("said", &format!("“{}” (planned by {})", shown(input, 500), run.planner)),
+        Some(input) => field("said", &format!("“{}” (planned by {})", words(input), words(&run.planner))),
         None => field("said", "nothing: the tool was called directly"),
     }
-    field(
-        "why",
-        &run.reason.as_deref().map_or_else(|| "no reason was given".to_owned(), |why| shown(why, 1000)),
-    );
-    if let Some(steps) = preview {
-        self::steps(steps);
+    field("why", &run.reason.as_deref().map_or_else(|| "no reason was given".to_owned(), |why| words(why)));
+    for (number, step) in (1..).zip(preview.iter().flatten()) {
+        if run.steps.len() > 1 {
+            note(format!("step {number}: {}", step.call.tool));
+        }
+        decision(&step.decision);
+        changes(step);
     }
     reasons(asked);
     field(
@@ -93,8 +101,8 @@ pub fn story(awaiting: &Awaiting, server: Option<&str>) {
     }
     field("digest", &asked.digest.to_string());
     if let Some(error) = refused {
-        line(format!("{BAD}✗ you may not approve it: {}{BAD:#} {}", error.code, error.message));
-        return note(format!("  → {}", error.remedy));
+        line(format!("{BAD}✗ you may not approve it: {}{BAD:#} {}", error.code, words(&error.message)));
+        return note(format!("  → {}", words(&error.remedy)));
     }
     note("to approve or reject what is shown here:");
     for verb in ["approve", "reject"] {
@@ -108,50 +116,67 @@ pub fn preview(all: &[PreviewedStep]) {
     for step in all {
         let targets: Vec<String> = step.call.targets.iter().map(ToString::to_string).collect();
         line(format!("{STRONG}{}{STRONG:#} {}", step.call.tool, targets.join(", ")));
-        match &step.decision {
-            Decision::Permit { reasons } => {
-                let policies: Vec<&str> = reasons.iter().map(|reason| reason.policy.as_str()).collect();
-                styled("policy", &format!("permits it ({})", policies.join(", ")), GOOD);
-            }
-            Decision::Deny { error, .. } => {
-                styled("policy", &format!("{}: {}", error.code, error.message), BAD);
-            }
-            Decision::NeedsApproval { required, reasons } => {
-                let policies: Vec<&str> = reasons.iter().map(|reason| reason.policy.as_str()).collect();
-                styled("policy", &format!("asks for {required} ({})", policies.join(", ")), WARN);
-            }
-        }
-        steps(std::slice::from_ref(step));
+        arguments(&step.call);
+        decision(&step.decision);
+        changes(step);
         for objection in &step.objections {
-            styled("guard", &format!("{}: {}", objection.code, objection.message), WARN);
+            styled("guard", &format!("{}: {}", objection.code, words(&objection.message)), WARN);
         }
         if let Some(refused) = &step.refused {
-            styled("refused", &format!("{}: {}", refused.code, refused.message), BAD);
+            styled("refused", &format!("{}: {}", refused.code, words(&refused.message)), BAD);
         }
     }
     note("nothing was done");
 }
 
-/// What the steps would change, in the words of their tools.
-fn steps(steps: &[PreviewedStep]) {
-    for changes in steps.iter().filter_map(|step| step.changes.as_ref()) {
-        let text = |key: &str| changes.get(key).and_then(Value::as_str);
-        match text("summary") {
-            Some(summary) => field("dry run", &shown(summary, 1000)),
-            None => field("dry run", &shown(&changes.to_string(), 1000)),
+/// What a call is given, an argument a line, and nothing left out.
+pub(super) fn arguments(call: &FrozenCall) {
+    for (number, pair) in pairs(call).enumerate() {
+        field(if number == 0 { "with" } else { "" }, &pair);
+    }
+}
+
+/// `key=value` with the value as JSON, so that no text can pass for another argument.
+fn pairs(call: &FrozenCall) -> impl Iterator<Item = String> {
+    call.arguments.iter().map(|(key, value)| shown(&format!("{key}={value}"), usize::MAX))
+}
+
+/// What policy says of a step.
+fn decision(decision: &Decision) {
+    let by = |reasons: &[Reason]| {
+        let policies: Vec<&str> = reasons.iter().map(|reason| reason.policy.as_str()).collect();
+        words(&policies.join(", "))
+    };
+    match decision {
+        Decision::Permit { reasons } => styled("policy", &format!("permits it ({})", by(reasons)), GOOD),
+        Decision::Deny { error, .. } => {
+            styled("policy", &format!("{}: {}", error.code, words(&error.message)), BAD);
         }
-        if let Some(checked) = text("checked") {
-            field("", checked);
+        Decision::NeedsApproval { required, reasons } => {
+            styled("policy", &format!("asks for {required} ({})", by(reasons)), WARN);
         }
-        if let Some(warning) = text("warning") {
-            styled("warning", &shown(warning, 500), WARN);
-        }
+    }
+}
+
+/// What a step would change, in the words of its tool.
+fn changes(step: &PreviewedStep) {
+    let Some(changes) = &step.changes else { return };
+    let text = |key: &str| changes.get(key).and_then(Value::as_str);
+    match text("summary") {
+        Some(summary) => field("dry run", &words(summary)),
+        None => field("dry run", &words(&changes.to_string())),
+    }
+    if let Some(checked) = text("checked") {
+        field("", &words(checked));
+    }
+    if let Some(warning) = text("warning") {
+        styled("warning", &words(warning), WARN);
     }
 }
 
 /// What is needed, what there is, and until when.
 pub fn standing(asked: &Approvals) -> String {
-    let given: Vec<&str> = asked.given.iter().map(|one| one.by.subject.as_str()).collect();
+    let given: Vec<String> = asked.given.iter().map(|one| who(&one.by)).collect();
     let has =
         if given.is_empty() { "none".to_owned() } else { format!("{} ({})", given.len(), given.join(", ")) };
     format!("needs {}; has {has}; until {}", asked.required, time(asked.expires_at))
@@ -165,27 +190,28 @@ pub(super) fn news(before: Option<&[String]>, now: &[String], required: &Require
     let before = before.unwrap_or_default();
     let count = format!("{} of {required}", now.len());
     if let Some(new) = now.iter().find(|one| !before.contains(one)) {
-        return Some(format!("{new} approved it: {count}"));
+        return Some(format!("{} approved it: {count}", shown(new, NAMES)));
     }
     let gone = before.iter().find(|one| !now.contains(one))?;
     Some(if now.is_empty() && before.len() > 1 {
         format!("what was approved no longer counts: {count}")
     } else {
-        format!("the approval of {gone} no longer counts: {count}")
+        format!("the approval of {} no longer counts: {count}", shown(gone, NAMES))
     })
 }
 
 fn reasons(asked: &Approvals) {
     for reason in &asked.reasons {
-        field("policy", &format!("{}: {}", reason.policy, shown(&reason.text, 500)));
+        field("policy", &words(&format!("{}: {}", reason.policy, reason.text)));
     }
 }
 
 /// Who, and who acts for them.
-fn who(principal: &Principal) -> String {
+pub(super) fn who(principal: &Principal) -> String {
+    let subject = shown(&principal.subject, NAMES);
     match &principal.actor {
-        Some(actor) => format!("{actor} for {}", principal.subject),
-        None => principal.subject.clone(),
+        Some(actor) => format!("{} for {subject}", shown(actor, NAMES)),
+        None => subject,
     }
 }
 
@@ -234,7 +260,7 @@ fn styled(name: &str, text: &str, style: anstyle::Style) {
 fn wrapped(head: &str, text: &str) {
     let indent = if head.trim().is_empty() { head.len() } else { NAME };
     let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
+    for word in text.split(' ') {
         let fits = |last: &String| {
             last.is_empty() || last.chars().count() + 1 + word.chars().count() <= WIDTH - indent
         };
@@ -272,5 +298,17 @@ mod tests {
         assert_eq!(told(Some(&["bob"]), &[]), "the approval of bob no longer counts: 0 of 2 approvals");
         assert_eq!(told(Some(&["bob", "eve"]), &[]), "what was approved no longer counts: 0 of 2 approvals");
         assert_eq!(told(Some(&["bob"]), &["bob"]), "");
+        assert_eq!(told(Some(&[]), &["b\n\u{202e}"]), "b\\u{a}\\u{202e} approved it: 1 of 2 approvals");
+    }
+
+    #[test]
+    fn no_argument_passes_for_another_one() {
+        let call = serde_json::json!({
+            "tool": "scale", "version": "1", "effect": "write", "targets": [], "digest": "ab".repeat(32),
+            "arguments": {"a": "x\", b=\"y", "n": 3, "text": "1\n2\u{202e}"},
+        });
+        let call: FrozenCall = serde_json::from_value(call).unwrap();
+        let told: Vec<String> = pairs(&call).collect();
+        assert_eq!(told, [r#"a="x\", b=\"y""#, "n=3", r#"text="1\n2\u{202e}""#]);
     }
 }

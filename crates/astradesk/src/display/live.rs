@@ -1,6 +1,6 @@
 //! A run's progress, as its events tell it.
 
-use super::{DIM, approval, line};
+use super::{DIM, approval, line, words};
 use crate::cli::Output;
 use astradesk_core::Requirement;
 use astradesk_runtime::port::RunEvent;
@@ -40,7 +40,7 @@ impl Live {
             return;
         }
         let message = match event.kind.as_str() {
-            "progress" => event.data.get("message").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            "progress" => words(event.data.get("message").and_then(Value::as_str).unwrap_or_default()),
             // A step is added only to undo another one.
             _ if self.has_more_steps(event) => "undoing it".to_owned(),
             _ => match self.approvals(event) {

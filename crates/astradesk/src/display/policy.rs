@@ -1,7 +1,7 @@
 //! Decisions and cases, for people.
 
 use super::approval::field;
-use super::{BAD, DIM, GOOD, Mark, STRONG, WARN, line, mark, note};
+use super::{BAD, DIM, GOOD, Mark, STRONG, WARN, line, mark, note, words};
 use astradesk_core::text::shown;
 use astradesk_core::{Decision, Error};
 use astradesk_runtime::case::CaseOutcome;
@@ -9,7 +9,7 @@ use astradesk_runtime::port::{Explanation, PolicyStatus};
 
 /// Which policies decided, and what would have changed the decision.
 pub fn explanation(title: &str, explanation: &Explanation) {
-    line(format!("{STRONG}{title}{STRONG:#}"));
+    line(format!("{STRONG}{}{STRONG:#}", words(title)));
     match &explanation.decision {
         Decision::Permit { .. } => line(format!("{GOOD}✓ permit{GOOD:#}")),
         Decision::NeedsApproval { required, .. } => {
@@ -22,7 +22,7 @@ pub fn explanation(title: &str, explanation: &Explanation) {
     | Decision::NeedsApproval { reasons, .. }) = &explanation.decision;
     for one in &explanation.policies {
         let file = one.file.as_deref().map(|file| format!("  {file}")).unwrap_or_default();
-        field("policy", &format!("{} ({}) on {}{file}", one.policy, one.effect, one.target));
+        field("policy", &words(&format!("{} ({}) on {}{file}", one.policy, one.effect, one.target)));
         for reason in reasons.iter().filter(|reason| reason.policy == one.policy) {
             field("", &shown(&reason.text, 500));
         }
@@ -37,12 +37,12 @@ pub fn explanation(title: &str, explanation: &Explanation) {
 }
 
 fn denial(error: &Error) {
-    line(format!("{BAD}✗ deny{BAD:#}: {} {}", error.code, error.message));
+    line(format!("{BAD}✗ deny{BAD:#}: {} {}", error.code, words(&error.message)));
 }
 
 /// Each case, with what is not as it should be; gives how many failed.
 pub fn cases(file: &str, outcomes: &[CaseOutcome]) -> usize {
-    line(format!("{STRONG}{file}{STRONG:#}"));
+    line(format!("{STRONG}{}{STRONG:#}", words(file)));
     for outcome in outcomes {
         let (style, sign) = match outcome.passed {
             Some(true) => (GOOD, "✓ passed"),

@@ -1,0 +1,56 @@
+//! Other people's words, on their way to a terminal.
+
+use astradesk_core::text::shown;
+
+/// The most characters of a text by somebody else.
+const LONG: usize = 4000;
+
+/// The words of somebody else: they cannot break the line, move the cursor, colour or hide anything.
+pub fn words(text: &str) -> String {
+    shown(text, LONG)
+}
+
+/// One line: the styles in it stay, and everything else that a terminal would act on is escaped.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('\u{1b}') {
+        line.push_str(&shown(before, usize::MAX));
+        let length = style(behind);
+        line.push_str(if length > 0 { "\u{1b}" } else { "\\u{1b}" });
+        let (style, behind) = behind.split_at(length);
+        line.push_str(style);
+        rest = behind;
+    }
+    line.push_str(&shown(rest, usize::MAX));
+    line
+}
+
+/// How long the style is that follows an escape, in bytes; 0 if none does.
+fn style(text: &str) -> usize {
+    let Some(inner) = text.strip_prefix('[') else { return 0 };
+    let end = inner.find(|c: char| !c.is_ascii_digit() && c != ';');
+    end.filter(|end| inner[*end..].starts_with('m')).map_or(0, |end| end + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_whatever_is_in_it() {
+        let styled = format!("{}✗ bad{:#} it is", super::super::BAD, super::super::BAD);
+        assert_eq!(one_line(&styled), styled);
+        for (hostile, plain) in [
+            ("a\n✓ approved", "a\\u{a}✓ approved"),
+            ("a\r\u{1b}[2Kb", "a\\u{d}\\u{1b}[2Kb"),
+            ("\u{1b}]0;title\u{7}", "\\u{1b}]0;title\\u{7}"),
+            ("\u{202e}evil\u{9b}1m", "\\u{202e}evil\\u{9b}1m"),
+            ("\u{1b}", "\\u{1b}"),
+            ("\u{1b}[1;", "\\u{1b}[1;"),
+        ] {
+            assert_eq!(one_line(hostile), plain);
+        }
+        assert_eq!(words("\u{1b}[8mhidden"), "\\u{1b}[8mhidden");
+    }
+}
