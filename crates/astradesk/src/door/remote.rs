@@ -14,7 +14,8 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 /// The largest reply that is read, in bytes.
 const MAX_REPLY: usize = 16 << 20;
@@ -38,9 +39,10 @@ impl Remote {
         })?;
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| Error::internal(error.to_string()))?;
+            .redirect(reqwest::redirect::Policy::none());
+        // A proxy has another loopback, and the token is not for it.
+        let client = if is_loopback(&base) { client.no_proxy() } else { client };
+        let client = client.build().map_err(|error| Error::internal(error.to_string()))?;
         Ok(Self { client, base, token })
     }
 
@@ -106,12 +108,11 @@ impl Remote {
 
     /// Reads the run's events as they come; a broken connection is taken up where it broke.
     pub(super) async fn watch(&self, id: RunId, mut on_event: impl FnMut(RunEvent)) -> Result<()> {
-        /// Connections in a row that may break without bringing anything.
-        const PATIENCE: u32 = 10;
         let mut after = 0;
         let mut broken = 0;
         loop {
             let request = self.request(Method::GET, &format!("v1/runs/{id}/events"))?;
+            let begun = Instant::now();
             let response = self.send(request.header("last-event-id", after.to_string())).await;
             let mut response = match response {
                 Ok(response) => response,
@@ -123,7 +124,12 @@ impl Remote {
                 Err(error) => return Err(error),
             };
             let mut stream = stream::Stream::default();
-            while let Ok(Some(chunk)) = response.chunk().await {
+            let clean = loop {
+                let chunk = match response.chunk().await {
+                    Ok(Some(chunk)) => chunk,
+                    Ok(None) => break true,
+                    Err(_) => break false,
+                };
                 for frame in stream.push(&chunk)? {
                     if frame.event == "end" {
                         return Ok(());
@@ -134,8 +140,8 @@ impl Remote {
                         on_event(event);
                     }
                 }
-            }
-            broken += 1;
+            };
+            broken += u32::from(is_break(clean, begun.elapsed()));
             if broken > PATIENCE {
                 return Err(Error::new(
                     Code::ServerUnreachable,
@@ -173,6 +179,21 @@ impl Remote {
         })?;
         if response.status().is_success() { Ok(response) } else { Err(problem(response).await) }
     }
+}
+
+/// Connections in a row that may break without bringing anything.
+const PATIENCE: u32 = 10;
+
+/// Whether the end of a stream of events that lasted so long counts as a break: a gateway ends a stream of its own
+/// accord after a while, also when nothing has happened.
+fn is_break(clean: bool, lasted: Duration) -> bool {
+    !clean || lasted < Duration::from_secs(1)
+}
+
+/// Whether the address is of this machine.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 async fn bytes(mut response: Response) -> Result<Vec<u8>> {
@@ -228,6 +249,28 @@ fn foreign(what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_is_not_between_programs_of_one_machine() {
+        for (address, is) in [
+            ("http://127.0.0.1:8787", true),
+            ("http://127.8.0.1", true),
+            ("https://[::1]:8787/x", true),
+            ("http://LOCALHOST", true),
+            ("http://localhost.example", false),
+            ("http://10.0.0.1", false),
+            ("https://astradesk.example", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(address).unwrap()), is, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_quiet_stream_that_ends_is_no_break() {
+        assert!(!is_break(true, Duration::from_secs(30)));
+        assert!(is_break(true, Duration::from_millis(10)), "it would be asked for again and again at once");
+        assert!(is_break(false, Duration::from_secs(30)));
+    }
 
     #[test]
     fn only_a_web_address_is_a_server() {
