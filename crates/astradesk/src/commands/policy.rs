@@ -79,7 +79,18 @@ fn check(context: &Context, dir: Option<PathBuf>) -> Result<u8> {
     Ok(if valid { exit::DONE } else { exit::FAILED })
 }
 
+/// A set that is not valid fails its test, as a case does.
 async fn test(context: &Context, files: &[PathBuf], dir: Option<PathBuf>) -> Result<u8> {
+    match judged(context, files, dir).await {
+        Err(error) if error.code == Code::PolicySetInvalid => {
+            display::error(&error, context.output);
+            Ok(exit::FAILED)
+        }
+        other => other,
+    }
+}
+
+async fn judged(context: &Context, files: &[PathBuf], dir: Option<PathBuf>) -> Result<u8> {
     let read: Vec<(String, Vec<Case>)> =
         files.iter().map(|file| Ok((file.display().to_string(), cases(file)?))).collect::<Result<_>>()?;
     let judge = Judge::open(context, dir).await?;
