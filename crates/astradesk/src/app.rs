@@ -3,7 +3,7 @@
 use crate::config::Config;
 use astradesk_core::guardrail::with_builtin;
 use astradesk_core::name::ClusterName;
-use astradesk_core::{Code, Error, Principal, Result, RoleName};
+use astradesk_core::{Code, Error, Guardrail, Principal, Result, RoleName};
 use astradesk_domain_ops::{Cluster, OperationsPack, Pace};
 use astradesk_policy::{CedarPolicy, PolicySources, Settings};
 use astradesk_runtime::engine::{Limits, Parts};
@@ -36,6 +36,9 @@ impl App {
         let state = config.state_dir();
         let store = Arc::new(SqliteStore::open(&state.join("astradesk.db"), Options::default()).await?);
         let registry = Arc::new(registry(&cluster, config)?);
+        for doubt in doubts(config, &registry) {
+            tracing::warn!(%doubt, "a doubt about the guardrails");
+        }
         let engine = Engine::new(Parts {
             store: store.clone(),
             policy: Arc::new(policy(config, &registry)),
@@ -75,6 +78,21 @@ pub fn policy(config: &Config, registry: &ToolRegistry) -> CedarPolicy {
         PolicySources { settings: settings(config), dir, known_roles: config.policy.known_roles.clone() };
     let tools = registry.tools().iter().map(|tool| tool.spec().clone()).collect();
     CedarPolicy::open(sources, tools, Arc::new(SystemClock))
+}
+
+/// What guardrails name that is not there, so that they guard less than they say.
+pub fn doubts(config: &Config, registry: &ToolRegistry) -> Vec<String> {
+    let unknown = |guardrail: &Guardrail| {
+        let missing = guardrail.tools.iter().filter(|tool| registry.tool(tool.as_str()).is_err());
+        let say = |tool| {
+            format!(
+                "guardrail `{}` is for the tool `{tool}`, which does not exist: it guards no call of it",
+                guardrail.name
+            )
+        };
+        missing.map(say).collect::<Vec<_>>()
+    };
+    config.guardrails.iter().flat_map(unknown).collect()
 }
 
 fn limits(config: &Config) -> Limits {

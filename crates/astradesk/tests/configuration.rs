@@ -79,6 +79,10 @@ fn what_is_wrong_with_a_table_is_said_with_its_name() {
         ("[policy]\napproval_minutes = 10081", "`policy.approval_minutes` is 10081"),
         ("[limits]\nawaiting_approval = 0", "`limits.awaiting_approval` is 0"),
         ("[evidence]\ncheckpoint_minutes = 0", "`evidence.checkpoint_minutes` is 0"),
+        (
+            "[limits]\nidempotency_hours = 49\n[runs]\nkeep_days = 2",
+            "`limits.idempotency_hours` is 49, and runs are kept for 2 day(s) only",
+        ),
         ("[evidence]\nkeep = 3", "unknown key `evidence.keep`"),
     ];
     for (toml, said) in cases {
@@ -115,4 +119,55 @@ fn what_is_written_is_what_is_meant() {
     let missing = secrets.last().unwrap().as_ref().expect_err("it is not set");
     assert_eq!(missing.message, "webhook `mute`: `NOT_SET` is not set");
     assert!(!format!("{config:?}").contains("whsec_"), "a secret is shown");
+}
+
+#[test]
+fn a_key_is_remembered_as_long_as_its_run() {
+    for good in
+        ["idempotency_hours = 48\n[runs]\nkeep_days = 2", "idempotency_hours = 999\n[runs]\nkeep_days = 0"]
+    {
+        assert!(read(&format!("[limits]\n{good}")).is_ok(), "{good}");
+    }
+}
+
+/// `astradesk config check` of a file.
+fn check(toml: &str, output: &str) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("astradesk.toml"), toml).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_astradesk"));
+    command.args(["-o", output, "config", "check"]).current_dir(folder.path());
+    let secret = format!("whsec_{}", "QUJD".repeat(8));
+    let output = command.env_clear().env("HOME", folder.path()).env("HOOK_SECRET", secret).output().unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), said)
+}
+
+#[test]
+fn what_a_gateway_would_not_start_with_is_not_valid() {
+    let webhook = |url: &str, secret: &str| {
+        check(&format!("[[webhooks]]\nname = \"chat\"\nurl = \"{url}\"\nsecret_env = \"{secret}\""), "text")
+    };
+    assert_eq!(webhook("https://chat.example/hook", "HOOK_SECRET").0, 0);
+    for (url, secret) in [
+        ("http://chat.example/hook", "HOOK_SECRET"),
+        ("https://chat.example/hook", "HOME"),
+        ("https://chat.example/hook", "NOT_SET"),
+    ] {
+        let (code, said) = webhook(url, secret);
+        assert_eq!((code, said.contains("webhook `chat`")), (2, true), "{url} {secret}: {said}");
+    }
+}
+
+#[test]
+fn a_guardrail_of_no_tool_is_doubtful() {
+    let guardrail =
+        |tool: &str| format!("[[guardrails]]\nname = \"calm\"\ntools = [\"{tool}\"]\ncool_down = \"1m\"");
+    let doubt = "guardrail `calm` is for the tool `restart_servce`, which does not exist";
+    let (code, said) = check(&guardrail("restart_servce"), "text");
+    assert_eq!((code, said.contains(doubt)), (0, true), "{said}");
+    let (code, said) = check(&guardrail("restart_servce"), "json");
+    assert_eq!((code, said.contains("\"warnings\"") && said.contains(doubt)), (0, true), "{said}");
+    let (code, said) = check(&guardrail("restart_service"), "text");
+    assert_eq!((code, said.contains("guardrail")), (0, false), "{said}");
 }

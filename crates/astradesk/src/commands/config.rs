@@ -1,23 +1,21 @@
 //! `astradesk config`
 
-use super::Context;
+use super::{Context, serve};
 use crate::cli::{self, Output};
 use crate::config::keys::KEYS;
-use crate::config::load;
-use crate::{display, exit};
+use crate::config::{Config, load};
+use crate::display::{self, Mark};
+use crate::{app, exit};
 use astradesk_core::Result;
 use serde_json::{Map, Value, json};
 
 pub(super) fn run(context: &Context, command: &cli::Config) -> Result<u8> {
-    let (_, mut values) = load(&context.sources()?)?;
+    let (config, mut values) = load(&context.sources()?)?;
     if let Some((webhooks, _)) = values.get_mut("webhooks") {
         hide_paths(webhooks);
     }
     match (command, context.output) {
-        (cli::Config::Check, Output::Json) => display::json(&json!({"valid": true})),
-        (cli::Config::Check, Output::Text) => {
-            display::mark(display::Mark::Good, "the configuration is valid");
-        }
+        (cli::Config::Check, output) => check(&config, output)?,
         (cli::Config::Show, Output::Json) => {
             let shown: Map<String, Value> = values
                 .iter()
@@ -37,6 +35,21 @@ pub(super) fn run(context: &Context, command: &cli::Config) -> Result<u8> {
         }
     }
     Ok(exit::DONE)
+}
+
+/// Whether a gateway would start with it, and what is doubtful about it.
+fn check(config: &Config, output: Output) -> Result<()> {
+    serve::webhooks(config)?;
+    let warnings = app::doubts(config, &app::registry(&app::no_cluster(config)?, config)?);
+    if output == Output::Json {
+        display::json(&json!({"valid": true, "warnings": warnings}));
+        return Ok(());
+    }
+    display::mark(Mark::Good, "the configuration is valid");
+    for warning in warnings {
+        display::mark(Mark::Warning, display::words(&warning));
+    }
+    Ok(())
 }
 
 /// The path of a webhook's URL is a secret of some receivers.

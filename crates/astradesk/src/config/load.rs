@@ -194,6 +194,13 @@ fn check(config: &Config) -> Result<()> {
             config.policy.approval_minutes
         )));
     }
+    let (keys, runs) = (config.limits.idempotency_hours, config.runs.keep_days);
+    if runs > 0 && u64::from(keys) > 24 * u64::from(runs) {
+        return Err(invalid(format!(
+            "`limits.idempotency_hours` is {keys}, and runs are kept for {runs} day(s) only: a repeated request would be done again"
+        ))
+        .with_remedy("keep runs for at least as long as their keys: set a larger `runs.keep_days`, or fewer hours"));
+    }
     if config.auth.dev && !config.server.listen.ip().is_loopback() {
         return Err(invalid(format!(
             "`auth.dev` is on, and `server.listen` is `{}`, which is not loopback",

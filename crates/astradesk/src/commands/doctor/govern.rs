@@ -32,6 +32,12 @@ pub(super) fn policies(config: &Config, findings: &mut Vec<Finding>) {
         };
         findings.push(good(format!("{} policies, {files}; set {}", status.policies, short(&digest))));
     }
+    for doubt in app::doubts(config, &registry) {
+        findings.push(warning(
+            doubt,
+            "correct the guardrail's `tools`: `astradesk tools` lists those that there are",
+        ));
+    }
     for doubt in status.warnings {
         findings.push(warning(doubt, "correct the policy, or the configuration if that is what is wrong"));
     }
