@@ -59,12 +59,20 @@ fn asked(who: &str, data: &mut Facts, then: Option<&str>) -> Vec<String> {
     lines.extend(data.quoted("reason").map(|reason| format!("reason: {reason}")));
     lines.extend(data.is("break_glass").then(|| "guardrails are to be overridden".to_owned()));
     lines.extend(data.text("planner").map(|planner| format!("planned by {planner}:")));
-    lines.extend(calls(data));
+    let calls = calls(data);
+    let state = data.text("state");
+    let verb = match (state.as_deref(), calls.len()) {
+        (Some("awaiting_approval"), 0 | 1) => "approval is asked for by",
+        // Some of them may permit a call for which nobody has to be asked.
+        (Some("awaiting_approval"), _) => "decided by",
+        _ => "permitted by",
+    };
+    lines.extend(calls);
     for decision in data.list("decisions") {
         lines.push(decided(Facts::of(decision)));
     }
-    lines.extend(policies(data, "permitted by"));
-    lines.extend(match data.text("state").as_deref() {
+    lines.extend(policies(data, verb));
+    lines.extend(match state.as_deref() {
         Some("awaiting_approval") => Some("it waits for approval".to_owned()),
         Some("queued") | None => None,
         Some(state) => Some(format!("it is {state}")),
@@ -167,11 +175,25 @@ fn requested(data: &mut Facts) -> Vec<String> {
     lines
 }
 
+/// What a dry run said: in the words of its tool, which sum up the rest; without such words, all of it.
+fn dry_run(number: usize, changes: Value) -> Vec<String> {
+    let whole = brief(&changes);
+    let mut changes = Facts::of(changes);
+    let Some(summary) = changes.text("summary") else {
+        let told = Some(whole).filter(|whole| !whole.is_empty());
+        return told.map(|whole| format!("step {number} would change: {whole}")).into_iter().collect();
+    };
+    let mut lines = vec![format!("dry run of step {number}: {summary}")];
+    lines.extend(changes.text("checked"));
+    lines.extend(changes.text("warning").map(|warning| format!("warning: {warning}")));
+    lines
+}
+
 /// What the approvers were shown of a step.
 fn previewed(index: usize, mut step: Facts) -> Vec<String> {
     let number = index + 1;
     let mut lines = Vec::new();
-    lines.extend(step.text("changes").map(|changes| format!("step {number} would change: {changes}")));
+    lines.extend(dry_run(number, step.take("changes")));
     lines.extend(
         step.list("objections")
             .into_iter()

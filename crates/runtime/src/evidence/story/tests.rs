@@ -97,7 +97,7 @@ fn the_whole_life_of_an_approved_run_reads_as_a_story() {
                guardrails are to be overridden
                planned by keyword:
                1. restart_service on kubernetes/prod/default/deployment/webapp with service=webapp (version 1, call {short})
-               permitted by team.restart (policy set {set})
+               approval is asked for by team.restart (policy set {set})
                it waits for approval
    +0.002 s  policy asks for 1 approval by `lead`, of digest {short}, until 2026-03-01T10:30:00Z
                policy team.two_people: a lead agrees
@@ -119,6 +119,38 @@ fn the_whole_life_of_an_approved_run_reads_as_a_story() {
     );
     let told = told(&records);
     assert_eq!(told, expected, "\n{told}");
+}
+
+#[test]
+fn a_dry_run_is_told_in_the_words_of_its_tool() {
+    let preview = json!([
+        {"changes": {"summary": "would replace all 3 pods", "patch": {"a": 1}, "checked": "the API server agreed",
+            "warning": "`argo` may revert it"}},
+        {"changes": {"patch": {"a": 1}}},
+        {"changes": null},
+    ]);
+    let told =
+        story(&[record(1, "2026-03-01T09:30:00Z", "approval.requested", &json!({"preview": preview}))]);
+    let said: Vec<&str> = told.iter().skip(2).map(|line| line.trim()).collect();
+    let expected = [
+        "dry run of step 1: would replace all 3 pods",
+        "the API server agreed",
+        "warning: `argo` may revert it",
+        "step 2 would change: patch={a=1}",
+    ];
+    assert_eq!(said, expected, "{told:#?}");
+}
+
+#[test]
+fn what_decided_is_said_of_what_it_decided() {
+    let told = |state: &str, calls: &[&str]| {
+        let calls: Vec<Value> = calls.iter().map(|tool| json!({"tool": tool})).collect();
+        let data = json!({"policies": ["p"], "state": state, "calls": calls});
+        told(&[record(1, "2026-03-01T09:30:00Z", "run.admitted", &data)])
+    };
+    assert!(told("awaiting_approval", &["a"]).contains("\n               approval is asked for by p"));
+    assert!(told("awaiting_approval", &["a", "b"]).contains("\n               decided by p"));
+    assert!(told("queued", &["a"]).contains("\n               permitted by p"));
 }
 
 #[test]
