@@ -40,6 +40,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Workload, Self::Namespace];
+
     /// The kind as it is written in a target.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -62,23 +66,16 @@ impl FromStr for Kind {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Ok(match text {
-            "deployment" => Self::Deployment,
-            "statefulset" => Self::StatefulSet,
-            "daemonset" => Self::DaemonSet,
-            "workload" => Self::Workload,
-            "namespace" => Self::Namespace,
-            _ => {
-                return Err(Error::new(
-                    Code::RequestMalformed,
-                    format!("`{}` is not a kind", shown(text, 80)),
-                ));
-            }
-        })
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        known
+            .ok_or_else(|| Error::new(Code::RequestMalformed, format!("`{}` is not a kind", shown(text, 80))))
     }
 }
 
 impl Target {
+    /// Every system that there are targets of.
+    pub const SYSTEMS: [&str; 1] = ["kubernetes"];
+
     /// The system that the target belongs to.
     pub const fn system(&self) -> &'static str {
         match self {

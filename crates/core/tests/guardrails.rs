@@ -7,7 +7,7 @@
 )]
 
 use astradesk_core::facts::{Availability, DisruptionBudget, Facts, GitOps};
-use astradesk_core::guardrail::{Guardrail, Rule, allowances, objections, with_builtin};
+use astradesk_core::guardrail::{Guardrail, Rule, TargetPattern, allowances, objections, with_builtin};
 use astradesk_core::{Call, Code, Effect, FrozenCall, Target, Timestamp, ToolName};
 use serde_json::json;
 
@@ -180,6 +180,40 @@ fn a_rule_is_for_its_tools_and_targets() {
     assert_eq!(objects(json!([]), json!(["kubernetes/prod/*/deployment/web*"])), 1);
     assert_eq!(objects(json!([]), json!(["kubernetes/prod/*/deployment/pay*", "kubernetes/test/*/*/*"])), 0);
     assert_eq!(objects(json!([]), json!(["kubernetes/*/default/*/*"])), 1);
+}
+
+#[test]
+fn a_pattern_that_nothing_can_match_is_refused() {
+    for text in [
+        "kubernetes/prod/*/deployment/pay*",
+        "*/*/*/*/*",
+        "kube*/arn:aws:eks?x/team-*/*set/*-v?.example",
+        "kubernetes/prod/default/deploy*/webapp",
+        &format!("kubernetes/prod/{}*/namespace/*", "a".repeat(63)),
+    ] {
+        assert_eq!(TargetPattern::parse(text).unwrap().to_string(), text);
+    }
+    let table = [
+        ("kubernetes/prod/Deployment/*", "five parts"),
+        ("kubernetes/prod/default/deployment/web/app", "five parts"),
+        ("kubernetes/prod//deployment/webapp", "namespace"),
+        ("Kubernetes/prod/default/deployment/webapp", "`Kubernetes` is no system"),
+        ("k8s*/prod/default/deployment/webapp", "`k8s*` is no system"),
+        ("kubernetes/pro d/default/deployment/webapp", "`pro d` is no cluster"),
+        ("kubernetes/prod/Default/deployment/webapp", "`Default` is no namespace"),
+        ("kubernetes/prod/pay.*/deployment/webapp", "`pay.*` is no namespace"),
+        ("kubernetes/prod/default/Deployment/webapp", "`Deployment` is no kind"),
+        ("kubernetes/prod/default/deployments/webapp", "`deployments` is no kind"),
+        ("kubernetes/prod/default/pod*/webapp", "`pod*` is no kind"),
+        ("kubernetes/prod/default/deployment/Web*", "`Web*` is no name"),
+        ("kubernetes/prod/default/deployment/-*", "`-*` is no name"),
+        ("kubernetes/prod/default/deployment/web\u{202e}", "`web\\u{202e}` is no name"),
+    ];
+    for (text, expected) in table {
+        let error = TargetPattern::parse(text).unwrap_err();
+        assert_eq!(error.code, Code::ConfigInvalid);
+        assert!(error.message.contains(expected), "{text}: {}", error.message);
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Patterns of targets: `kubernetes/prod/*/deployment/pay*`.
 
+use crate::name::{ClusterName, Namespace, ObjectName};
+use crate::target::Kind;
+use crate::text::shown;
 use crate::{Code, Error, Result, Target};
 use std::fmt;
 use wildmatch::WildMatch;
@@ -12,16 +15,24 @@ impl TargetPattern {
     /// Reads a pattern with its five parts: system, cluster, namespace, kind and name.
     ///
     /// # Errors
-    /// [`Code::ConfigInvalid`].
+    /// [`Code::ConfigInvalid`]: it has other parts than these, or one that nothing can match.
     pub fn parse(text: &str) -> Result<Self> {
-        let parts: Vec<WildMatch> = text.split('/').map(WildMatch::new).collect();
-        if parts.len() == 5 && text.split('/').all(|part| !part.is_empty()) {
-            return Ok(Self(parts));
+        let parts: Vec<&str> = text.split('/').collect();
+        let [system, cluster, namespace, kind, name] = parts.as_slice() else {
+            return Err(wrong(text, "it must have five parts"));
+        };
+        let fits = |part: &str, known: &[&str]| known.iter().any(|known| WildMatch::new(part).matches(known));
+        let checks = [
+            (*system, "system", fits(system, &Target::SYSTEMS)),
+            (*cluster, "cluster", stands_for(cluster, |name| ClusterName::parse(name).is_ok())),
+            (*namespace, "namespace", stands_for(namespace, |name| Namespace::parse(name).is_ok())),
+            (*kind, "kind", fits(kind, &Kind::ALL.map(Kind::as_str))),
+            (*name, "name", stands_for(name, |name| ObjectName::parse(name).is_ok())),
+        ];
+        match checks.into_iter().find(|(_, _, fine)| !fine) {
+            Some((part, what, _)) => Err(wrong(text, &format!("`{}` is no {what}", shown(part, 64)))),
+            None => Ok(Self(parts.into_iter().map(WildMatch::new).collect())),
         }
-        let message = format!(
-            "`{text}` is not a pattern of targets, which has five parts, such as `kubernetes/prod/*/deployment/pay*`"
-        );
-        Err(Error::new(Code::ConfigInvalid, message))
     }
 
     /// Whether the target fits.
@@ -30,6 +41,19 @@ impl TargetPattern {
         let parts: Vec<&str> = text.splitn(self.0.len(), '/').collect();
         parts.len() == self.0.len() && self.0.iter().zip(parts).all(|(pattern, part)| pattern.matches(part))
     }
+}
+
+/// Whether the part is a name with something, or nothing, in the place of its wildcards.
+fn stands_for(part: &str, is_name: impl Fn(&str) -> bool) -> bool {
+    ["a", ""].iter().any(|any| is_name(&part.replace('?', "a").replace('*', any)))
+}
+
+fn wrong(text: &str, what: &str) -> Error {
+    let message = format!(
+        "`{}` is no pattern of targets, such as `kubernetes/prod/*/deployment/pay*`: {what}",
+        shown(text, 200)
+    );
+    Error::new(Code::ConfigInvalid, message)
 }
 
 impl fmt::Display for TargetPattern {
