@@ -159,6 +159,10 @@ impl Policy for CedarPolicy {
         }
     }
 
+    fn digest(&self) -> Digest {
+        self.state.load().set.as_ref().map_or(Digest::ZERO, |set| set.digest)
+    }
+
     fn reload(&self) -> Result<bool, Error> {
         let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
         self.load(&tools)

@@ -161,15 +161,17 @@ impl Cluster {
         self.get_view(kind, namespace, name).await
     }
 
-    /// The workload with what is known of it beyond what a rollout asks for: as the watches have it if they have it,
-    /// else read from the API server.
+    /// The workload with what is known of it beyond what a rollout asks for: read from the API server if it must be
+    /// as it is `now`, else as the watches have it if they have it.
     pub async fn describe(
         &self,
         kind: Kind,
         namespace: &Namespace,
         name: &str,
+        now: bool,
     ) -> Result<Arc<Described>, Failure> {
-        if let Some(known) = self.watched(namespace).and_then(|scope| scope.described(kind, name)) {
+        let watched = if now { None } else { self.watched(namespace) };
+        if let Some(known) = watched.and_then(|scope| scope.described(kind, name)) {
             return Ok(known);
         }
         self.get_view(kind, namespace, name).await.map(Arc::new)

@@ -14,7 +14,6 @@ use astradesk_core::{Code, Decision, Effect, Error, Facts, Result, Run};
 use serde_json::{Value, json};
 
 /// What policy says of a plan that it does not deny.
-#[derive(Default)]
 struct Authorized {
     /// The policies that decided.
     policies: Vec<String>,
@@ -22,6 +21,8 @@ struct Authorized {
     needed: Option<Needed>,
     /// What policy was told of each step's targets.
     facts: Vec<Vec<Facts>>,
+    /// The set that they are of.
+    policy_set: Digest,
 }
 
 impl Authorized {
@@ -107,12 +108,27 @@ impl Engine {
         Err(self.deny(run, error, json!({"guardrail": true})).await?)
     }
 
-    /// Asks policy about every step.
+    /// Asks policy about every step, all of them by the same set.
     async fn authorize(&self, candidate: &Candidate, dry_run: bool) -> Result<Authorized, Refusal> {
+        loop {
+            let policy_set = self.0.policy.digest();
+            let authorized = self.authorize_under(policy_set, candidate, dry_run).await;
+            if self.0.policy.digest() == policy_set {
+                return authorized;
+            }
+        }
+    }
+
+    async fn authorize_under(
+        &self,
+        policy_set: Digest,
+        candidate: &Candidate,
+        dry_run: bool,
+    ) -> Result<Authorized, Refusal> {
         let run = &candidate.run;
-        let mut authorized = Authorized::default();
+        let mut authorized = Authorized { policies: Vec::new(), needed: None, facts: Vec::new(), policy_set };
         for (step, tool) in run.steps.iter().zip(&candidate.tools) {
-            let facts = self.facts_for_policy(tool, &step.call).await.map_err(Refusal::Failed)?;
+            let facts = self.facts_for_policy(tool, &step.call, false).await.map_err(Refusal::Failed)?;
             let request = self.policy_request(run, &step.call, &facts, dry_run);
             match self.0.policy.decide(&request) {
                 Decision::Permit { reasons } => authorized.note(&reasons),
@@ -121,7 +137,7 @@ impl Engine {
                     authorized.needed.get_or_insert_default().and(required, reasons);
                 }
                 Decision::Deny { error, reasons } => {
-                    let data = json!({"reasons": reasons, "dry_run": dry_run});
+                    let data = json!({"reasons": reasons, "dry_run": dry_run, "policy_set": policy_set});
                     return Err(Refusal::Denied(error, data));
                 }
             }
@@ -160,7 +176,7 @@ impl Engine {
         key: Option<IdempotencyKey>,
         admitting: Option<Admitting>,
     ) -> Result<Submitted> {
-        let Authorized { policies, needed, .. } = authorized;
+        let Authorized { policies, needed, policy_set, .. } = authorized;
         let needs_approval = needed.is_some();
         let mut run = candidate.run;
         if let Some(key) = &key {
@@ -173,7 +189,7 @@ impl Engine {
                 .with_remedy("call it on its own, where no approval is needed");
             return self.refuse(&run, error, key.as_ref()).await;
         }
-        if needs_approval && let Err(error) = self.room_to_wait().await {
+        if needs_approval && let Err(error) = self.room_to_wait(&run).await {
             return self.refuse(&run, error, key.as_ref()).await;
         }
         let asked = match needed {
@@ -196,7 +212,7 @@ impl Engine {
         }
         run.version = 1;
         let mut change = Change {
-            evidence: vec![self.admitted(&run, &policies)],
+            evidence: vec![self.admitted(&run, &policies, policy_set)],
             events: vec![self.event(&run, "state", json!({"state": run.state.name()}))],
             run: Some(run.clone()),
             idempotency: key.clone(),
@@ -237,19 +253,28 @@ impl Engine {
         }
     }
 
-    /// Whether one more run may await approval.
-    async fn room_to_wait(&self) -> Result<()> {
+    /// Whether one more run of the same principal may await approval: nobody can take more than half of the places.
+    async fn room_to_wait(&self, run: &Run) -> Result<()> {
         let limit = self.0.limits.awaiting_runs;
-        if (self.0.store.awaiting(None, limit).await?.len() as u32) < limit {
+        let waiting = self.0.store.awaiting(None, limit).await?;
+        let who = run.principal.id();
+        let own = waiting.iter().filter(|other| other.principal.id() == who).count() as u32;
+        let message = if waiting.len() as u32 >= limit {
+            format!("{limit} runs await approval, and no more may")
+        } else if own >= limit.div_ceil(2) {
+            format!(
+                "{own} runs of `{}` await approval, and no more of one principal may",
+                run.principal.subject
+            )
+        } else {
             return Ok(());
-        }
-        let message = format!("{limit} runs await approval, and no more may");
+        };
         Err(Error::new(Code::GuardQueueFull, message)
             .with_remedy("have some of them approved or rejected first"))
     }
 
     /// The record of a run that was admitted.
-    fn admitted(&self, run: &Run, policies: &[String]) -> Draft {
+    fn admitted(&self, run: &Run, policies: &[String], policy_set: Digest) -> Draft {
         let data = json!({
             "input": run.input,
             "planner": run.planner,
@@ -259,7 +284,7 @@ impl Engine {
             "calls": self.shown_calls(run),
             "state": run.state.name(),
             "policies": policies,
-            "policy_set": self.0.policy.status().digest,
+            "policy_set": policy_set,
         });
         self.draft(run, Kind::Admitted, data)
     }
@@ -269,7 +294,7 @@ impl Engine {
         let (mut run, _) = decide(submitted, By::Anyone, Event::Denied(error.clone()), self.0.clock.now())?;
         run.version = 1;
         if let Value::Object(map) = &mut data {
-            map.insert("policy_set".to_owned(), json!(self.0.policy.status().digest));
+            map.entry("policy_set").or_insert_with(|| json!(self.0.policy.digest()));
             map.insert("reason".to_owned(), json!(run.reason));
             map.insert("code".to_owned(), json!(error.code));
             map.insert("message".to_owned(), json!(error.message));

@@ -57,7 +57,8 @@ impl Word<'_> {
     fn told(self) -> Value {
         match self {
             Self::Yes { digest, reason } | Self::No { digest, reason } => {
-                json!({"digest": digest, "reason": reason})
+                // What is no reason is not kept: it may be long, and is not told to anybody.
+                json!({"digest": digest, "reason": check_reason(reason).is_ok().then_some(reason)})
             }
             Self::Back => json!({}),
         }
@@ -115,7 +116,7 @@ impl Engine {
                         && matches!(error.code, Code::ApprovalWithdrawn | Code::PolicyDenied)
                     {
                         // Whoever looks at it next sees what is asked for now, or that it has ended.
-                        self.tend_approval(&run, true).await?;
+                        self.tend_approval(&run).await?;
                     }
                     return Err(error);
                 }
@@ -176,7 +177,7 @@ impl Engine {
         }
         for step in &run.steps {
             let tool = self.0.registry.tool(step.call.tool.as_str())?;
-            let facts = self.facts_for_policy(&tool, &step.call).await?;
+            let facts = self.facts_for_policy(&tool, &step.call, false).await?;
             if !self.0.policy.may_approve(by, &self.policy_request(run, &step.call, &facts, false)) {
                 let message = format!("`{}` may not do this themselves, and so not approve it", by.subject);
                 return Err(Error::new(Code::ApprovalRoleRequired, message));
@@ -225,7 +226,7 @@ impl Engine {
         let run = self.run(by, id).await?;
         asked_of(&run)?;
         let refused = self.may_approve(by, &run).await.err();
-        let preview = self.previewed(&run).await?;
+        let preview = self.previewed(&run, false).await?;
         Ok(Awaiting { refused, risks: risks(&run, &preview), preview: Some(preview), run })
     }
 }

@@ -31,7 +31,7 @@ impl Engine {
             let now = self.0.clock.now();
             let cancelled = decide(&run, By::Anyone, Event::CancelRequested { undo }, now)?.0;
             let mut change = self.change(&run, &cancelled);
-            let data = json!({"by": principal.id(), "state": run.state.name(), "on_effect": on_effect});
+            let data = json!({"by": principal.id(), "actor": principal.actor, "state": run.state.name(), "on_effect": on_effect});
             change.evidence.push(self.draft(&run, Kind::CancelRequested, data));
             self.close(&mut change, &cancelled);
             match self.0.store.commit(change).await {

@@ -167,7 +167,7 @@ impl Engine {
         let (attempt, undoes) = (attempt(&intended, step), context.undoes.is_some());
         let data = json!({
             "step": step, "attempt": attempt, "call": self.shown_call(&context.call), "undoes": undoes,
-            "intent": intent, "policies": clearance.policies(), "policy_set": self.0.policy.status().digest,
+            "intent": intent, "policies": clearance.policies(), "policy_set": clearance.policy_set,
         });
         let targets = context.call.targets.iter();
         let mut change = Change {

@@ -5,7 +5,7 @@ use super::refuse::uncommitted;
 use crate::case::{Case, CaseOutcome};
 use crate::port::{Change, Explanation, PolicyStatus};
 use astradesk_core::evidence::{Draft, Kind};
-use astradesk_core::{Principal, Result, RunId};
+use astradesk_core::{Error, Principal, Result, RunId};
 use serde_json::json;
 
 impl Engine {
@@ -15,8 +15,13 @@ impl Engine {
         let mut explanations = Vec::with_capacity(run.steps.len());
         for step in run.steps.iter().filter(|step| step.undoes.is_none()) {
             let tool = self.0.registry.tool(step.call.tool.as_str())?;
-            let facts = self.facts_for_policy(&tool, &step.call).await?;
-            explanations.push(self.0.policy.explain(&self.policy_request(&run, &step.call, &facts, false)));
+            let facts = self.facts_for_policy(&tool, &step.call, false).await?;
+            let (engine, run, call) = (self.clone(), run.clone(), step.call.clone());
+            // What would have changed a decision takes many more of them.
+            let explaining = tokio::task::spawn_blocking(move || {
+                engine.0.policy.explain(&engine.policy_request(&run, &call, &facts, false))
+            });
+            explanations.push(explaining.await.map_err(|error| Error::internal(error.to_string()))?);
         }
         Ok(explanations)
     }
@@ -50,18 +55,32 @@ impl Engine {
     /// # Errors
     /// Why the new policies cannot be loaded; those before them stay in force.
     pub async fn reload_policy(&self) -> Result<bool> {
-        let before = self.0.policy.status().problem;
-        let reloaded = self.0.policy.reload();
-        let status = self.0.policy.status();
-        // The same fault is told once, however often it is looked at.
-        if matches!(reloaded, Ok(false)) || (reloaded.is_err() && status.problem == before) {
-            return reloaded;
-        }
-        self.record_policy(&status).await?;
-        reloaded
+        let loaded = self.load_policy().await?;
+        self.record_policy().await?;
+        loaded
     }
 
-    pub(super) async fn record_policy(&self, status: &PolicyStatus) -> Result<()> {
+    /// Files are read and policies put together where nothing else waits for it.
+    pub(super) async fn load_policy(&self) -> Result<Result<bool>> {
+        let policy = self.0.policy.clone();
+        let loading = tokio::task::spawn_blocking(move || policy.reload());
+        loading.await.map_err(|error| Error::internal(format!("loading the policies: {error}")))
+    }
+
+    /// Puts on record what is in force, unless it is.
+    pub(super) async fn record_policy(&self) -> Result<()> {
+        let status = self.0.policy.status();
+        if self.seen().policy.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        match &status.problem {
+            None => {
+                tracing::info!(policies = status.policies, digest = %status.digest, "the policies in force");
+            }
+            Some(problem) => {
+                tracing::error!(error = %problem, "the policies as they are now cannot be loaded");
+            }
+        }
         let draft = Draft {
             at: self.0.clock.now(),
             kind: Kind::PolicyLoaded,
@@ -71,6 +90,8 @@ impl Engine {
             data: json!(status),
         };
         let change = Change { evidence: vec![draft], ..Change::default() };
-        self.0.store.commit(change).await.map(drop).map_err(uncommitted)
+        self.0.store.commit(change).await.map_err(uncommitted)?;
+        self.seen().policy = Some(status);
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::port::{PolicyRequest, Spend, StepContext, Tool};
 use crate::registry::Registered;
+use astradesk_core::canonical::Digest;
 use astradesk_core::decision::Reason;
 use astradesk_core::guardrail::Allowance;
 use astradesk_core::run::{Step, StepState};
@@ -12,10 +13,12 @@ use astradesk_core::{
 use serde_json::{Value, json};
 
 /// What let a step through.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Clearance {
     /// The policies that permit it.
     pub(super) reasons: Vec<Reason>,
+    /// The set that they are of.
+    pub(super) policy_set: Digest,
     /// What guardrails objected, and was overridden.
     pub(super) overridden: Vec<Error>,
     /// What it takes from cool-downs and budgets.
@@ -55,9 +58,14 @@ impl Engine {
         }
     }
 
-    /// What is known of the call's targets, if policy asks for it.
-    pub(super) async fn facts_for_policy(&self, tool: &Registered, call: &FrozenCall) -> Result<Vec<Facts>> {
-        if self.0.policy.needs_facts() { tool.tool.facts(call).await } else { Ok(Vec::new()) }
+    /// What is known of the call's targets, if policy asks for it: as it is `now`, or was a moment ago.
+    pub(super) async fn facts_for_policy(
+        &self,
+        tool: &Registered,
+        call: &FrozenCall,
+        now: bool,
+    ) -> Result<Vec<Facts>> {
+        if self.0.policy.needs_facts() { tool.tool.facts(call, now).await } else { Ok(Vec::new()) }
     }
 
     /// What the configured guardrails object to a step of the run now.
@@ -75,7 +83,7 @@ impl Engine {
         let now = self.0.clock.now();
         let looked;
         let facts = if facts.is_empty() && self.guardrails_need_facts(call) {
-            looked = tool.facts(call).await?;
+            looked = tool.facts(call, false).await?;
             &looked
         } else {
             facts
@@ -117,9 +125,19 @@ impl Engine {
         self.0.guardrails.iter().filter(covering).any(|guardrail| guardrail.rule.needs_facts())
     }
 
-    /// Asks everything once more that was asked when the run was admitted. Going back is not what freezes and
-    /// budgets are for: guardrails let an undo through.
+    /// Asks everything once more that was asked when the run was admitted, of the policies in force when it is done.
     pub(super) async fn clear(&self, run: &Run, context: &StepContext) -> Result<Clearance> {
+        loop {
+            let policy_set = self.0.policy.digest();
+            let cleared = self.clear_under(policy_set, run, context).await;
+            if self.0.policy.digest() == policy_set {
+                return cleared;
+            }
+        }
+    }
+
+    /// Going back is not what freezes and budgets are for: guardrails let an undo through.
+    async fn clear_under(&self, policy_set: Digest, run: &Run, context: &StepContext) -> Result<Clearance> {
         let call = &context.call;
         let tool = self.0.registry.tool(call.tool.as_str())?;
         let undoes = context.undoes.is_some();
@@ -131,22 +149,23 @@ impl Engine {
                 format!("tool `{}` has another version now than the run was admitted with", call.tool);
             return Err(Error::new(Code::RunStateConflict, message));
         }
-        let facts = self.facts_for_policy(&tool, call).await?;
+        let asked = self.0.policy.needs_facts() || !undoes && self.guardrails_need_facts(call);
+        let facts = if asked { tool.tool.facts(call, true).await? } else { Vec::new() };
         let request = self.policy_request(run, call, &facts, false);
         let reasons = match self.0.policy.decide(&request) {
             Decision::Permit { reasons } => reasons,
             Decision::Deny { error, .. } => return Err(error),
             // Whoever agreed to the effect need not agree to its undo, whatever policy asks for by now.
-            Decision::NeedsApproval { reasons, .. } if undoes => reasons,
+            Decision::NeedsApproval { .. } if undoes => Vec::new(),
             Decision::NeedsApproval { required, .. } => return Err(needs_more(run, &required)),
         };
         if undoes {
-            return Ok(Clearance { reasons, ..Clearance::default() });
+            return Ok(Clearance { reasons, policy_set, overridden: Vec::new(), spends: Vec::new() });
         }
         let objections = self.objections(run, context.step, &*tool.tool, &facts).await?;
         let overridden = self.overridable(run, &request, objections)?;
         let spends = self.spends(run, context.step, call, self.0.clock.now());
-        Ok(Clearance { reasons, overridden, spends })
+        Ok(Clearance { reasons, policy_set, overridden, spends })
     }
 
     /// The objections, if they may be overridden and are to be.

@@ -55,7 +55,7 @@ impl Engine {
 
     /// The record of what approvers are asked: with what it would do as it was then.
     async fn requested(&self, run: &Run) -> Draft {
-        let preview = match self.previewed(run).await {
+        let preview = match self.previewed(run, false).await {
             Ok(steps) => json!(steps),
             Err(error) => json!({"error": {"code": error.code, "message": error.message}}),
         };
@@ -101,7 +101,7 @@ impl Engine {
         let mut needed: Option<Needed> = None;
         for step in &run.steps {
             let tool = self.0.registry.tool(step.call.tool.as_str())?;
-            let facts = self.facts_for_policy(&tool, &step.call).await?;
+            let facts = self.facts_for_policy(&tool, &step.call, false).await?;
             match self.decide(run, &step.call, &facts, false) {
                 Decision::Permit { .. } => {}
                 Decision::NeedsApproval { required, reasons } => {
@@ -135,53 +135,44 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends the runs whose time to be approved has passed, and asks anew where policy asks for something else
-    /// by now, or denies. Gives how many changed.
-    pub(super) async fn tend_approvals(&self, policy_changed: bool) -> Result<usize> {
-        const PAGE: u32 = 256;
-        let (mut after, mut changed) = (None, 0);
-        loop {
-            let page = self.0.store.awaiting(after, PAGE).await?;
-            let last = (page.len() as u32) < PAGE;
-            after = page.last().map(|run| run.id);
-            for run in page {
-                self.let_go(&run);
-                changed += usize::from(self.tend_approval(&run, policy_changed).await?);
+    /// Ends the run if its time to be approved has passed.
+    pub(super) async fn expire(&self, run: &Run) -> Result<bool> {
+        let Ok(approvals) = asked_of(run) else { return Ok(false) };
+        if self.0.clock.now() < approvals.expires_at {
+            return Ok(false);
+        }
+        self.bring(run, Event::ApprovalExpired, None).await
+    }
+
+    /// Asks anew if policy asks for something else by now, or ends the run if it denies it or the run would do
+    /// something else. Whether that was so.
+    pub(super) async fn tend_approval(&self, run: &Run) -> Result<bool> {
+        let Ok(approvals) = asked_of(run) else { return Ok(false) };
+        let looked = async {
+            self.same_calls(run).await?;
+            self.needed(run).await
+        };
+        match looked.await {
+            Ok(Some(needed)) if needed.required != approvals.required => {
+                let data = json!({"asked": needed.required, "withdrawn": approvals.given});
+                let asked = Approvals { asked_at: approvals.asked_at, ..self.ask(run, needed) };
+                self.bring(run, Event::ApprovalNeeded(asked), Some(data)).await
             }
-            if last {
-                return Ok(changed);
+            Err(error) if is_final(error.code) => {
+                let data = json!({"code": error.code, "message": error.message});
+                self.bring(run, Event::Denied(error), Some(data)).await
             }
+            // What is not known now, also for a fault in the policies, is asked again when it is executed.
+            Err(error) if error.code.class() == Class::Unavailable => Err(error),
+            Ok(_) | Err(_) => Ok(false),
         }
     }
 
-    pub(super) async fn tend_approval(&self, run: &Run, policy_changed: bool) -> Result<bool> {
-        let Ok(approvals) = asked_of(run) else { return Ok(false) };
-        let (event, kind, data) = if self.0.clock.now() >= approvals.expires_at {
-            (Event::ApprovalExpired, None, Value::Null)
-        } else if policy_changed {
-            let looked = async {
-                self.same_calls(run).await?;
-                self.needed(run).await
-            };
-            match looked.await {
-                Ok(Some(needed)) if needed.required != approvals.required => {
-                    let data = json!({"asked": needed.required, "withdrawn": approvals.given});
-                    let asked = Approvals { asked_at: approvals.asked_at, ..self.ask(run, needed) };
-                    (Event::ApprovalNeeded(asked), Some(Kind::ApprovalWithdrawn), data)
-                }
-                Err(error) if is_final(error.code) => {
-                    let data = json!({"code": error.code, "message": error.message});
-                    (Event::Denied(error), Some(Kind::ApprovalWithdrawn), data)
-                }
-                // What cannot be told now, also for a fault in the policies, is told when it is executed.
-                Ok(_) | Err(_) => return Ok(false),
-            }
-        } else {
-            return Ok(false);
-        };
+    /// Brings what became of a run that waits; `withdrawn` says why what was given does not count any more.
+    async fn bring(&self, run: &Run, event: Event, withdrawn: Option<Value>) -> Result<bool> {
         let moved = decide(run, By::Anyone, event, self.0.clock.now())?.0;
         let mut change = self.change(run, &moved);
-        change.evidence.extend(kind.map(|kind| self.draft(run, kind, data)));
+        change.evidence.extend(withdrawn.map(|data| self.draft(run, Kind::ApprovalWithdrawn, data)));
         if !moved.state.is_final() {
             change.evidence.push(self.requested(&moved).await);
             change.announcements = self.announcements(&moved);

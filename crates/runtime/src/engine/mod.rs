@@ -15,7 +15,8 @@
 //! | `announce` | what others are told of |
 //! | `preview` | what a plan would do |
 //! | `explain` | why policy decides as it does |
-//! | `keep` | what is done from time to time: expiry, checkpoints, retention |
+//! | `tend` | what is looked after from time to time |
+//! | `keep` | checkpoints that are kept, and what is old |
 //! | `queue` | whose turn it is |
 //! | `active` | a run that this process executes, a step as its tool sees it |
 //! | `execute` | from the lock to the outcome, one task a run |
@@ -46,6 +47,7 @@ mod read;
 mod record;
 mod refuse;
 mod steady;
+mod tend;
 mod view;
 
 pub use approve::Awaiting;
@@ -250,6 +252,7 @@ struct Inner {
     active: Mutex<HashMap<RunId, Arc<Active>>>,
     keys: Arc<idempotency::Keys>,
     steady: Steady,
+    seen: Mutex<tend::Seen>,
     /// Counts the runs that were taken over from others.
     claimed: AtomicU64,
     /// Told when there is room for another run.
@@ -281,6 +284,7 @@ impl Engine {
             webhooks,
             limits,
             active: Mutex::default(),
+            seen: Mutex::default(),
             keys: Arc::default(),
             claimed: AtomicU64::new(0),
             vacated: Notify::new(),
@@ -296,7 +300,7 @@ impl Engine {
         self.0.stopping.cancel();
         self.0.tasks.close();
         let clean = tokio::time::timeout(patience, self.0.tasks.wait()).await.is_ok();
-        if let Err(error) = self.keep_last_checkpoint().await {
+        if let Err(error) = self.keep_checkpoint().await {
             tracing::error!(%error, "no last checkpoint could be kept");
         }
         clean

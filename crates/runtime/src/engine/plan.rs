@@ -140,12 +140,13 @@ impl Names for PrincipalNames<'_> {
             let Ok(targets) = registered.tool.targets(&arguments).await else { continue };
             let call = astradesk_core::Call { tool: tool.clone(), arguments };
             let call = FrozenCall::new(call, registered.spec().version.clone(), registered.effect, targets);
+            let Ok(facts) = self.engine.facts_for_policy(&registered, &call, false).await else { continue };
             let request = crate::port::PolicyRequest {
                 principal: self.principal,
                 source: self.source,
                 planner: "candidates",
                 call: &call,
-                facts: &[],
+                facts: &facts,
                 approvals: &[],
                 break_glass: false,
                 dry_run: true,

@@ -6,13 +6,14 @@ use super::{Engine, Preview, PreviewedStep};
 use crate::port::Change;
 use crate::registry::Registered;
 use astradesk_core::evidence::Kind;
-use astradesk_core::{Call, Code, Error, FrozenCall, Plan, Result, Run};
+use astradesk_core::run::Step;
+use astradesk_core::{Call, Code, Error, Plan, Result, Run};
 use serde_json::json;
 
 impl Engine {
     pub(super) async fn preview(&self, candidate: Candidate) -> Result<Preview> {
         let run = candidate.run;
-        let steps = self.previewed(&run).await?;
+        let steps = self.previewed(&run, true).await?;
         let data = json!({"calls": self.shown_calls(&run), "decisions": decisions(&steps)});
         let change = Change { evidence: vec![self.draft(&run, Kind::Previewed, data)], ..Change::default() };
         self.0.store.commit(change).await.map_err(uncommitted)?;
@@ -21,12 +22,13 @@ impl Engine {
         Ok(Preview { plan: Plan { planner: run.planner, calls: calls.collect() }, steps })
     }
 
-    /// What each step of the run would do now, and what would be in its way.
-    pub(super) async fn previewed(&self, run: &Run) -> Result<Vec<PreviewedStep>> {
+    /// What each step of the run would do now, and what would be in its way; what policy says to it, as to a dry
+    /// run or not.
+    pub(super) async fn previewed(&self, run: &Run, dry_run: bool) -> Result<Vec<PreviewedStep>> {
         let mut steps = Vec::with_capacity(run.steps.len());
         for (place, step) in run.steps.iter().enumerate() {
             let tool = self.0.registry.tool(step.call.tool.as_str())?;
-            steps.push(self.previewed_step(run, place, &step.call, &tool).await?);
+            steps.push(self.previewed_step(run, place, &tool, dry_run).await?);
         }
         Ok(steps)
     }
@@ -35,15 +37,18 @@ impl Engine {
         &self,
         run: &Run,
         place: usize,
-        call: &FrozenCall,
         tool: &Registered,
+        dry_run: bool,
     ) -> Result<PreviewedStep> {
-        let (facts, unknown) = match tool.tool.facts(call).await {
+        let Some(Step { call, .. }) = run.steps.get(place) else {
+            return Err(Error::internal(format!("run {} has no step {place}", run.id)));
+        };
+        let (facts, unknown) = match tool.tool.facts(call, false).await {
             Ok(facts) => (facts, None),
             Err(error) => (Vec::new(), Some(error)),
         };
         let looked = if self.0.policy.needs_facts() { facts.as_slice() } else { &[] };
-        let decision = self.decide(run, call, looked, true);
+        let decision = self.decide(run, call, looked, dry_run);
         let objections = match unknown {
             None => self.objections(run, place, &*tool.tool, &facts).await?,
             // Without the facts, nothing of it would be begun.

@@ -5,9 +5,10 @@ use super::active::Active;
 use super::execute::Progressed;
 use super::refuse::{not_found, uncommitted};
 use crate::port::{Change, CommitError, EventDraft, LockChange};
+use astradesk_core::canonical::{self, Digest};
 use astradesk_core::evidence::{Draft, Kind};
-use astradesk_core::run::{By, Event, StepState, decide};
-use astradesk_core::{Code, FrozenCall, Result, Run};
+use astradesk_core::run::{By, Event, Step, StepState, decide};
+use astradesk_core::{Code, Effect, FrozenCall, Result, Run};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -44,6 +45,8 @@ impl Engine {
     fn settled(&self, before: &Run, event: &Event, after: &Run) -> Change {
         let mut change = self.change(before, after);
         if let Event::StepPerformed { step, receipt } = event {
+            let read = after.steps.get(*step).is_some_and(|step| step.call.effect == Effect::Read);
+            let receipt = if read { digested(receipt) } else { receipt.clone() };
             let data = json!({"step": step, "receipt": receipt});
             change.evidence.push(self.draft(after, Kind::Performed, data));
         }
@@ -175,8 +178,26 @@ fn outcome(run: &Run) -> Value {
         "steps": run.steps.iter().map(|step| json!({
             "digest": step.call.digest,
             "undoes": step.undoes,
-            "state": step.state,
+            "state": recorded(step),
         })).collect::<Value>(),
         "milliseconds": run.updated_at.duration_since(run.created_at).as_millis() as i64,
     })
+}
+
+/// Where a step stands, as the evidence shows it: of what was read, only the digest and the size.
+fn recorded(step: &Step) -> Value {
+    let mut state = json!(step.state);
+    if step.call.effect == Effect::Read {
+        for name in ["receipt", "output"] {
+            if let Some(read) = state.get_mut(name) {
+                *read = digested(read);
+            }
+        }
+    }
+    state
+}
+
+fn digested(output: &Value) -> Value {
+    let text = canonical::text(output);
+    json!({"digest": Digest::of(&text), "bytes": text.len()})
 }

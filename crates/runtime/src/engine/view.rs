@@ -169,8 +169,7 @@ impl Engine {
     /// A signed statement on the end of the evidence chain, now.
     pub async fn checkpoint(&self, principal: &Principal) -> Result<Checkpoint> {
         self.authorize_evidence(principal)?;
-        let head = self.0.store.head().await?;
-        Ok(self.0.signer.checkpoint(head, self.0.clock.now()))
+        self.sign().await
     }
 
     pub(super) fn authorize_evidence(&self, principal: &Principal) -> Result<()> {
@@ -210,9 +209,8 @@ impl Engine {
         if approvals.required.names(principal) {
             return true;
         }
-        let may = |step: &Step| {
-            self.0.policy.may_approve(principal, &self.policy_request(run, &step.call, &[], false))
-        };
+        // Whether they really may is told when they do: that takes a look at the target.
+        let may = |step: &Step| self.tool(principal, step.call.tool.as_str()).is_ok();
         approvals.required.is_open() && run.steps.iter().all(may)
     }
 }

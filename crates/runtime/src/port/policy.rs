@@ -52,6 +52,11 @@ pub trait Policy: Send + Sync + 'static {
     /// What is in force.
     fn status(&self) -> PolicyStatus;
 
+    /// The digest of what is in force: [`PolicyStatus::digest`].
+    fn digest(&self) -> Digest {
+        self.status().digest
+    }
+
     /// Loads the policies again. `Ok` says whether anything has changed.
     ///
     /// # Errors

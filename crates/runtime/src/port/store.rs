@@ -290,7 +290,8 @@ pub trait Store: Send + Sync + 'static {
     /// The runs that await approval, oldest first, at most `limit`, after this one.
     async fn awaiting(&self, after: Option<RunId>, limit: u32) -> Result<Vec<Run>>;
 
-    /// The announcements that are due, oldest first, at most `limit`.
+    /// Takes announcements that are due, oldest first, at most `limit`. Nobody is given them again for 30 seconds,
+    /// that is, until the `due_at` that they have now; and those of one webhook do not keep out those of another.
     async fn announcements(&self, now: Timestamp, limit: u32) -> Result<Vec<Announcement>>;
 
     /// The announcements that are dead, newest first, at most `limit`.
@@ -311,7 +312,8 @@ pub trait Store: Send + Sync + 'static {
     /// Removes the records up to `cut`, and remembers it.
     async fn prune_evidence(&self, cut: &Cut) -> Result<()>;
 
-    /// Removes runs that ended before this time, with their events, at most `limit`; gives how many.
+    /// Removes runs that ended before this time, with their events, at most `limit`; gives how many. A run whose
+    /// idempotency key had not expired by this time stays, so that a repeated request still finds it.
     async fn prune_runs(&self, ended_before: Timestamp, limit: u32) -> Result<u32>;
 
     /// Keeps a signed checkpoint of the record with this number.

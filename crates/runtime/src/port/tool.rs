@@ -39,8 +39,10 @@ pub trait Tool: Send + Sync + 'static {
         self.spec().timeout
     }
 
-    /// What is known of each target of the call, in their order: what policies and guardrails ask about.
-    async fn facts(&self, call: &FrozenCall) -> Result<Vec<Facts>> {
+    /// What is known of each target of the call, in their order: what policies and guardrails ask about. `now`
+    /// asks for what is true now, for a step that is about to begin; else what a watch has last seen is good enough.
+    async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
+        let _ = now;
         Ok(vec![Facts::default(); call.targets.len()])
     }
 

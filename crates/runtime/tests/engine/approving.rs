@@ -104,7 +104,7 @@ async fn each_webhook_is_told_once_in_the_same_commit() {
 
     world.approve(&lead("bo"), run.id).await.unwrap();
     world.ended(run.id).await;
-    assert_eq!(world.engine.due_announcements(10).await.unwrap(), due, "nothing else is announced");
+    assert_eq!(world.data.lock().unwrap().outbox.len(), 2, "nothing else is announced");
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,15 +219,22 @@ async fn a_dry_run_needs_no_approval_and_says_that_the_run_would() {
 
 #[tokio::test(start_paused = true)]
 async fn only_so_many_runs_may_await_approval() {
-    let limits = Limits { awaiting_runs: 2, concurrent_runs: 1, queued_runs: 0, ..Limits::default() };
+    let limits = Limits { awaiting_runs: 4, concurrent_runs: 1, queued_runs: 0, ..Limits::default() };
     let world = World::with_asking(1, Setup { limits, ..Setup::default() });
     let first = world.awaiting("a").await;
     world.awaiting("b").await;
     let refused = world.submit("restart", "c").await.unwrap_err();
     assert_eq!(refused.code, Code::GuardQueueFull);
-    assert!(refused.message.contains("2 runs await approval"), "{refused}");
+    assert!(refused.message.contains("2 runs of `ada` await approval"), "half is for others: {refused}");
+    for service in ["d", "e"] {
+        let by = Submission { principal: lead("bo"), ..reasoned(service) };
+        world.admitted(by).await;
+    }
+    let third = Submission { principal: lead("cy"), ..reasoned("f") };
+    let refused = world.engine.submit(third).await.unwrap_err();
+    assert!(refused.message.contains("4 runs await approval"), "{refused}");
     assert_eq!(world.evidence().await.last().unwrap(), "run.denied");
-    world.engine.reject(&lead("bo"), first.id, world.digest(first.id), "no").await.unwrap();
+    world.engine.reject(&lead("di"), first.id, world.digest(first.id), "no").await.unwrap();
     world.awaiting("c").await;
 }
 

@@ -159,7 +159,7 @@ async fn without_a_role_whoever_may_do_it_may_agree_to_it() {
     let own = world.approve(&ada(), run.id).await.unwrap_err();
     assert_eq!(own.code, Code::ApprovalBySelf);
     let eve = world.approve(&person("eve", &[]), run.id).await.unwrap_err();
-    assert_eq!(eve.code, Code::RunNotFound, "who may not do it does not see it");
+    assert_eq!(eve.code, Code::ApprovalRoleRequired, "who may use the tool sees it, and may not do this");
     *world.policy.role.lock().unwrap() = Some("dev");
     let aud = world.approve(&person("aud", &[]), run.id).await.unwrap_err();
     assert_eq!(

@@ -1,7 +1,8 @@
 //! Checkpoints that are kept, and what is old and removed.
 
-use crate::script::submission;
+use crate::script::{ada, submission};
 use crate::world::{Setup, World};
+use astradesk_core::evidence::{Draft, Kind};
 use astradesk_core::{Code, RunId, Timestamp};
 use astradesk_runtime::engine::Limits;
 use astradesk_runtime::evidence::{Checkpoint, verify::Report, verify::Verifier};
@@ -115,6 +116,40 @@ async fn a_store_that_is_away_gets_its_checkpoint_later() {
     assert_eq!(world.kept().await.len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_is_signed_once_what_was_signed_is_gone() {
+    let mut world = keeping(None, None);
+    world.restarted("webapp").await;
+    let signed = world.engine.checkpoint(&ada()).await.unwrap();
+    world.reborn().await;
+    let kept = world.kept().await;
+    assert_eq!(kept.len(), 1);
+    // Somebody writes another chain in its place, as good as any but for what was signed.
+    {
+        let mut data = world.data.lock().unwrap();
+        let drafts = data.evidence.len() as u64 + 2;
+        data.evidence.clear();
+        for _ in 0..drafts {
+            let draft = Draft {
+                at: Timestamp::UNIX_EPOCH,
+                kind: Kind::Admitted,
+                run: None,
+                principal: None,
+                trace: None,
+                data: serde_json::Value::Null,
+            };
+            let record = data.head().append(&draft);
+            data.evidence.push(record);
+        }
+    }
+    assert!(signed.head().seq < world.store.head().await.unwrap().seq);
+    let refused = world.engine.checkpoint(&ada()).await.unwrap_err();
+    assert_eq!(refused.code, Code::EvidenceBroken);
+    assert!(refused.message.contains("is not the one that was signed"), "{refused}");
+    assert!(world.engine.stop(Duration::from_secs(5)).await);
+    assert_eq!(world.kept().await, kept, "nor is anything kept");
+}
+
 /// Two days of evidence with a checkpoint each: the first ends with record `old`.
 async fn two_days(world: &mut World) -> u64 {
     world.restarted("webapp").await;
@@ -132,11 +167,11 @@ async fn old_evidence_is_removed_at_a_checkpoint_and_the_rest_verifies_from_ther
     let old = two_days(&mut world).await;
     let before = world.store.head().await.unwrap();
     let long_ago = world.days_ago(3);
-    assert_eq!(world.engine.prune_evidence(long_ago).await.unwrap(), None);
+    assert_eq!(world.engine.prune_evidence(None, long_ago).await.unwrap(), None);
     assert_eq!(world.store.head().await.unwrap(), before, "where nothing is removed nothing is recorded");
 
     let yesterday = world.days_ago(1);
-    assert_eq!(world.engine.prune_evidence(yesterday).await.unwrap(), Some(old));
+    assert_eq!(world.engine.prune_evidence(None, yesterday).await.unwrap(), Some(old));
     let cut = world.store.cut().await.unwrap().unwrap();
     let signed = Checkpoint::parse(&cut.checkpoint).unwrap();
     assert_eq!((cut.head.seq, signed.head(), signed.is_cut()), (old, cut.head, true));
@@ -146,7 +181,7 @@ async fn old_evidence_is_removed_at_a_checkpoint_and_the_rest_verifies_from_ther
     let told = world.told("evidence.pruned").await;
     assert_eq!((&told["up_to"], &told["checkpoint"]), (&old.into(), &cut.checkpoint.clone().into()));
 
-    assert_eq!(world.engine.prune_evidence(yesterday).await.unwrap(), None, "once");
+    assert_eq!(world.engine.prune_evidence(None, yesterday).await.unwrap(), None, "once");
     world.restarted("webapp").await;
     world.reborn().await;
     assert_eq!(world.verified().await.unsigned, 0, "and it goes on");
@@ -168,7 +203,7 @@ async fn evidence_is_not_removed_at_a_checkpoint_that_somebody_else_made() {
         assert_eq!(Checkpoint::parse(&forged).unwrap().at(), long_ago);
         world.store.keep_checkpoint(head.seq, long_ago, &forged).await.unwrap();
         let yesterday = world.days_ago(1);
-        assert_eq!(world.engine.prune_evidence(yesterday).await.unwrap(), Some(old));
+        assert_eq!(world.engine.prune_evidence(None, yesterday).await.unwrap(), Some(old));
         assert_eq!(world.store.cut().await.unwrap().unwrap().head.seq, old);
     }
 }
@@ -179,16 +214,16 @@ async fn a_store_that_fails_while_it_removes_evidence_leaves_a_whole_chain() {
     let old = two_days(&mut world).await;
     let yesterday = world.days_ago(1);
     world.store.prune_down.store(true, Ordering::SeqCst);
-    assert_eq!(world.engine.prune_evidence(yesterday).await.unwrap_err().code, Code::StoreUnavailable);
+    assert_eq!(world.engine.prune_evidence(None, yesterday).await.unwrap_err().code, Code::StoreUnavailable);
     let report = world.verified().await;
     assert_eq!((report.first, report.is_cut), (1, false), "nothing was removed");
     world.store.prune_down.store(false, Ordering::SeqCst);
 
     world.store.down.store(true, Ordering::SeqCst);
-    assert_eq!(world.engine.prune_evidence(yesterday).await.unwrap_err().code, Code::StoreUnavailable);
+    assert_eq!(world.engine.prune_evidence(None, yesterday).await.unwrap_err().code, Code::StoreUnavailable);
     assert_eq!(world.verified().await, report, "what could not be recorded is not removed");
     world.store.down.store(false, Ordering::SeqCst);
-    assert_eq!(world.engine.prune_evidence(yesterday).await.unwrap(), Some(old));
+    assert_eq!(world.engine.prune_evidence(None, yesterday).await.unwrap(), Some(old));
     assert_eq!(world.verified().await.first, old + 1);
 }
 

@@ -84,7 +84,7 @@ impl Tool for Scripted {
         Ok(vec![format!("kubernetes/test/{namespace}/deployment/{service}").parse()?])
     }
 
-    async fn facts(&self, call: &FrozenCall) -> Result<Vec<Facts>> {
+    async fn facts(&self, call: &FrozenCall, _: bool) -> Result<Vec<Facts>> {
         let known = self.script.facts.lock().unwrap().clone()?;
         Ok(vec![known; call.targets.len()])
     }

@@ -19,6 +19,9 @@ use std::time::Duration;
 /// A lease that ends later than this from now was written before the clock stepped back.
 const LONGEST_LEASE: Duration = Duration::from_mins(1);
 
+/// How long an announcement that was given is left to whoever got it.
+const LEASE: Duration = Duration::from_secs(30);
+
 /// A run and request digest under an idempotency key, and until when it is remembered.
 type Remembered = (RunId, Digest, Timestamp);
 
@@ -256,12 +259,23 @@ impl Store for Memory {
     }
 
     async fn announcements(&self, now: Timestamp, limit: u32) -> Result<Vec<Announcement>> {
-        let data = self.data();
-        let mut due: Vec<Announcement> =
-            data.outbox.values().filter(|one| !one.dead && one.due_at <= now).cloned().collect();
+        let mut data = self.data();
+        let mut due: Vec<&mut Announcement> =
+            data.outbox.values_mut().filter(|one| !one.dead && one.due_at <= now).collect();
         due.sort_by_key(|one| one.due_at);
-        due.truncate(limit as usize);
-        Ok(due)
+        let mut places: BTreeMap<String, usize> = BTreeMap::new();
+        due.sort_by_cached_key(|one| {
+            let place = places.entry(one.to.clone()).or_default();
+            *place += 1;
+            *place
+        });
+        let given = due.into_iter().take(limit as usize).map(|one| {
+            one.due_at = now.saturating_add(LEASE).unwrap();
+            one.clone()
+        });
+        let mut given: Vec<Announcement> = given.collect();
+        given.sort_by_key(|one| one.at);
+        Ok(given)
     }
 
     async fn dead_announcements(&self, limit: u32) -> Result<Vec<Announcement>> {
@@ -322,6 +336,9 @@ impl Store for Memory {
     async fn prune_runs(&self, ended_before: Timestamp, limit: u32) -> Result<u32> {
         let mut data = self.data();
         let ended = data.runs.values().filter(|run| run.state.is_final() && run.updated_at < ended_before);
+        let is_keyed =
+            |id: RunId| data.keys.values().any(|(run, _, until)| *run == id && *until > ended_before);
+        let ended = ended.filter(|run| !is_keyed(run.id));
         let ended: BTreeSet<RunId> = ended.map(|run| run.id).take(limit as usize).collect();
         data.runs.retain(|id, _| !ended.contains(id));
         data.events.retain(|id, _| !ended.contains(id));

@@ -46,7 +46,7 @@ async fn until(tool: &RestartService, wanted: &[DisruptionBudget]) -> Facts {
     let call = frozen(tool, &json!({"service": "webapp"})).await;
     let mut last = None;
     for _ in 0..200 {
-        let facts = tool.facts(&call).await.unwrap().remove(0);
+        let facts = tool.facts(&call, false).await.unwrap().remove(0);
         if facts.disruption_budgets == wanted {
             return facts;
         }
@@ -80,7 +80,7 @@ async fn a_restart_knows_its_target_and_what_its_budgets_allow() {
 
     let call = frozen(&tool, &json!({"service": "webapp"})).await;
     let before = requests(&world.cluster);
-    tool.facts(&call).await.unwrap();
+    tool.facts(&call, false).await.unwrap();
     assert_eq!(requests(&world.cluster) - before, 1, "a budget that allows nothing is asked for anew");
     let preview = tool.preview(&call).await.unwrap();
     assert_eq!(preview["warning"], "managed by argocd from `web`: it may revert the restart");
@@ -102,7 +102,7 @@ async fn until_told(tool: &RestartService, call: &FrozenCall, hand: &Hand, wante
     let mut facts = Facts::default();
     for _ in 0..400 {
         hand.go(Duration::from_secs(2));
-        facts = tool.facts(call).await.unwrap().remove(0);
+        facts = tool.facts(call, false).await.unwrap().remove(0);
         if wanted(&facts) {
             return;
         }
@@ -123,15 +123,15 @@ async fn facts_follow_the_watch_and_cost_nothing_while_it_is_up() {
     let gets = || cluster.sent().iter().filter(|sent| sent.verb == "get").map(|sent| sent.count).sum::<u64>();
 
     let before = gets();
-    let read = tool.facts(&call).await.unwrap();
+    let read = tool.facts(&call, false).await.unwrap();
     assert_eq!(gets() - before, 1, "nothing is watched yet");
     cluster.scope(cluster.namespace()).ready(PATIENCE).await.unwrap();
-    assert_eq!(tool.facts(&call).await.unwrap(), read, "the watch says the same");
+    assert_eq!(tool.facts(&call, false).await.unwrap(), read, "the watch says the same");
     until_told(&tool, &call, &hand, |facts| facts.disruption_budgets == [allows("half", 2)]).await;
 
     let (before, before_gets) = (requests(&cluster), gets());
     for _ in 0..20 {
-        tool.facts(&call).await.unwrap();
+        tool.facts(&call, false).await.unwrap();
     }
     assert_eq!(requests(&cluster) - before, 0);
 
@@ -153,10 +153,10 @@ async fn what_does_not_exist_has_no_facts_and_what_is_not_known_is_an_error() {
     let tool = RestartService::new(world.cluster.clone(), OnFailure::Leave).unwrap();
     for input in [json!({"service": "nothing"}), json!({"service": "webapp", "kind": "daemonset"})] {
         let call = frozen(&tool, &input).await;
-        assert_eq!(tool.facts(&call).await.unwrap(), [Facts::default()], "{input}");
+        assert_eq!(tool.facts(&call, false).await.unwrap(), [Facts::default()], "{input}");
     }
     let single = frozen(&tool, &json!({"service": "webapp"})).await;
-    let facts = tool.facts(&single).await.unwrap().remove(0);
+    let facts = tool.facts(&single, false).await.unwrap().remove(0);
     assert!(facts.downtime_expected && facts.gitops.is_none(), "{facts:?}");
     assert!(tool.preview(&single).await.is_err(), "downtime");
 
@@ -164,8 +164,12 @@ async fn what_does_not_exist_has_no_facts_and_what_is_not_known_is_an_error() {
     let status = GetServiceStatus::new(unreachable()).unwrap();
     for input in [json!({"service": "webapp"}), json!({"service": "webapp", "kind": "deployment"})] {
         let call = frozen(&tool, &input).await;
-        assert_eq!(tool.facts(&call).await.unwrap_err().code, Code::KubernetesUnavailable, "{input}");
-        assert_eq!(status.facts(&call).await.unwrap_err().code, Code::KubernetesUnavailable, "{input}");
+        assert_eq!(tool.facts(&call, false).await.unwrap_err().code, Code::KubernetesUnavailable, "{input}");
+        assert_eq!(
+            status.facts(&call, false).await.unwrap_err().code,
+            Code::KubernetesUnavailable,
+            "{input}"
+        );
     }
 }
 

@@ -230,8 +230,8 @@ impl Tool for GetServiceStatus {
     }
 
     /// What is read is not disrupted: its disruption budgets are not asked for.
-    async fn facts(&self, call: &FrozenCall) -> Result<Vec<Facts>> {
-        let described = described(&self.cluster, &Subject::of(call)?).await?;
+    async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
+        let described = described(&self.cluster, &Subject::of(call)?, now).await?;
         Ok(vec![described.map(|described| described.at_rest()).unwrap_or_default()])
     }
 

@@ -64,13 +64,13 @@ async fn workload_target(cluster: &Cluster, arguments: &Arguments) -> Result<Tar
 }
 
 /// The workload that a call is about, with what is known of it; none if there is no such workload, or several.
-async fn described(cluster: &Cluster, subject: &Subject) -> Result<Option<Arc<Described>>> {
+async fn described(cluster: &Cluster, subject: &Subject, now: bool) -> Result<Option<Arc<Described>>> {
     let Subject { namespace, kind, name } = subject;
     if *kind == Kind::Workload {
         // Its kind could not be told when it was looked up. Whether the cluster answers now is what matters.
         return cluster.kinds(namespace, name.as_str()).await.map(|_| None);
     }
-    match cluster.describe(*kind, namespace, name.as_str()).await {
+    match cluster.describe(*kind, namespace, name.as_str(), now).await {
         Ok(described) => Ok(Some(described)),
         Err(failure) if failure.is_not_found() => Ok(None),
         Err(failure) => Err(failure.into_error(&operation("get", *kind, namespace, name.as_str()))),

@@ -244,9 +244,9 @@ impl Tool for RestartService {
         text(arguments, "timeout").and_then(duration).unwrap_or(TIMEOUT)
     }
 
-    async fn facts(&self, call: &FrozenCall) -> Result<Vec<Facts>> {
+    async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
         let subject = Subject::of(call)?;
-        let Some(described) = described(&self.cluster, &subject).await? else {
+        let Some(described) = described(&self.cluster, &subject, now).await? else {
             return Ok(vec![Facts::default()]);
         };
         let facts = described.rolled_out();
