@@ -5,7 +5,7 @@ use crate::scan::Scan;
 use crate::schema::{BREAK_GLASS, RESERVED, Tools};
 use crate::source::PolicySources;
 use astradesk_core::text::shown;
-use astradesk_core::{Target, ToolSpec};
+use astradesk_core::{RoleName, Target, ToolSpec};
 use cedar_policy::{ActionConstraint, Effect, Policy};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,6 +25,11 @@ pub(crate) fn equal_to_group(policy: &Policy) -> Option<String> {
         }
         ActionConstraint::Any | ActionConstraint::In(_) => None,
     }
+}
+
+/// A role of which the policy counts approvals, and which is no role name: its approvals could never be given.
+pub(crate) fn impossible_approver(scan: &Scan) -> Option<&str> {
+    scan.approvers.iter().map(String::as_str).find(|role| RoleName::parse(*role).is_err())
 }
 
 /// What is doubtful, each with the place of the policy.

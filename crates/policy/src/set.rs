@@ -146,6 +146,14 @@ fn scanned(parsed: Vec<Parsed>, tools: &Tools) -> Result<(Vec<Scanned>, Vec<Stri
             );
             return Err(invalid(text).with_remedy(format!("write `action in Action::\"{group}\"`")));
         }
+        if let Some(role) = lint::impossible_approver(&scan) {
+            let (place, id) = (&parsed.place, parsed.policy.id());
+            let text = format!(
+                "{place}: `{id}` counts approvals of the role `{}`, which nobody can have: it is no role name",
+                shown(role, 64)
+            );
+            return Err(invalid(text).with_remedy("write the role as tokens have it"));
+        }
         let unknown = lint::unknown_actions(&scan, tools);
         let named: Vec<String> = match parsed.policy.action_constraint() {
             ActionConstraint::Any => Vec::new(),

@@ -165,8 +165,8 @@ fn what_is_shown_follows_the_roles() {
     }
 }
 
-/// Characters that mean something in Cedar, in Rust's escapes, or to a terminal.
-const ODD: &str = "[a-z0-9:#/{}()\\[\\];,.&|!@$%^*<>=?+~_żŁ漢\u{202e}\u{200b}-]{1,20}";
+/// Characters that mean something in Cedar or in Rust's escapes.
+const ODD: &str = "[a-z0-9:#/{}()\\[\\];,.&|!@$%^*<>=?+~_żŁ漢-]{1,20}";
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]

@@ -93,6 +93,16 @@ fn a_fault_is_told_with_file_and_line() {
         let found = problem(&[("a.cedar", text)]);
         assert!(found.starts_with(wanted), "{text}: {found}");
     }
+    for (text, role) in [
+        ("context.approvals.hasTag(\"a lead\")", "a lead"),
+        ("context.approvals.hasTag(\"lead\") && context.approvals.getTag(\"\") >= 2", ""),
+        ("!(context.approvals.hasTag(\"it's\u{202e}\"))", "it's\\u{202e}"),
+    ] {
+        let text = format!("{PERMIT}\n@id(\"q\") forbid (principal, action, resource) when {{ {text} }};");
+        let wanted = format!("b.cedar:2: `q` counts approvals of the role `{role}`, which nobody can have: ");
+        let found = problem(&[("a.cedar", ""), ("b.cedar", &text)]);
+        assert!(found.starts_with(&wanted), "{text}: {found}");
+    }
     let two = [
         ("a.cedar", PERMIT),
         ("b.cedar", "\n@id(\"p\") permit (principal, action in Action::\"read\", resource);"),
