@@ -3,12 +3,15 @@
 use crate::error::unavailable;
 use crate::{outbox, prune, read};
 use astradesk_core::{Result, Timestamp};
-use astradesk_runtime::port::{Attempted, Cut};
+use astradesk_runtime::port::{Announcement, Attempted, Cut};
 use sqlx::SqliteConnection;
+use tokio::sync::oneshot;
 
 /// Something small to write. It gives how many rows it was about.
 #[derive(Debug)]
 pub(crate) enum Errand {
+    /// Announcements that are due are taken, at most `limit`; they count when the errand has succeeded.
+    Lease { now: Timestamp, limit: u32, taken: oneshot::Sender<Vec<Announcement>> },
     /// How the attempt to tell an announcement went.
     Attempted(String, Attempted),
     /// A dead announcement is due again.
@@ -36,6 +39,13 @@ impl Errand {
     async fn write(self, connection: &mut SqliteConnection) -> Result<u64> {
         let failed = |error| unavailable("write to the store", &error);
         match self {
+            Self::Lease { now, limit, taken } => {
+                let leased = outbox::lease(connection, now, limit).await?;
+                let rows = leased.len() as u64;
+                // A caller that does not wait any more gives them back by not telling them.
+                let _ = taken.send(leased);
+                Ok(rows)
+            }
             Self::Attempted(id, attempted) => {
                 outbox::attempted(connection, id, attempted).await.map_err(failed)
             }

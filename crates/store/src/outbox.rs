@@ -1,6 +1,6 @@
 //! What others are to be told, and how the attempts went.
 
-use crate::error::unreadable;
+use crate::error::{unavailable, unreadable};
 use crate::read::{column, refused};
 use astradesk_core::{Result, Timestamp};
 use astradesk_runtime::port::{Announcement, Attempted};
@@ -10,17 +10,53 @@ use sqlx::{SqliteConnection, SqlitePool};
 /// The most dead announcements that are kept: the newest.
 const DEAD_KEPT: i64 = 1000;
 
-/// Those that are due, in the words of the index `outbox_due`.
-pub(crate) const DUE: &str = "SELECT id, receiver, at, body, attempts, due_at, error, dead FROM outbox \
-                              WHERE dead = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?";
+/// How long one that was given is left to whoever got it, in microseconds.
+const LEASE: i64 = 30_000_000;
+
+/// Whether any is due, by the index `outbox_due`: receiver after receiver, of which there are few.
+pub(crate) const ANY_DUE: &str = "WITH RECURSIVE receivers (name) AS ( \
+         SELECT MIN(receiver) FROM outbox WHERE dead = 0 UNION ALL \
+         SELECT (SELECT MIN(receiver) FROM outbox WHERE dead = 0 AND receiver > name) \
+         FROM receivers WHERE name IS NOT NULL) \
+     SELECT EXISTS (SELECT 1 FROM receivers WHERE EXISTS \
+         (SELECT 1 FROM outbox WHERE dead = 0 AND receiver = receivers.name AND due_at <= ?))";
+
+/// Takes those that are due until a later time: of each receiver the oldest, then of each the second, and so on,
+/// so that nobody waits behind those of a receiver that is never there.
+pub(crate) const LEASED: &str = "WITH RECURSIVE receivers (name) AS ( \
+         SELECT MIN(receiver) FROM outbox WHERE dead = 0 UNION ALL \
+         SELECT (SELECT MIN(receiver) FROM outbox WHERE dead = 0 AND receiver > name) \
+         FROM receivers WHERE name IS NOT NULL), \
+     waiting AS (SELECT id, due_at, ROW_NUMBER() OVER (PARTITION BY receiver ORDER BY due_at, id) AS place \
+         FROM receivers CROSS JOIN outbox WHERE id IN (SELECT id FROM outbox WHERE dead = 0 \
+         AND receiver = receivers.name AND due_at <= ?1 ORDER BY due_at, id LIMIT ?2)) \
+     UPDATE outbox SET due_at = ?3 WHERE id IN (SELECT id FROM waiting ORDER BY place, due_at, id LIMIT ?2) \
+     RETURNING id, receiver, at, body, attempts, due_at, error, dead";
 
 /// Those that are dead, in the words of the index `outbox_dead`.
 pub(crate) const DEAD: &str = "SELECT id, receiver, at, body, attempts, due_at, error, dead FROM outbox \
                                WHERE dead = 1 ORDER BY at DESC, id DESC LIMIT ?";
 
-pub(crate) async fn due(pool: &SqlitePool, now: Timestamp, limit: u32) -> Result<Vec<Announcement>> {
-    let rows = sqlx::query(DUE).bind(now.as_microsecond()).bind(i64::from(limit)).fetch_all(pool).await;
-    rows.map_err(refused)?.iter().map(announcement).collect()
+/// Whether any is due.
+pub(crate) async fn is_any_due(pool: &SqlitePool, now: Timestamp) -> Result<bool> {
+    let due: i64 =
+        sqlx::query_scalar(ANY_DUE).bind(now.as_microsecond()).fetch_one(pool).await.map_err(refused)?;
+    Ok(due != 0)
+}
+
+/// Takes at most `limit` of those that are due, so that nobody else is given them for a while. Oldest first.
+pub(crate) async fn lease(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Announcement>> {
+    let now = now.as_microsecond();
+    let leased = sqlx::query(LEASED).bind(now).bind(i64::from(limit)).bind(now.saturating_add(LEASE));
+    let rows =
+        leased.fetch_all(connection).await.map_err(|error| unavailable("write to the store", &error))?;
+    let mut given: Vec<Announcement> = rows.iter().map(announcement).collect::<Result<_>>()?;
+    given.sort_by(|one, other| (one.at, &one.id).cmp(&(other.at, &other.id)));
+    Ok(given)
 }
 
 pub(crate) async fn dead(pool: &SqlitePool, limit: u32) -> Result<Vec<Announcement>> {

@@ -203,7 +203,12 @@ impl Store for SqliteStore {
     }
 
     async fn announcements(&self, now: Timestamp, limit: u32) -> Result<Vec<Announcement>> {
-        outbox::due(&self.readers, now, limit).await
+        if !outbox::is_any_due(&self.readers, now).await? {
+            return Ok(Vec::new());
+        }
+        let (taken, leased) = oneshot::channel();
+        self.run_errand(Errand::Lease { now, limit, taken }).await?;
+        leased.await.map_err(|_| closed())
     }
 
     async fn dead_announcements(&self, limit: u32) -> Result<Vec<Announcement>> {

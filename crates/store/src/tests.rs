@@ -164,7 +164,7 @@ async fn nothing_that_grows_is_looked_through_and_nothing_is_sorted() {
         (evidence::LAST.to_owned(), "SCAN evidence"),
         (read::AWAITING.to_owned(), "runs_by_state (state=? AND id>?)"),
         (prune::ENDED.to_owned(), "sqlite_autoindex_runs_1 (id<?)"),
-        (outbox::DUE.to_owned(), "outbox_due (due_at<?)"),
+        (outbox::ANY_DUE.to_owned(), "outbox_due (receiver=? AND due_at<?)"),
         (outbox::DEAD.to_owned(), "outbox_dead"),
         (spend::count(&[&spend]).sql().as_str().to_owned(), "COVERING INDEX spends_by_time (key=? AND at>?)"),
         (script::CLEAN_SPENDS.join("?"), "spends_by_expiry (expires_at<?)"),
@@ -173,6 +173,20 @@ async fn nothing_that_grows_is_looked_through_and_nothing_is_sorted() {
         assert!(plan.contains(wanted), "{query}: {plan}");
         assert!(!plan.contains("TEMP B-TREE") || query == evidence::LAST, "{query}: {plan}");
     }
+}
+
+#[tokio::test]
+async fn announcements_are_taken_without_looking_at_those_that_are_not_due() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let plan = plan(&store, outbox::LEASED).await;
+    for step in [
+        "SEARCH outbox USING COVERING INDEX outbox_due (receiver>?)",
+        "SEARCH outbox USING COVERING INDEX outbox_due (receiver=? AND due_at<?)",
+    ] {
+        assert!(plan.contains(step), "{plan}");
+    }
+    let scans: Vec<_> = plan.split("; ").filter(|step| step.starts_with("SCAN outbox")).collect();
+    assert_eq!(scans, Vec::<&str>::new(), "{plan}");
 }
 
 #[tokio::test]

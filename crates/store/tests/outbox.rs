@@ -27,7 +27,12 @@ async fn announce(store: &SqliteStore, announcements: Vec<Announcement>) {
 }
 
 async fn due(store: &SqliteStore, second: i64) -> Vec<String> {
-    store.announcements(at(second), 100).await.unwrap().into_iter().map(|one| one.id).collect()
+    due_of(store, second, 100).await
+}
+
+/// The ids of at most `limit` that are due, which are taken.
+async fn due_of(store: &SqliteStore, second: i64, limit: u32) -> Vec<String> {
+    store.announcements(at(second), limit).await.unwrap().into_iter().map(|one| one.id).collect()
 }
 
 async fn dead(store: &SqliteStore) -> Vec<String> {
@@ -50,30 +55,75 @@ async fn an_announcement_is_due_again_until_it_is_told_also_after_a_restart() {
     announce(&store, vec![announcement("b", 20), announcement("a", 10), announcement("c", 30)]).await;
     assert_eq!(due(&store, 9).await, Vec::<String>::new());
     assert_eq!(due(&store, 10).await, ["a"]);
-    assert_eq!(due(&store, 30).await, ["a", "b", "c"]);
-    assert_eq!(store.announcements(at(30), 2).await.unwrap().len(), 2);
-    assert_eq!(store.announcements(at(10), 1).await.unwrap(), [announcement("a", 10)]);
+    assert_eq!(due(&store, 30).await, ["b", "c"]);
+    assert_eq!(due(&store, 39).await, Vec::<String>::new(), "others have them");
+    let a = Announcement { due_at: at(70), ..announcement("a", 10) };
+    assert_eq!(store.announcements(at(40), 100).await.unwrap(), [a]);
 
-    store.attempted("a", again(40)).await.unwrap();
+    store.attempted("a", again(50)).await.unwrap();
     store.attempted("b", Attempted::Told).await.unwrap();
-    assert_eq!(due(&store, 39).await, ["c"]);
+    assert_eq!(due(&store, 49).await, Vec::<String>::new());
     // It was taken, and the process died before it could say how that went.
     store.close().await;
     let store = SqliteStore::open(&path, Options::default()).await.unwrap();
-    assert_eq!(due(&store, 40).await, ["c", "a"]);
-    store.attempted("a", again(50)).await.unwrap();
-    let a = store.announcements(at(50), 100).await.unwrap().pop().unwrap();
+    assert_eq!(due(&store, 59).await, ["a"]);
+    assert_eq!(due(&store, 60).await, ["c"]);
+    store.attempted("a", again(70)).await.unwrap();
+    let a = store.announcements(at(70), 100).await.unwrap().pop().unwrap();
     let error = Some("503".to_owned());
-    assert_eq!(a, Announcement { attempts: 2, due_at: at(50), error, ..announcement("a", 10) });
+    assert_eq!(a, Announcement { attempts: 2, due_at: at(100), error, ..announcement("a", 10) });
 
     // The same once more is the same: it is neither told twice nor due earlier.
     announce(&store, vec![announcement("a", 10), announcement("d", 60), announcement("d", 61)]).await;
-    assert_eq!(due(&store, 49).await, ["c"]);
-    assert_eq!(due(&store, 60).await, ["c", "a", "d"]);
+    assert_eq!(due(&store, 89).await, ["d"]);
+    assert_eq!(due(&store, 119).await, ["a", "c", "d"]);
     for id in ["a", "b", "c", "d", "never"] {
         store.attempted(id, Attempted::Told).await.unwrap();
     }
     assert_eq!(due(&store, 1000).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_process_was_given_no_other_is_given_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let one = SqliteStore::open(&path, Options::default()).await.unwrap();
+    let other = SqliteStore::open(&path, Options::default()).await.unwrap();
+    let ids: Vec<String> = (0..200).map(|i| format!("id-{i:03}")).collect();
+    announce(&one, ids.iter().map(|id| announcement(id, 10)).collect()).await;
+
+    let all = async |store: &SqliteStore, second: i64| {
+        let mut given = Vec::new();
+        loop {
+            let some = store.announcements(at(second), 7).await.unwrap();
+            if some.is_empty() {
+                return given;
+            }
+            assert!(some.iter().all(|one| one.due_at == at(second + 30)));
+            given.extend(some.into_iter().map(|one| one.id));
+        }
+    };
+    for second in [10, 40] {
+        let (mut given, others) = tokio::join!(all(&one, second), all(&other, second));
+        given.extend(others);
+        given.sort();
+        assert_eq!(given, ids, "each once");
+    }
+}
+
+#[tokio::test]
+async fn those_of_a_webhook_that_is_never_there_keep_out_no_others() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let to = |to: &str, one: Announcement| Announcement { to: to.to_owned(), ..one };
+    let many = (0..1500).map(|i| to("a-dead", announcement(&format!("dead-{i:04}"), 1)));
+    announce(&store, many.collect()).await;
+    let few = ["x", "y", "z"].map(|id| announcement(id, 5));
+    announce(&store, few.into_iter().chain([to("siren", announcement("s", 6))]).collect()).await;
+    let mut given = due_of(&store, 10, 7).await;
+    given.sort();
+    assert_eq!(given, ["dead-0000", "dead-0001", "dead-0002", "s", "x", "y", "z"]);
+    assert_eq!(due_of(&store, 11, 2).await, ["dead-0003", "dead-0004"], "oldest first");
+    assert_eq!(due_of(&store, 12, 5000).await.len(), 1495);
 }
 
 #[tokio::test]

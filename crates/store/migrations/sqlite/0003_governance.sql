@@ -25,7 +25,7 @@ CREATE TABLE outbox (
     error    TEXT,
     dead     INTEGER NOT NULL
 );
-CREATE INDEX outbox_due ON outbox (due_at, id) WHERE dead = 0;
+CREATE INDEX outbox_due ON outbox (receiver, due_at, id) WHERE dead = 0;
 CREATE INDEX outbox_dead ON outbox (at, id) WHERE dead = 1;
 
 -- Signed checkpoints, of each record at most one.
