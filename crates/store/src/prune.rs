@@ -13,9 +13,10 @@ const RECORDS: i64 = 500;
 /// The most runs that one step removes.
 pub(crate) const RUNS: usize = 50;
 
-/// Runs that ended.
-pub(crate) const ENDED: &str =
-    "SELECT id FROM runs WHERE id < ? AND finished = 1 AND updated_at < ? ORDER BY id LIMIT ?";
+/// Runs that ended before a time, by which no key names them any more either.
+pub(crate) const ENDED: &str = "SELECT id FROM runs WHERE id < ?1 AND finished = 1 AND updated_at < ?2 \
+     AND NOT EXISTS (SELECT 1 FROM idempotency WHERE idempotency.run = runs.id AND expires_at > ?2) \
+     ORDER BY id LIMIT ?3";
 
 /// Remembers where the chain begins from now on: the first step of a removal. From here on, what is before it
 /// does not count any more, whether the other steps follow or not.
@@ -68,7 +69,8 @@ pub(crate) async fn records(connection: &mut SqliteConnection) -> Result<u64> {
     Ok(removed)
 }
 
-/// The runs that ended before this time, at most `limit`, oldest first.
+/// The runs that ended before this time, at most `limit`, oldest first. One whose key had not expired by then
+/// stays: a request that is repeated finds it.
 ///
 /// No index is kept for it: ids sort by the time they were made, and nothing ends before it is made. So what
 /// is looked at and left are the few that were made before that time and ended after it, or have not ended.

@@ -45,6 +45,23 @@ async fn runs_that_await_approval_come_oldest_first_and_page_by_page() {
 }
 
 #[tokio::test]
+async fn a_run_stays_as_long_as_a_repeated_request_may_ask_for_it() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let (keyed, other) = (run_at(100, 150, State::Succeeded), run_at(100, 150, State::Succeeded));
+    // Until second 360.
+    let keep = Change { idempotency: Some(key("k", "body", keyed.id, 300)), ..change(&keyed) };
+    store.commit(keep).await.unwrap();
+    store.commit(change(&other)).await.unwrap();
+    let ada = common::principal("ada").id();
+    assert_eq!(store.prune_runs(at(359), 10).await.unwrap(), 1);
+    assert_eq!(store.run(other.id).await.unwrap(), None);
+    assert_eq!(store.idempotency(&ada, "k", at(359)).await.unwrap().unwrap().0, keyed.id);
+    assert_eq!(store.run(keyed.id).await.unwrap(), Some(keyed.clone()));
+    assert_eq!(store.prune_runs(at(360), 10).await.unwrap(), 1);
+    assert_eq!(store.run(keyed.id).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn what_ended_before_a_time_goes_with_all_that_belongs_to_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
@@ -59,7 +76,7 @@ async fn what_ended_before_a_time_goes_with_all_that_belongs_to_it() {
     let old = run_at(100, 199, State::Succeeded);
     let full = Change {
         events: vec![event(old.id, 1), event(old.id, 2)],
-        idempotency: Some(key("old", "body", old.id, 1000)),
+        idempotency: Some(key("old", "body", old.id, 100)),
         spends: vec![Spend { allowance: allowance.clone(), run: old.id, step: 0, at: at(150) }],
         ..change(&old)
     };
