@@ -108,7 +108,7 @@ impl Door {
     pub async fn kept_checkpoints(&self, after: u64, limit: u32) -> Result<Vec<Checkpoint>> {
         match self {
             Self::Embedded { app, principal } => app.engine.kept_checkpoints(principal, after, limit).await,
-            Self::Remote(remote) => { drop(remote.kept_checkpoints(after, limit)); Ok(Vec::new()) },
+            Self::Remote(remote) => remote.kept_checkpoints(after, limit).await,
         }
     }
 
