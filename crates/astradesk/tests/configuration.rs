@@ -39,7 +39,7 @@ fn what_is_wrong_with_a_table_is_said_with_its_name() {
         ("[[guardrails]]\nname = \"a\"\ntools = [\"No Tool\"]\ngitops = \"refuse\"", "guardrail `a`: "),
         (
             "[[guardrails]]\nname = \"a\"\ntargets = [\"webapp\"]\ngitops = \"refuse\"",
-            "guardrail `a`: `webapp` is not",
+            "guardrail `a`: `webapp` is no pattern",
         ),
         (
             "[[guardrails]]\nname = \"a\"\nfreeze = { cron = \"0 16 * * FRI\" }",
@@ -47,7 +47,7 @@ fn what_is_wrong_with_a_table_is_said_with_its_name() {
         ),
         (
             "[[guardrails]]\nname = \"a\"\nfreeze = { cron = \"0 16 * * FRI\", lasts = \"1h\", time_zone = \"Mars/Olympus\" }",
-            "guardrail `a`: `freeze.cron` or `freeze.time_zone`",
+            "guardrail `a`: `freeze.time_zone` is `Mars/Olympus`",
         ),
         (
             "[[guardrails]]\nname = \"a\"\nfreeze = { from = 2026-12-27T00:00:00Z, until = 2026-12-24T00:00:00Z }",
