@@ -210,7 +210,7 @@ pub const KEYS: &[Key] = &[
         "runs.keep_days",
         &["ASTRADESK_RUNS_KEEP_DAYS"],
         "0",
-        "how long runs and their events are kept after they ended, in days; 0: for ever",
+        "how long runs and their events are kept after they ended, in days; 0: for ever. At least as long as `limits.idempotency_hours`",
     ),
     key(
         "log.level",
