@@ -152,11 +152,12 @@ async fn a_policy_that_changes_while_a_run_waits_ends_it(place: &Place) {
 
     // What is not a policy changes nothing, and is told.
     std::fs::write(&file, "forbid (principal, action, resource").unwrap();
-    let ready = until(&gateway.client, "/readyz", "the fault to be told", |body| {
-        body.to_string().contains("test.cedar")
+    until(&gateway.client, "/v1/policy", "the fault to be told", |status| {
+        status["problem"]["message"].as_str().is_some_and(|message| message.contains("test.cedar"))
     })
     .await;
-    place.note("readyz", &ready);
+    let ready = gateway.client.get("/readyz").await;
+    assert_eq!(ready.status, 200, "the policies before are still in force: {:#}", ready.body);
     assert_eq!(gateway.client.run(id).await["state"], "awaiting_approval");
     assert_eq!(
         gateway.client.ask("restart_service", &json!({"arguments": {"service": "governed"}})).await.status,

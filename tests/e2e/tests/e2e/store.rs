@@ -39,7 +39,7 @@ async fn a_full_disk(place: &Place) {
         ada.say_once("restart webapp", "key-1").await.expect(503, "store.unavailable");
     }
     let detail = ready(ada, 503).await;
-    assert!(detail.contains("full"), "{detail}");
+    assert!(detail.contains("store.unavailable"), "{detail}");
     assert_eq!(ada.get("/healthz").await.status, 200);
     before.never_changed(place, &webapp).await;
 
@@ -51,6 +51,7 @@ async fn a_full_disk(place: &Place) {
     assert_eq!(ada.evidence_of(reply.run()).await, LIFE);
     let (code, log) = serve.terminate().await;
     assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("a check of `/readyz` failed") && log.contains("full"), "{log}");
 }
 
 /// The outcome waits for space.
