@@ -1,11 +1,37 @@
-//! Addresses that secrets and keys go over.
+//! Addresses that secrets and keys go over, and the clients that ask them.
 
-use reqwest::Url;
+use astradesk_core::{Code, Error, Result};
+use reqwest::{Client, ClientBuilder, Url};
 use std::net::IpAddr;
+
+/// Two clients of the same making: for this machine itself, and for elsewhere. What does not leave the machine must
+/// not be told to a proxy that the environment names.
+pub(crate) struct Clients {
+    here: Client,
+    elsewhere: Client,
+}
+
+impl Clients {
+    /// # Errors
+    /// [`Code::ConfigInvalid`] when they cannot be made.
+    pub(crate) fn new(builder: impl Fn() -> ClientBuilder) -> Result<Self> {
+        let build = |builder: ClientBuilder| {
+            builder.build().map_err(|error| {
+                Error::new(Code::ConfigInvalid, format!("no HTTP client can be made: {error}"))
+            })
+        };
+        Ok(Self { here: build(builder().no_proxy())?, elsewhere: build(builder())? })
+    }
+
+    /// The one for this address.
+    pub(crate) fn of(&self, url: &Url) -> &Client {
+        if is_loopback(url) { &self.here } else { &self.elsewhere }
+    }
+}
 
 /// Reads an address: https, or http on loopback; nothing else can be trusted. The fault does not repeat the
 /// address, which may have a secret in it.
-pub(crate) fn secure_url(text: &str) -> Result<Url, String> {
+pub(crate) fn secure_url(text: &str) -> std::result::Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err("must have no user, password or fragment".to_owned());

@@ -5,7 +5,7 @@
 //! [`RETRY_SECONDS`], whatever key ids come in.
 
 use super::keys::{self, KeySet};
-use crate::address::{is_loopback, secure_url};
+use crate::address::{Clients, is_loopback, secure_url};
 use arc_swap::ArcSwapOption;
 use astradesk_core::canonical::Digest;
 use astradesk_core::{Code, Error, Result};
@@ -46,7 +46,7 @@ pub(super) enum Location {
 /// The keys of an issuer that publishes them.
 pub(super) struct Remote {
     location: Location,
-    client: reqwest::Client,
+    clients: Clients,
     clock: Arc<dyn Clock>,
     cached: ArcSwapOption<Cached>,
     generation: AtomicU64,
@@ -66,18 +66,16 @@ type LastAttempt = Option<i64>;
 
 impl Remote {
     pub(super) fn new(location: Location, clock: Arc<dyn Clock>) -> Result<Self> {
-        let client = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(3))
-            .timeout(TIMEOUT)
-            .user_agent(concat!("astradesk/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| {
-                Error::new(Code::ConfigInvalid, format!("no HTTP client can be made: {error}"))
-            })?;
+        let clients = Clients::new(|| {
+            reqwest::Client::builder()
+                .redirect(redirect::Policy::none())
+                .connect_timeout(Duration::from_secs(3))
+                .timeout(TIMEOUT)
+                .user_agent(concat!("astradesk/", env!("CARGO_PKG_VERSION")))
+        })?;
         Ok(Self {
             location,
-            client,
+            clients,
             clock,
             cached: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
@@ -208,7 +206,8 @@ impl Remote {
 
     async fn get(&self, url: &str) -> Result<(Vec<u8>, HeaderMap), String> {
         let failed = |error: reqwest::Error| format!("`{url}`: {}", error.without_url());
-        let request = self.client.get(url).header(ACCEPT, "application/json");
+        let address = secure_url(url).map_err(|what| format!("`{url}` {what}"))?;
+        let request = self.clients.of(&address).get(address.clone()).header(ACCEPT, "application/json");
         let mut response = request.send().await.map_err(failed)?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(format!("`{url}` answered {}", response.status()));

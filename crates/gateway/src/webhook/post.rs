@@ -1,7 +1,8 @@
 //! One attempt: a request, and what its answer means.
 
 use super::Webhook;
-use astradesk_core::{Code, Error, Result, Timestamp};
+use crate::address::Clients;
+use astradesk_core::{Result, Timestamp};
 use astradesk_runtime::port::Announcement;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
@@ -33,27 +34,28 @@ pub(super) struct Failure {
     pub(super) asked: Option<Duration>,
 }
 
-/// A client that follows no redirect: an answer must not send a signed message elsewhere.
-pub(super) fn client() -> Result<Client> {
-    Client::builder()
-        .redirect(redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(TIMEOUT)
-        .user_agent(concat!("astradesk/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| Error::new(Code::ConfigInvalid, format!("no HTTP client can be made: {error}")))
+/// Clients that follow no redirect: an answer must not send a signed message elsewhere.
+pub(super) fn clients() -> Result<Clients> {
+    Clients::new(|| {
+        Client::builder()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(TIMEOUT)
+            .user_agent(concat!("astradesk/", env!("CARGO_PKG_VERSION")))
+    })
 }
 
 /// Tells the webhook, once.
 pub(super) async fn post(
-    client: &Client,
+    clients: &Clients,
     webhook: &Webhook,
     announcement: &Announcement,
     now: Timestamp,
 ) -> Answer {
     let Announcement { id, body, .. } = announcement;
     let timestamp = now.as_second();
-    let request = client
+    let request = clients
+        .of(&webhook.url)
         .post(webhook.url.clone())
         .header(CONTENT_TYPE, "application/cloudevents+json")
         .header("webhook-id", id)

@@ -1,11 +1,11 @@
 //! What is due, told side by side, until the gateway stops.
 
-use super::post::{Answer, client, post};
+use super::post::{Answer, clients, post};
 use super::{Webhook, retry};
+use crate::address::Clients;
 use astradesk_core::{Code, Error, Result};
 use astradesk_runtime::Engine;
 use astradesk_runtime::port::{Announcement, Attempted};
-use reqwest::Client;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const DUE: u32 = 1000;
 /// So many attempts at the same time, of each webhook: one that is slow does not hold up the others.
 const CONCURRENT: usize = 8;
+/// How long one that is due may wait for room. The store leaves it to this process for 30 s, within which an attempt
+/// has to come to its end; later it is given again.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// How long an attempt under way may still take when the gateway stops.
 const STOP: Duration = Duration::from_secs(2);
 /// Before the store is told once more how an attempt went.
@@ -28,7 +31,7 @@ const RECORD_AGAIN: Duration = Duration::from_secs(5);
 
 /// Whoever is told, and how it went so far.
 pub(crate) struct Webhooks {
-    client: Client,
+    clients: Clients,
     receivers: BTreeMap<String, Arc<Receiver>>,
     /// The ids of the announcements with an attempt under way.
     under_way: Mutex<HashSet<String>>,
@@ -62,7 +65,7 @@ impl Webhooks {
                 return Err(Error::new(Code::ConfigInvalid, format!("there are two webhooks `{name}`")));
             }
         }
-        Ok(Self { client: client()?, receivers, under_way: Mutex::default(), wake: Notify::new() })
+        Ok(Self { clients: clients()?, receivers, under_way: Mutex::default(), wake: Notify::new() })
     }
 
     /// Looks at once for what is due.
@@ -138,7 +141,7 @@ impl Webhooks {
         self.under_way().remove(&announcement.id);
     }
 
-    /// The answer, unless the gateway stops before it is there.
+    /// The answer, unless there is no room for the attempt, or the gateway stops before it is there.
     async fn attempt(
         &self,
         engine: &Engine,
@@ -148,6 +151,7 @@ impl Webhooks {
     ) -> Option<Answer> {
         let _room = tokio::select! {
             room = receiver.room.acquire() => room.ok()?,
+            () = sleep(PATIENCE) => return None,
             () = stop.cancelled() => return None,
         };
         let late = async {
@@ -155,7 +159,7 @@ impl Webhooks {
             sleep(STOP).await;
         };
         tokio::select! {
-            answer = post(&self.client, &receiver.webhook, announcement, engine.now()) => Some(answer),
+            answer = post(&self.clients, &receiver.webhook, announcement, engine.now()) => Some(answer),
             () = late => None,
         }
     }

@@ -17,6 +17,7 @@ mod input;
 mod issuers;
 mod limits;
 mod openapi;
+mod proxies;
 mod repeats;
 mod replicas;
 mod routes;

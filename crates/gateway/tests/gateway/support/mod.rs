@@ -9,6 +9,7 @@
 )]
 #![allow(unreachable_pub, reason = "shared by the tests and the example, and private in both")]
 
+pub mod log;
 pub mod pack;
 pub mod policy;
 pub mod receiver;
@@ -169,7 +170,7 @@ pub async fn start_with(setup: Setup) -> Harness {
     let address = gateway.local_addr();
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(gateway.serve(shutdown.clone()));
-    let client = Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
     Harness { address, engine, clock, store, policy, dev, pack, client, shutdown, serving }
 }
 
