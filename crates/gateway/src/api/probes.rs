@@ -52,7 +52,7 @@ pub(super) async fn healthz() -> axum::Json<Health> {
 #[utoipa::path(
     get, path = "/readyz", tag = "probes", operation_id = "readyz",
     responses(
-        (status = 200, description = "Requests can be taken", body = Ready),
+        (status = 200, description = "Requests can be taken; a check that failed has its code", body = Ready),
         (status = 503, description = "They cannot; the problem has each check"),
     ),
 )]
@@ -67,7 +67,7 @@ pub(super) async fn readyz(State(app): State<App>) -> Answer<axum::Json<Ready>> 
     checks.extend(engine.iter().map(|(name, said)| Check {
         name,
         ok: said.is_ok(),
-        detail: said.as_ref().err().map_or_else(|| sound(name).to_owned(), ToString::to_string),
+        detail: said.as_ref().err().map_or_else(|| sound(name).to_owned(), |error| failed(name, error.code)),
     }));
     let issuers = app.auth.health();
     // Keys are fetched when they are needed: an issuer that is down does not make the gateway unready.
@@ -77,9 +77,10 @@ pub(super) async fn readyz(State(app): State<App>) -> Answer<axum::Json<Ready>> 
         detail: format!("the keys of {} of {} are at hand", issuers.with_keys, issuers.issuers),
     });
     // With the policies of before, requests can be taken all the same.
-    let wrong = engine
-        .into_iter()
-        .find_map(|(_, said)| said.err().filter(|error| error.code != Code::PolicySetInvalid));
+    let wrong = engine.into_iter().find_map(|(name, said)| {
+        let code = said.err()?.code;
+        (code != Code::PolicySetInvalid).then(|| Error::new(code, format!("{name}: {}", failed(name, code))))
+    });
     let wrong = if stopping {
         Some(
             Error::new(Code::StoreUnavailable, "the gateway is stopping")
@@ -101,6 +102,16 @@ fn sound(name: &str) -> &'static str {
         "clock" => "is steady",
         "policy" => "is in force as it is written",
         _ => "is sound",
+    }
+}
+
+/// The code, and who says more: not a probe, which comes without a token.
+fn failed(name: &str, code: Code) -> String {
+    let log = "the gateway's log says why";
+    if name == "policy" {
+        format!("`{code}`; {log}, and so does `GET /v1/policy`")
+    } else {
+        format!("`{code}`; {log}")
     }
 }
 

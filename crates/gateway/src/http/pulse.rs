@@ -11,11 +11,14 @@ const GOOD_FOR: Duration = Duration::from_secs(1);
 /// A probe that is answered later than this is not waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What new runs take: its name, and what is wrong with it.
+type Check = (&'static str, Result<()>);
+
 /// How the Engine is.
 #[derive(Debug, Clone)]
 pub(crate) struct Pulse {
-    /// What new runs take, each with its name and what is wrong with it.
-    pub(crate) checks: Vec<(&'static str, Result<()>)>,
+    /// What new runs take.
+    pub(crate) checks: Vec<Check>,
     /// How many records the evidence has, if the store says so.
     pub(crate) records: Option<u64>,
     /// How many runs await approval, if the store says so.
@@ -47,7 +50,30 @@ impl App {
         let counted = if down { None } else { timeout(PATIENCE, counted).await.ok() };
         let (records, awaiting) = counted.unwrap_or_default();
         checks.push(("policy", sound(&policy)));
+        log(last.as_ref().map_or(&[], |before| &before.checks), &checks);
         last.insert(Pulse { checks, records, awaiting, policy, asked: Instant::now() }).clone()
+    }
+}
+
+/// The sentences are for the log: a probe comes without a token, and they name files, policies and addresses.
+fn log(before: &[Check], now: &[Check]) {
+    for (check, said) in now {
+        let before = before.iter().find(|(name, _)| name == check).map(|(_, said)| said);
+        match said {
+            _ if !is_news(before, said) => {}
+            Err(error) => tracing::warn!(check, code = %error.code, %error, "a check of `/readyz` failed"),
+            Ok(()) => tracing::info!(check, "a check of `/readyz` is sound again"),
+        }
+    }
+}
+
+/// Whether a check says what it did not say before. The sentence of a clock that has stepped counts the seconds.
+fn is_news(before: Option<&Result<()>>, now: &Result<()>) -> bool {
+    match (before, now) {
+        (None | Some(Ok(())), Ok(())) => false,
+        (Some(Err(before)), Err(now)) if now.code == Code::ClockStepped => before.code != now.code,
+        (Some(Err(before)), Err(now)) => (before.code, &before.message) != (now.code, &now.message),
+        _ => true,
     }
 }
 

@@ -1,10 +1,12 @@
 //! Reasons, broken glass, traces, policies, filters of the evidence, and what nobody is shown.
 
+use crate::support::log::Log;
 use crate::support::{Harness, Reply, Setup, start, start_with, until};
 use astradesk_core::{Code, Error, Guardrail};
 use astradesk_runtime::port::Store as _;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tracing::Level;
 
 const WRITE: &str = "/v1/tools/restart_thing/runs";
 
@@ -193,14 +195,18 @@ async fn ready(harness: &Harness, sound: bool) -> (Reply, Value) {
 
 #[tokio::test]
 async fn without_policies_the_gateway_is_not_ready_and_with_those_of_before_it_is() {
+    let (log, _guard) = Log::start(Level::WARN);
     let harness = start().await;
     assert_eq!(ready(&harness, true).await.0.status, 200);
     let fault = Error::new(Code::PolicySetInvalid, "`team.cedar`, line 3: unexpected `}`");
     *harness.policy.problem.lock().unwrap() = Some((fault.clone(), false));
     let (reply, check) = ready(&harness, false).await;
     assert_eq!((reply.status, &reply.body["status"]), (200, &json!("ready")), "{}", reply.text);
-    let detail = check["detail"].as_str().unwrap();
-    assert!(detail.contains("line 3") && detail.contains("3 policies"), "{detail}");
+    let expected = "`policy.set_invalid`; the gateway's log says why, and so does `GET /v1/policy`";
+    assert_eq!(check["detail"], expected);
+    assert!(!reply.text.contains("team.cedar"), "{}", reply.text);
+    let told = log.text();
+    assert!(told.contains("`team.cedar`, line 3") && told.contains("3 policies"), "{told}");
     let metrics = harness.get("/metrics", "").await.text;
     assert!(metrics.contains("astradesk_check_ok{check=\"policy\"} 0"), "{metrics}");
     assert!(metrics.contains("astradesk_policy_warnings 1\n"), "{metrics}");
@@ -210,7 +216,9 @@ async fn without_policies_the_gateway_is_not_ready_and_with_those_of_before_it_i
     *harness.policy.problem.lock().unwrap() = Some((fault, true));
     let (reply, check) = ready(&harness, false).await;
     reply.is_problem(503, "policy.unavailable");
-    assert!(check["detail"].as_str().unwrap().contains("line 3"), "{check}");
+    assert!(check["detail"].as_str().unwrap().starts_with("`policy.unavailable`; "), "{check}");
+    assert!(!reply.text.contains("team.cedar"), "{}", reply.text);
+    assert!(log.text().contains("everything is denied"), "{}", log.text());
     let eve = harness.token("eve", &[]);
     harness.get("/v1/policy", &eve).await.is_problem(403, "policy.set_invalid");
     assert_eq!(harness.get("/healthz", "").await.status, 200);

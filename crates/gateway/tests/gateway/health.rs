@@ -1,8 +1,11 @@
 //! Whether runs can be taken, why not, and when to come back.
 
+use crate::support::log::Log;
 use crate::support::{Harness, Reply, Setup, start, start_with, until};
 use astradesk_runtime::engine::Limits;
 use serde_json::{Value, json};
+use std::time::Duration;
+use tracing::Level;
 
 const READ: &str = "/v1/tools/get_status/runs";
 const WRITE: &str = "/v1/tools/restart_thing/runs";
@@ -34,15 +37,21 @@ fn says_when(reply: &Reply) {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_is_named_with_its_reason() {
+async fn a_store_that_is_down_is_named_and_the_log_has_the_reason() {
+    let (log, _guard) = Log::start(Level::INFO);
     let harness = start().await;
     let (reply, sound) = check(&harness, "store", true).await;
     assert_eq!((reply.status, &sound["detail"]), (200, &json!("can write")), "{}", reply.text);
     harness.store.take_down(true);
     let (reply, broken) = check(&harness, "store", false).await;
     reply.is_problem(503, "store.unavailable");
-    assert_eq!(broken["detail"], "the disk is full", "why, in words");
+    assert_eq!(broken["detail"], "`store.unavailable`; the gateway's log says why");
+    assert!(!reply.text.contains("disk is full"), "the reason is not for who has no token: {}", reply.text);
     says_when(&reply);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    check(&harness, "store", false).await;
+    let told = "a check of `/readyz` failed check=\"store\" code=store.unavailable error=the disk is full";
+    assert_eq!(log.text().matches(told).count(), 1, "once: {}", log.text());
     assert_eq!(harness.get("/healthz", "").await.status, 200);
 
     let admin = harness.admin();
@@ -62,20 +71,26 @@ async fn a_store_that_is_down_is_named_with_its_reason() {
 
     harness.store.take_down(false);
     assert_eq!(check(&harness, "store", true).await.0.status, 200);
+    assert!(log.text().contains("sound again"), "{}", log.text());
     assert_eq!(harness.post(WRITE, &admin, call("web")).await.status, 202);
 }
 
 #[tokio::test]
 async fn a_clock_that_has_stepped_is_named_until_it_has_been_steady() {
+    let (log, _guard) = Log::start(Level::WARN);
     let harness = start().await;
-    for seconds in [-3600, 3600] {
+    for (times, seconds) in [(1, -3600), (2, 3600)] {
         harness.clock.step(seconds);
         let (reply, broken) = check(&harness, "clock", false).await;
         reply.is_problem(503, "clock.stepped");
         says_when(&reply);
-        let detail = broken["detail"].as_str().unwrap();
+        assert_eq!(broken["detail"], "`clock.stepped`; the gateway's log says why");
         let sign = if seconds < 0 { "-" } else { "+" };
-        assert!(detail.starts_with(&format!("the clock has stepped by {sign}3")), "{detail}");
+        assert!(log.text().contains(&format!("the clock has stepped by {sign}3")), "{}", log.text());
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        check(&harness, "clock", false).await;
+        let told = log.text().matches("a check of `/readyz` failed").count();
+        assert_eq!(told, times, "it counts the seconds, and is told once: {}", log.text());
 
         let admin = harness.admin();
         let refused = harness.post(WRITE, &admin, call("web")).await;
