@@ -113,7 +113,7 @@ codes! {
     RequestTooLarge = "request.too_large", TooLarge, "send less, or raise `server.max_body_bytes`";
     /// The body has a media type that is not spoken here.
     RequestUnsupportedMediaType = "request.unsupported_media_type", UnsupportedMediaType, "send `content-type: application/json`";
-    /// There is no such path.
+    /// There is no such path, or nothing with this id.
     RequestNotFound = "request.not_found", NotFound, "see `/openapi.json` for the paths";
     /// The path does not speak this method.
     RequestMethodNotAllowed = "request.method_not_allowed", MethodNotAllowed, "see `/openapi.json` for the methods";

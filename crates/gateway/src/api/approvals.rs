@@ -49,12 +49,7 @@ pub(super) struct Word {
     #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     digest: Digest,
     /// Why.
-    #[schema(
-        min_length = 1,
-        max_length = 1000,
-        pattern = r"^[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*$",
-        example = "seen and agreed"
-    )]
+    #[schema(value_type = wire::Why)]
     reason: String,
 }
 

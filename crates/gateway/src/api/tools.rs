@@ -54,12 +54,7 @@ pub(super) struct CallRequest {
     #[serde(default)]
     dry_run: bool,
     /// Why, for approvers and for the evidence.
-    #[schema(
-        min_length = 1,
-        max_length = 1000,
-        pattern = r"^[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*$",
-        example = "change 4711"
-    )]
+    #[schema(value_type = Option<wire::Why>)]
     reason: Option<String>,
     /// Override guardrails that can be overridden, if policy permits that; it needs a reason.
     #[serde(default)]

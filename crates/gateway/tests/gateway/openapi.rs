@@ -1,6 +1,7 @@
 //! The OpenAPI document against real answers.
 
 use crate::support::{Reply, start};
+use astradesk_core::approval::check_reason;
 use astradesk_gateway::openapi;
 use astradesk_runtime::port::Store as _;
 use reqwest::Method;
@@ -29,6 +30,28 @@ fn check(document: &Value, method: &str, route: &str, reply: &Reply) {
             .map(|fault| format!("{}: {fault}", fault.instance_path()))
             .collect();
         assert!(faults.is_empty(), "{place}: {faults:#?}\n{}", reply.text);
+    }
+}
+
+/// Of each character: whether it may stand in a reason, and be one.
+#[test]
+fn a_reason_is_documented_as_it_is_taken() {
+    let schema = &openapi()["components"]["schemas"]["Why"];
+    assert_eq!(
+        openapi()["components"]["schemas"]["Word"]["properties"]["reason"]["$ref"],
+        "#/components/schemas/Why"
+    );
+    let validator = jsonschema::draft202012::options().build(schema).unwrap();
+    // Between these are ideographs and what is not assigned.
+    for c in ('\0'..='\u{1ffff}').chain('\u{e0000}'..='\u{e1000}') {
+        for reason in [format!("{c}"), format!("x{c}"), format!(" {c}x")] {
+            let (taken, documented) = (check_reason(&reason).is_ok(), validator.is_valid(&json!(reason)));
+            assert_eq!(taken, documented, "{reason:?}, U+{:04X}", c as u32);
+        }
+    }
+    for (length, valid) in [(0, false), (1, true), (1000, true), (1001, false)] {
+        let reason = "ż".repeat(length);
+        assert_eq!((check_reason(&reason).is_ok(), validator.is_valid(&json!(reason))), (valid, valid));
     }
 }
 

@@ -1,14 +1,14 @@
 //! Who is told that a run awaits approval: signed, again and again, and at last no more.
 
+use crate::support::log::Log;
 use crate::support::receiver::{Answer, Receiver, SECRET, hmac};
 use crate::support::{Harness, Reply, Setup, start_with, until};
 use astradesk_gateway::Webhook;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tracing::Level;
 
 const OTHER: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
@@ -137,7 +137,11 @@ async fn after_the_last_attempt_it_is_dead_until_somebody_revives_it() {
     assert_eq!(messages[7].header("webhook-id"), id);
     metric(&harness, "astradesk_webhook_attempts_total{webhook=\"chat\",result=\"told\"} 1").await;
     assert!(dead(&harness).await.is_empty());
-    harness.post(&path, &harness.admin(), json!({})).await.is_problem(404, "request.not_found");
+    let missing = harness.post(&path, &harness.admin(), json!({})).await;
+    missing.is_problem(404, "request.not_found");
+    let (title, detail) = (missing.body["title"].as_str().unwrap(), missing.body["detail"].as_str().unwrap());
+    assert!(title.contains("nothing with this id") && detail.contains(id), "{}", missing.text);
+    assert!(missing.body["remedy"].as_str().unwrap().contains("webhooks dead"), "{}", missing.text);
 }
 
 #[tokio::test]
@@ -180,9 +184,10 @@ async fn a_receiver_that_is_silent_holds_up_neither_the_others_nor_the_end() {
     }
     prompt.told(12).await;
     assert_eq!(silent.told(8).await.len(), 8, "so many at the same time, and no more");
-    let (engine, stopping) = (harness.engine.clone(), Instant::now());
+    let (engine, clock, stopping) = (harness.engine.clone(), harness.clock.clone(), Instant::now());
     assert!(harness.stop().await, "the gateway stops cleanly");
     assert!(stopping.elapsed() < Duration::from_secs(8), "within {:?}", stopping.elapsed());
+    clock.advance(31);
     let due = engine.due_announcements(100).await.unwrap();
     assert_eq!(due.len(), 12, "what was cut off is told by the next process");
     assert!(due.iter().all(|one| one.to == "a-silent" && one.attempts == 0));
@@ -209,33 +214,9 @@ async fn a_receiver_that_cannot_be_reached_is_told_of_without_its_address() {
     assert!(error.contains("refused") && !announcement.to_string().contains("T0PS3CRET"), "{announcement}");
 }
 
-/// Everything that is logged meanwhile.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn no_secret_is_logged_or_shown() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let (log, _guard) = Log::start(Level::TRACE);
     let receiver = Receiver::start(&[Answer::Status(500), Answer::Status(410)]).await;
     let harness = telling(&[("chat", &receiver)]).await;
     ask(&harness, "lead-web").await;

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::port::{Announcement, Attempted};
+use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Principal, Result, Run, Timestamp};
 use serde_json::json;
 
@@ -69,7 +70,9 @@ impl Engine {
         if self.0.store.revive(id, self.0.clock.now()).await? {
             return Ok(());
         }
-        Err(Error::new(Code::RequestNotFound, "there is no dead announcement with this id"))
+        let message = format!("there is no dead announcement `{}`", shown(id, 100));
+        Err(Error::new(Code::RequestNotFound, message)
+            .with_remedy("`astradesk webhooks dead` lists them; of more than 1,000 the oldest are forgotten"))
     }
 
     /// The time of the Engine's clock.

@@ -28,6 +28,16 @@ pub(crate) struct Principal {
     actor: Option<String>,
 }
 
+/// Why: one line that is not blank, without control characters and those that nobody sees.
+#[derive(ToSchema)]
+#[schema(
+    min_length = 1,
+    max_length = 1000,
+    pattern = "^[ \\xa0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]*[^ \\xa0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000\\x00-\\x1f\\x7f-\\x9f\\xad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufeff\\uffa0\\ufff0-\\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}][^\\x00-\\x1f\\x7f-\\x9f\\xad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufeff\\uffa0\\ufff0-\\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]*$",
+    example = "change 4711"
+)]
+pub(crate) struct Why(String);
+
 /// What went wrong.
 #[derive(ToSchema)]
 pub(crate) struct Error {
