@@ -3,21 +3,28 @@
 use astradesk_core::{Code, Error};
 use std::path::Path;
 
+/// Primary result codes (<https://www.sqlite.org/rescode.html>).
+pub(crate) const READ_ONLY: u32 = 8;
+pub(crate) const CANNOT_OPEN: u32 = 14;
+
+/// The database's primary result code, if it is an error of the database.
+pub(crate) fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    // The low byte of the extended code.
+    Some(error.as_database_error()?.code()?.parse::<u32>().ok()? & 0xff)
+}
+
 /// The error of `doing` something that the database refused. The text is made from the database's result
 /// code alone, because its own message may quote what is stored.
 pub(crate) fn unavailable(doing: &str, error: &sqlx::Error) -> Error {
     let why = match error {
-        sqlx::Error::Database(error) => match error.code().and_then(|code| code.parse::<u32>().ok()) {
-            // The low byte is the primary result code (https://www.sqlite.org/rescode.html).
-            Some(code) => match code & 0xff {
-                5 | 6 => "the database is locked by another process".to_owned(),
-                8 => "the database is read-only".to_owned(),
-                10 => "the disk reported an error".to_owned(),
-                11 | 26 => "the file is not a sound SQLite database".to_owned(),
-                13 => "the disk or the database is full".to_owned(),
-                14 => "the file cannot be opened".to_owned(),
-                _ => format!("the database reported error {code}"),
-            },
+        sqlx::Error::Database(reported) => match primary_code(error) {
+            Some(5 | 6) => "the database is locked by another process".to_owned(),
+            Some(READ_ONLY) => "the database is read-only".to_owned(),
+            Some(10) => "the disk reported an error".to_owned(),
+            Some(11 | 26) => "the file is not a sound SQLite database".to_owned(),
+            Some(13) => "the disk or the database is full".to_owned(),
+            Some(CANNOT_OPEN) => "the file cannot be opened".to_owned(),
+            Some(_) => format!("the database reported error {}", reported.code().unwrap_or_default()),
             None => "the database reported an error".to_owned(),
         },
         sqlx::Error::PoolTimedOut => "no connection became free in time".to_owned(),

@@ -1,6 +1,6 @@
 //! The chain as it is searched: records, checkpoints, and where it begins.
 
-use crate::read::{column, number, refused};
+use crate::read::{self, column, number, refused};
 use crate::span::{SPAN, bits};
 use astradesk_core::Result;
 use astradesk_core::evidence::{Head, Record};
@@ -86,25 +86,30 @@ fn push_spans(sql: &mut QueryBuilder<Sqlite>, filter: &EvidenceFilter) {
 /// The end of the chain.
 pub(crate) async fn last(db: impl SqliteExecutor<'_>) -> Result<Head> {
     let row = sqlx::query(LAST).fetch_optional(db).await.map_err(refused)?;
-    row.as_ref().map_or(Ok(Head::EMPTY), crate::read::head)
+    row.as_ref().map_or(Ok(Head::EMPTY), read::head)
 }
 
 /// Where the chain begins, if old records were removed.
 pub(crate) async fn cut(db: impl SqliteExecutor<'_>) -> Result<Option<Cut>> {
     let row = sqlx::query(CUT).fetch_optional(db).await.map_err(refused)?;
-    row.map(|row| Ok(Cut { head: crate::read::head(&row)?, checkpoint: column(&row, "note")? })).transpose()
+    let cut = |row: &SqliteRow| {
+        let head = read::head(row)?;
+        Ok(Cut { head, checkpoint: read::text(row, head.seq, "note")?.to_owned() })
+    };
+    row.as_ref().map(cut).transpose()
 }
 
 /// The checkpoints of records after number `after` that were not removed, in order.
 pub(crate) async fn checkpoints(db: impl SqliteExecutor<'_>, after: u64, limit: u32) -> Result<Vec<String>> {
-    let mut sql = QueryBuilder::<Sqlite>::new("SELECT note FROM checkpoints WHERE seq > ");
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT seq, note FROM checkpoints WHERE seq > ");
     sql.push_bind(number(after)).push(" AND seq >= ").push(BEGIN).push(" ORDER BY seq LIMIT ");
     sql.push_bind(i64::from(limit));
     let rows = sql.build().fetch_all(db).await.map_err(refused)?;
-    rows.iter().map(|row| column(row, "note")).collect()
+    let note = |row| Ok(read::text(row, column::<i64>(row, "seq")? as u64, "note")?.to_owned());
+    rows.iter().map(note).collect()
 }
 
 fn record(row: &SqliteRow) -> Result<Record> {
-    let Head { seq, hash } = crate::read::head(row)?;
-    Ok(Record { seq, hash, body: column(row, "body")? })
+    let Head { seq, hash } = read::head(row)?;
+    Ok(Record { seq, hash, body: read::text(row, seq, "body")?.to_owned() })
 }

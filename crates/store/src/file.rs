@@ -1,7 +1,11 @@
 //! The evidence of a database file, read without a server: nothing is written or migrated, and a gateway may
 //! write to the file meanwhile.
 
-use crate::error::{at, unavailable};
+mod columns;
+#[cfg(test)]
+mod tests;
+
+use crate::error::{CANNOT_OPEN, READ_ONLY, at, primary_code, unavailable};
 use crate::evidence::{self, BEGIN};
 use crate::read::{self, number, refused};
 use astradesk_core::canonical::Digest;
@@ -16,7 +20,9 @@ use std::time::Duration;
 /// How long to wait for who has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most records, and about the most bytes, that are read at a time.
+/// The most records, and about the most bytes, that are read at a time. As nobody knows how long records are
+/// before they were read, it begins with a few.
+const FIRST_PAGE: u64 = 16;
 const PAGE: u64 = 1000;
 const PAGE_BYTES: usize = 4 << 20;
 
@@ -45,6 +51,8 @@ pub struct EvidenceFile {
     connection: SqliteConnection,
     /// Whether it was written by a version that knows cuts and checkpoints.
     knows_cuts: bool,
+    /// And spans.
+    knows_spans: bool,
     /// How many records to read at a time.
     page: u64,
 }
@@ -70,17 +78,19 @@ impl EvidenceFile {
     /// # Errors
     /// `store.unavailable` when it cannot be read, or is no store of astradesk.
     pub async fn open(path: &Path) -> Result<Self> {
-        const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('evidence', 'cut', 'checkpoints')";
+        const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table'";
         let failed = |error| at(path, unavailable("open the store", &error));
         let (connection, tables) = match tables(path, false, TABLES).await {
-            Err(_) if is_still(path) => tables(path, true, TABLES).await,
+            Err(error) if has_no_place_beside(&error) && is_still(path) => tables(path, true, TABLES).await,
             opened => opened,
         }
         .map_err(failed)?;
-        if !tables.iter().any(|table| table == "evidence") {
+        let has = |name| tables.iter().any(|table| table == name);
+        if !has("evidence") {
             return Err(at(path, Error::new(Code::StoreUnavailable, "it is not a store of astradesk")));
         }
-        Ok(Self { connection, knows_cuts: tables.len() == 3, page: PAGE })
+        let (knows_cuts, knows_spans) = (has("cut") && has("checkpoints"), has("spans"));
+        Ok(Self { connection, knows_cuts, knows_spans, page: FIRST_PAGE })
     }
 
     /// Where the chain begins, if old records were removed.
@@ -153,7 +163,7 @@ impl EvidenceFile {
             return self.nothing_removed(after).await.map(|()| None);
         }
         let (first, last): (i64, i64) = (row.try_get(1).map_err(refused)?, row.try_get(2).map_err(refused)?);
-        let text: &str = row.try_get(3).map_err(refused)?;
+        let Ok(text) = row.try_get::<&str, _>(3) else { return self.rows(after, end).await };
         let lines = text.bytes().filter(|byte| *byte == b'\n').count() + 1;
         if first != number(after) + 1 || last - first + 1 != count || lines as i64 != count {
             return self.rows(after, end).await;
@@ -197,7 +207,7 @@ impl EvidenceFile {
         let rows = rows.fetch_all(&mut self.connection).await.map_err(refused)?;
         let pinned = rows.iter().map(|row| {
             let seq: i64 = row.try_get(0).map_err(refused)?;
-            Ok((seq as u64, row.try_get(1).map_err(refused)?))
+            Ok((seq as u64, read::text(row, seq as u64, "note")?.to_owned()))
         });
         pinned.collect()
     }
@@ -230,7 +240,8 @@ impl Page {
             }
             Records::Rows(rows) => rows.iter().try_for_each(|row| {
                 let seq: i64 = row.try_get(0).map_err(refused)?;
-                give(seq as u64, row.try_get(1).map_err(refused)?, row.try_get(2).map_err(refused)?)
+                let seq = seq as u64;
+                give(seq, read::text(row, seq, "hash")?, read::text(row, seq, "body")?)
             }),
         }
     }
@@ -251,6 +262,11 @@ async fn tables(
     let mut connection = options.connect().await?;
     let tables = sqlx::query_scalar(query).fetch_all(&mut connection).await?;
     Ok((connection, tables))
+}
+
+/// Whether it could be that nothing can be written beside the file.
+fn has_no_place_beside(error: &sqlx::Error) -> bool {
+    matches!(primary_code(error), Some(READ_ONLY | CANNOT_OPEN))
 }
 
 /// Whether all of the file is in itself. Who reads a file in WAL mode needs a place beside it for what its

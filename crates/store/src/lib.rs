@@ -16,6 +16,7 @@
 //! | `read` | what is read as it stands |
 //! | `evidence` | the chain as it is searched, and where it begins |
 //! | `file` | [`EvidenceFile`]: the evidence of a file, without a server |
+//! | `file::columns` | whether what searches go by is what the records say |
 //! | `span` | what each span of the chain holds, so that a search can leave out the others |
 //! | `claim` | which runs can be claimed, and which are to be cancelled |
 //! | `holder` | who commits here, and who else is alive |

@@ -82,7 +82,16 @@ pub(crate) async fn awaiting(pool: &SqlitePool, after: Option<RunId>, limit: u32
 /// The place and hash of a row of `evidence`.
 pub(crate) fn head(row: &SqliteRow) -> Result<Head> {
     let seq = column::<i64>(row, "seq")? as u64;
-    Ok(Head { seq, hash: hash(seq, column(row, "hash")?)? })
+    Ok(Head { seq, hash: hash(seq, text(row, seq, "hash")?)? })
+}
+
+/// The text in this column of a row about record `seq`.
+pub(crate) fn text<'r>(row: &'r SqliteRow, seq: u64, name: &str) -> Result<&'r str> {
+    row.try_get(name).map_err(|_| {
+        let what = if name == "note" { "checkpoint" } else { name };
+        Error::new(Code::EvidenceBroken, format!("record {seq}: its {what} is not text in UTF-8"))
+            .with_detail("seq", seq)
+    })
 }
 
 /// The hash of record `seq`.

@@ -75,19 +75,6 @@ pub(crate) fn commit(writes: Writes, view: &View, holder: &Holder, signs: &Signs
         });
         sql.push("; ");
     });
-    chunks(&mut sql, writes.spans.rows(), |sql, rows| {
-        sql.push("INSERT INTO spans (span, first_at, last_at, kinds) ");
-        sql.push_values(rows, |mut row, (span, held)| {
-            row.push_bind(span).push_bind(held.first_at).push_bind(held.last_at).push_bind(held.kinds);
-        });
-        sql.push(
-            " ON CONFLICT (span) DO UPDATE SET kinds = spans.kinds | excluded.kinds, \
-             first_at = CASE WHEN excluded.first_at < spans.first_at \
-             THEN excluded.first_at ELSE spans.first_at END, \
-             last_at = CASE WHEN excluded.last_at > spans.last_at \
-             THEN excluded.last_at ELSE spans.last_at END; ",
-        );
-    });
     chunks(&mut sql, writes.events, |sql, rows| {
         sql.push("INSERT INTO events (run, at, kind, data) ");
         sql.push_values(rows, |mut row, event| {

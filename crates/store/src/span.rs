@@ -1,53 +1,22 @@
 //! What each span of the chain holds: from when to when, and which kinds; so that a search leaves out the
-//! spans in which there is nothing to find.
+//! spans in which there is nothing to find. A trigger of the database keeps it, whichever version writes.
 //!
-//! An index of times or kinds would cost a row a record; this costs a row a group.
-
-use crate::change::EvidenceRow;
-use std::collections::BTreeMap;
+//! An index of times or kinds would cost a row a record; this costs a row a span.
 
 /// The records of one span; in the migrations it stands as a number.
 pub(crate) const SPAN: i64 = 256;
 
-/// The spans that a group writes to, by their number.
-#[derive(Debug, Default)]
-pub(crate) struct Spans(BTreeMap<i64, Held>);
+/// The [`bit`] of a `{kind}` in SQL, as the trigger has it.
+pub(crate) const BIT: &str = "1 << ((length({kind}) + COALESCE(unicode({kind}), 0) \
+     + 9 * COALESCE(unicode(substr({kind}, instr({kind}, '.') + 1)), 0)) % 63)";
 
-/// What a span holds.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Held {
-    /// The earliest and the latest time, in microseconds.
-    pub(crate) first_at: i64,
-    pub(crate) last_at: i64,
-    /// The [`bit`]s of the kinds.
-    pub(crate) kinds: i64,
-}
-
-impl Spans {
-    pub(crate) fn note(&mut self, row: &EvidenceRow) {
-        let held = Held { first_at: row.at, last_at: row.at, kinds: bit(&row.kind) };
-        let span = row.record.seq as i64 / SPAN;
-        self.0.entry(span).and_modify(|so_far| so_far.join(held)).or_insert(held);
-    }
-
-    pub(crate) fn rows(self) -> Vec<(i64, Held)> {
-        self.0.into_iter().collect()
-    }
-}
-
-impl Held {
-    fn join(&mut self, other: Self) {
-        self.first_at = self.first_at.min(other.first_at);
-        self.last_at = self.last_at.max(other.last_at);
-        self.kinds |= other.kinds;
-    }
-}
-
-/// The bit of a kind: one of 63, by its name, so that neither a new kind nor another order changes it. That two
-/// kinds share one costs time, and no record: each is compared by its name as well.
+/// The bit of a kind: one of 63, by its length and the first letters of its two words, so that neither a new kind
+/// nor another order changes it. That two kinds share one costs time, and no record: each is compared by its name
+/// as well.
 pub(crate) fn bit(kind: &str) -> i64 {
-    let hash = kind.bytes().fold(0_u64, |hash, byte| (hash * 31 + u64::from(byte)) % 63);
-    1 << hash
+    let first = |text: &str| text.chars().next().map_or(0, u64::from);
+    let second = kind.split_once('.').map_or(kind, |(_, second)| second);
+    1 << ((kind.chars().count() as u64 + first(kind) + 9 * first(second)) % 63)
 }
 
 /// The bits of these kinds.

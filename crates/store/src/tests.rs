@@ -2,7 +2,7 @@
 //! behind, the plan of a query.
 
 use crate::holder::Presence;
-use crate::{Options, SqliteStore, claim, evidence, outbox, prune, read, script, spend};
+use crate::{Options, SqliteStore, claim, evidence, outbox, prune, read, script, span, spend};
 use astradesk_core::Code;
 use astradesk_core::Timestamp;
 use astradesk_core::evidence::{Draft, Kind};
@@ -172,6 +172,22 @@ async fn nothing_that_grows_is_looked_through_and_nothing_is_sorted() {
         let plan = plan(&store, &query).await;
         assert!(plan.contains(wanted), "{query}: {plan}");
         assert!(!plan.contains("TEMP B-TREE") || query == evidence::LAST, "{query}: {plan}");
+    }
+}
+
+#[tokio::test]
+async fn a_kind_has_the_same_bit_here_and_in_the_database() {
+    let in_words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let migration = in_words(include_str!("../migrations/sqlite/0003_governance.sql"));
+    assert!(migration.contains(&in_words(&span::BIT.replace("{kind}", "NEW.kind"))));
+    let store = SqliteStore::in_memory().await.unwrap();
+    let query = format!("SELECT {}", span::BIT.replace("{kind}", "?1"));
+    for kind in
+        ["run.admitted", "run.denied", "approval.given", "later.kind", "plain", "a.", ".b", ".", "", "ż.ó"]
+    {
+        let bit: Result<i64, _> =
+            sqlx::query_scalar(AssertSqlSafe(query.as_str())).bind(kind).fetch_one(&store.readers).await;
+        assert_eq!(span::bit(kind), bit.unwrap(), "{kind}");
     }
 }
 

@@ -2,7 +2,6 @@
 //! before it in the same group have made of that.
 
 use crate::change::{EventRow, EvidenceRow, Prepared, RunRow};
-use crate::span::Spans;
 use crate::spend::{Allowances, SpendRow};
 use astradesk_core::RunId;
 use astradesk_core::canonical::Digest;
@@ -37,8 +36,6 @@ pub(crate) struct Writes {
     /// The last version of each run.
     pub(crate) runs: Vec<RunRow>,
     pub(crate) evidence: Vec<EvidenceRow>,
-    /// The spans of the chain that the records are in.
-    pub(crate) spans: Spans,
     pub(crate) events: Vec<EventRow>,
     /// The runs that gave their locks back.
     pub(crate) released: BTreeSet<String>,
@@ -95,9 +92,7 @@ impl View {
         for draft in &change.evidence {
             let record = head.append(draft);
             *head = Head { seq: record.seq, hash: record.hash };
-            let row = EvidenceRow::new(record, draft);
-            writes.spans.note(&row);
-            writes.evidence.push(row);
+            writes.evidence.push(EvidenceRow::new(record, draft));
         }
         writes.events.extend(change.events);
         for spend in self.allowances.take(&change.spends) {

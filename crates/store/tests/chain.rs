@@ -217,6 +217,110 @@ async fn what_was_done_to_a_cut_chain_is_found_at_its_place() {
     assert_eq!((head.seq, checkpoints.as_slice()), (1200, &["the last behind 1200".to_owned()][..]));
 }
 
+/// Compares what searches go by with the records.
+async fn check_columns(path: &Path) -> Result<()> {
+    EvidenceFile::open(path).await?.check_columns().await
+}
+
+#[tokio::test]
+async fn what_would_hide_a_record_from_searches_is_found_at_its_place() {
+    let around = "leaves it out, so searches miss it";
+    let beside = "is not what its body says";
+    for (sql, place, why) in [
+        ("UPDATE evidence SET run = NULL WHERE seq = 1203", 1203, beside),
+        (
+            "UPDATE evidence SET run = (SELECT run FROM evidence WHERE seq = 900) WHERE seq > 1200",
+            1201,
+            beside,
+        ),
+        ("UPDATE evidence SET run = upper(run)", 801, beside),
+        ("UPDATE evidence SET kind = 'read.finished' WHERE seq IN (802, 803)", 802, beside),
+        ("UPDATE evidence SET kind = CAST(kind AS BLOB) WHERE seq = 1300", 1300, beside),
+        ("UPDATE evidence SET at = at + 2 WHERE seq = 1203", 1203, beside),
+        ("UPDATE evidence SET at = 'then' WHERE seq = 1203", 1203, beside),
+        ("UPDATE evidence SET body = 'x' WHERE seq = 1203", 1203, beside),
+        ("UPDATE evidence SET body = CAST(body AS BLOB) WHERE seq = 1203", 1203, beside),
+        ("DELETE FROM spans", 801, around),
+        ("DELETE FROM spans WHERE span = 5", 1280, around),
+        ("UPDATE spans SET kinds = 0 WHERE span = 4", 1024, around),
+        ("UPDATE spans SET kinds = ~kinds WHERE span = 4", 1024, around),
+        ("UPDATE spans SET first_at = last_at + 1 WHERE span = 4", 1024, around),
+        ("UPDATE spans SET last_at = first_at - 1 WHERE span = 4", 1024, around),
+        ("UPDATE spans SET first_at = 'never' WHERE span = 4", 1024, around),
+    ] {
+        let (_folder, path) = place_with_cut().await;
+        check_columns(&path).await.unwrap();
+        by_hand(&path, sql).await;
+        let error = check_columns(&path).await.unwrap_err();
+        assert_eq!((error.code, &error.details["seq"]), (Code::EvidenceBroken, &place.into()), "{sql}");
+        assert!(error.message.ends_with(why), "{sql}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn times_are_compared_as_exactly_as_they_are_kept() {
+    let (_folder, path) = place();
+    let store = open(&path).await;
+    for time in [
+        "1969-12-31T23:59:58.0000015Z",
+        "1970-01-01T00:00:00Z",
+        "2026-11-23T02:03:04.5Z",
+        "2026-11-23T02:03:04.123456Z",
+        "2026-11-23T02:03:04.999999999Z",
+        "9999-01-01T00:00:00.000001Z",
+    ] {
+        append(&store, vec![Draft { at: time.parse().unwrap(), ..draft(Some(id())) }]).await;
+    }
+    check_columns(&path).await.unwrap();
+    // More records than are compared in one go.
+    for _ in 0..14 {
+        append(&store, (0..5000).map(|_| draft(None)).collect()).await;
+    }
+    check_columns(&path).await.unwrap();
+    by_hand(&path, "UPDATE evidence SET run = 'x' WHERE seq = 70006").await;
+    assert_eq!(check_columns(&path).await.unwrap_err().details["seq"], 70006);
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_named_by_its_record() {
+    for (sql, place, what) in [
+        ("UPDATE evidence SET body = CAST(x'7bff7d' AS TEXT) WHERE seq = 1203", 1203, "body"),
+        ("UPDATE evidence SET body = x'7b7d' WHERE seq = 1203", 1203, "body"),
+        ("UPDATE evidence SET hash = CAST(x'ff' AS TEXT) WHERE seq = 801", 801, "hash"),
+        ("UPDATE checkpoints SET note = CAST(x'ff' AS TEXT)", 1300, "checkpoint"),
+        ("UPDATE cut SET note = CAST(x'ff' AS TEXT)", 800, "checkpoint"),
+    ] {
+        let (_folder, path) = place_with_cut().await;
+        by_hand(&path, sql).await;
+        let error = verify_file(&path).await.unwrap_err();
+        assert_eq!((error.code, &error.details["seq"]), (Code::EvidenceBroken, &place.into()), "{sql}");
+        if what != "body" || sql.contains("CAST") {
+            assert_eq!(error.message, format!("record {place}: its {what} is not text in UTF-8"));
+        }
+        let store = open(&path).await;
+        let found = match what {
+            "checkpoint" if place == 800 => store.cut().await.map(drop),
+            "checkpoint" => store.checkpoints(0, 10).await.map(drop),
+            _ => store.evidence(&after(place - 1, 1)).await.map(drop),
+        };
+        assert_eq!(found.unwrap_err().code, Code::EvidenceBroken, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_has_locked_is_not_read_as_if_nobody_had() {
+    let (_folder, path) = place();
+    let store = open(&path).await;
+    append(&store, vec![draft(None)]).await;
+    store.close().await;
+    let mut other = raw(&path).await;
+    sqlx::query("PRAGMA journal_mode = DELETE").execute(&mut other).await.unwrap();
+    verify_file(&path).await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+    let refused = EvidenceFile::open(&path).await.unwrap_err();
+    assert!(refused.message.ends_with("the database is locked by another process"), "{}", refused.message);
+}
+
 async fn place_with_cut() -> (tempfile::TempDir, PathBuf) {
     let (folder, path) = place();
     let store = open(&path).await;

@@ -178,6 +178,8 @@ async fn a_store_of_the_second_version_can_be_searched_and_cut() {
     }
     sqlx::Connection::close(old).await.unwrap();
     assert_eq!(records_in(&path).await, (1000, None, vec![]), "it is read as it is");
+    let error = EvidenceFile::open(&path).await.unwrap().check_columns().await.unwrap_err();
+    assert_eq!(error.details["seq"], 1, "its run is not beside it");
 
     let store = SqliteStore::open(&path, Options::default()).await.unwrap();
     assert_eq!(common::verify(&store).await, head);
@@ -201,4 +203,42 @@ async fn a_store_of_the_second_version_can_be_searched_and_cut() {
     store.prune_evidence(&Cut { head: cut, checkpoint: "note".to_owned() }).await.unwrap();
     assert_eq!(found(EvidenceFilter { kinds: given(), ..any() }).await, [1001]);
     assert_eq!(common::verify(&store).await.seq, 1001);
+}
+
+#[tokio::test]
+async fn what_a_process_of_the_second_version_still_writes_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut old = version(&path, 2).await;
+    let store = SqliteStore::open(&path, Options::default()).await.unwrap();
+    let mut head = Head::EMPTY;
+    for second in 1..=600 {
+        let draft = Draft { at: at(second), kind: Kind::ApprovalGiven, ..draft(None) };
+        if second % 2 == 0 {
+            let evidence = vec![draft];
+            head = store.commit(Change { evidence, ..Change::default() }).await.unwrap().head;
+            continue;
+        }
+        let record = head.append(&draft);
+        sqlx::query("INSERT INTO evidence (seq, hash, body, kind, run, at) VALUES (?, ?, ?, 'approval.given', NULL, ?)")
+            .bind(record.seq as i64)
+            .bind(record.hash.to_string())
+            .bind(record.body)
+            .bind(at(second).as_microsecond())
+            .execute(&mut old)
+            .await
+            .unwrap();
+    }
+    assert_eq!(common::verify(&store).await.seq, 600);
+    let kinds = vec!["approval.given".to_owned()];
+    let found =
+        store.evidence(&EvidenceFilter { kinds, limit: 1000, ..EvidenceFilter::default() }).await.unwrap();
+    assert_eq!(found.len(), 600);
+    let (since, until) = (Some(at(257)), Some(at(258)));
+    let found = store
+        .evidence(&EvidenceFilter { since, until, limit: 9, ..EvidenceFilter::default() })
+        .await
+        .unwrap();
+    assert_eq!(found.iter().map(|record| record.seq).collect::<Vec<_>>(), [257]);
+    EvidenceFile::open(&path).await.unwrap().check_columns().await.unwrap();
 }

@@ -59,6 +59,15 @@ CREATE TABLE spans (
 INSERT INTO spans (span, first_at, last_at, kinds)
     SELECT seq / 256, MIN(at), MAX(at), 9223372036854775807 FROM evidence GROUP BY seq / 256;
 
+-- A trigger, because a process of the version before may have the file open, and knows of no spans.
+CREATE TRIGGER evidence_spans AFTER INSERT ON evidence BEGIN
+    INSERT INTO spans (span, first_at, last_at, kinds)
+        VALUES (NEW.seq / 256, NEW.at, NEW.at, 1 << ((length(NEW.kind) + COALESCE(unicode(NEW.kind), 0)
+            + 9 * COALESCE(unicode(substr(NEW.kind, instr(NEW.kind, '.') + 1)), 0)) % 63))
+        ON CONFLICT (span) DO UPDATE SET kinds = spans.kinds | excluded.kinds,
+            first_at = MIN(spans.first_at, excluded.first_at), last_at = MAX(spans.last_at, excluded.last_at);
+END;
+
 -- For the removal of runs that ended long ago.
 CREATE INDEX run_tools_by_run ON run_tools (run);
 CREATE INDEX idempotency_by_run ON idempotency (run);
