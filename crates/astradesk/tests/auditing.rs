@@ -7,6 +7,7 @@
 )]
 
 use serde_json::Value;
+use sqlx::{Connection as _, SqliteConnection};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -147,4 +148,30 @@ fn what_is_left_after_pruning_is_exported_from_where_it_begins() {
     assert_eq!(code, 0, "{said}");
     let verified = json(&mut program(folder), &["audit", "verify", "--file", "export.jsonl"]);
     assert_eq!((&verified["verified"], &verified["cut"]), (&true.into(), &true.into()), "{verified}");
+}
+
+#[tokio::test]
+async fn a_record_that_searches_do_not_find_is_named() {
+    let folder = folder();
+    let folder = folder.path();
+    record(folder);
+    let database = folder.join("state/astradesk.db");
+    let verify = ["audit", "verify"];
+    let file = [&verify[..], &["--database", database.to_str().unwrap()]].concat();
+    for arguments in [&verify[..], &file] {
+        let (code, said) = run(&mut program(folder), arguments);
+        assert_eq!(code, 0, "{said}");
+    }
+    let mut connection =
+        SqliteConnection::connect(&format!("sqlite://{}", database.display())).await.unwrap();
+    sqlx::query("UPDATE evidence SET kind = 'read.finished' WHERE seq = 1")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    for arguments in [&verify[..], &file] {
+        let (code, said) = run(&mut program(folder), arguments);
+        assert_ne!(code, 0, "{said}");
+        assert!(said.contains("evidence.broken record 1: the kind, run or time"), "{said}");
+    }
 }

@@ -77,7 +77,7 @@ pub fn story(awaiting: &Awaiting, server: Option<&str>) {
         Some(input) => field("said", &format!("“{}” (planned by {})", words(input), words(&run.planner))),
         None => field("said", "nothing: the tool was called directly"),
     }
-    field("why", &run.reason.as_deref().map_or_else(|| "no reason was given".to_owned(), |why| words(why)));
+    field("why", &run.reason.as_deref().map_or_else(|| "no reason was given".to_owned(), words));
     for (number, step) in (1..).zip(preview.iter().flatten()) {
         if run.steps.len() > 1 {
             note(format!("step {number}: {}", step.call.tool));

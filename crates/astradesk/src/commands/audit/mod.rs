@@ -43,9 +43,16 @@ async fn perform(context: &Context, door: &Door, command: Audit) -> Result<u8> {
         Audit::Show { id } => show(door, super::runs::parse(&id)?, context.output).await,
         Audit::Export(args) => export::run(door, &args).await,
         Audit::Prune { before, yes } => prune::run(context, door, &before, yes).await,
-        Audit::Verify { key, against, .. } => verify(door, key.as_deref(), against.as_deref())
-            .await
-            .map(|verified| verify::report(&verified, context.output)),
+        Audit::Verify { key, against, .. } => {
+            let (key, against) = (key.as_deref(), against.as_deref());
+            let verified = match door {
+                Door::Embedded { .. } => {
+                    verify::own(door, key, against, &context.config()?.state_dir()).await?
+                }
+                Door::Remote(_) => verify(door, key, against).await?,
+            };
+            Ok(verify::report(&verified, context.output))
+        }
     }
 }
 

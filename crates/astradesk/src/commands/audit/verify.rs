@@ -71,13 +71,11 @@ pub(super) async fn database(
     against: Option<&Path>,
     own: Option<&Path>,
 ) -> Result<Verified> {
-    let (trusted, beside) = match key {
-        Some(key) => (Some(TrustedKey::parse(key)?), None),
-        None => {
-            let key = key_beside(path)?;
-            if is_in(path, own) { (Some(key), None) } else { (None, Some(key)) }
-        }
+    let (key, is_trusted) = match key {
+        Some(key) => (TrustedKey::parse(key)?, true),
+        None => (key_beside(path)?, is_in(path, own)),
     };
+    let (trusted, beside) = if is_trusted { (Some(key), None) } else { (None, Some(key)) };
     let read = |note: &str| {
         let checkpoint = Checkpoint::parse(note)?;
         Ok::<_, Error>(beside.iter().fold(checkpoint, Checkpoint::with_key))
@@ -101,7 +99,22 @@ pub(super) async fn database(
         .await;
     let seconds = walk.end();
     walked?;
-    Ok(Verified { report: verifier.finish()?, seconds })
+    let report = verifier.finish()?;
+    file.check_columns().await?;
+    Ok(Verified { report, seconds })
+}
+
+/// Verifies the chain of this process's own store in the folder `state`, and that what records are searched by is what
+/// they say: else some could be hidden from who looks for them.
+pub(super) async fn own(
+    door: &Door,
+    key: Option<&str>,
+    against: Option<&Path>,
+    state: &Path,
+) -> Result<Verified> {
+    let verified = verify(door, key, against).await?;
+    EvidenceFile::open(&state.join("astradesk.db")).await?.check_columns().await?;
+    Ok(verified)
 }
 
 /// The public half of the key that stands beside a database.
