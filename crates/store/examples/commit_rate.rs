@@ -37,7 +37,7 @@ async fn main() {
                 tasks.spawn(commit(store.clone(), begin + Duration::from_secs(SECONDS)));
             }
             let mut times: Vec<Duration> = tasks.join_all().await.into_iter().flatten().collect();
-            let cpu = (self::cpu() - cpu).as_secs_f64() * 1e6 / times.len() as f64;
+            let cpu = self::cpu().saturating_sub(cpu).as_secs_f64() * 1e6 / times.len() as f64;
             let rate = times.len() as f64 / begin.elapsed().as_secs_f64();
             times.sort_unstable();
             let quantile = |q: usize| times.get(times.len() * q / 100).unwrap().as_secs_f64() * 1e3;

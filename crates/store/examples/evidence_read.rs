@@ -44,7 +44,7 @@ async fn main() {
         };
         file.read(0, take).await.unwrap();
         let rate = |time: Duration| read as f64 / time.as_secs_f64();
-        let cpu = rate(self::cpu() - cpu);
+        let cpu = rate(self::cpu().saturating_sub(cpu));
         println!("{what:>8} {read:>10} {:>11.0} {cpu:>12.0}", rate(begin.elapsed()));
     }
     println!("memory: {} KiB before, {} KiB at most", before, memory());

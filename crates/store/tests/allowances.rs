@@ -1,7 +1,5 @@
 //! Cool-downs and budgets, counted in the same transaction as what they allow.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of tests: a failed unwrap is a failed test")]
-
 #[expect(dead_code, reason = "other tests use the rest")]
 mod common;
 

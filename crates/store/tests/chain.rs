@@ -326,7 +326,7 @@ async fn place_with_cut() -> (tempfile::TempDir, PathBuf) {
     let store = open(&path).await;
     let records = chain(&store, 1300).await;
     store.keep_checkpoint(1300, at(5), "the last").await.unwrap();
-    store.prune_evidence(&cut_at(&records[799])).await.unwrap();
+    store.prune_evidence(&cut_at(records.get(799).unwrap())).await.unwrap();
     store.close().await;
     (folder, path)
 }

@@ -144,8 +144,9 @@ async fn records_in(path: &Path) -> (u64, Option<Cut>, Vec<String>) {
     let mut file = EvidenceFile::open(path).await.unwrap();
     let mut head = Head::EMPTY;
     let take = |entry: Entry<'_>| {
-        let Entry::Record { body, hash } = entry else { panic!("{entry:?}") };
-        head = head.verify(body, hash)?;
+        if let Entry::Record { body, hash } = entry {
+            head = head.verify(body, hash)?;
+        }
         Ok(())
     };
     file.read(0, take).await.unwrap();
