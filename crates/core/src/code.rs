@@ -121,7 +121,7 @@ codes! {
     RequestTimeout = "request.timeout", RequestTimeout, "repeat the request on a faster connection";
     /// More requests are in flight than the limit.
     RequestOverloaded = "request.overloaded", Overloaded, "wait for `Retry-After` and repeat";
-    /// A reason is needed, or the one given is too long or has control characters.
+    /// A reason is needed, or the one given is too long or has characters that nobody sees.
     RequestReasonRequired = "request.reason_required", Unprocessable, "say why, in 1 to 1000 characters";
     /// The same `Idempotency-Key` was used with another request.
     RequestIdempotencyConflict = "request.idempotency_conflict", Conflict, "use a new key for a new request";
