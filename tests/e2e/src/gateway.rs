@@ -68,7 +68,8 @@ impl Settings {
         let folder = self.state.join("policies");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("test.cedar"), text).unwrap();
-        self.toml += &format!("[policy]\ndir = {}\n", toml::Value::from(folder.display().to_string()));
+        let folder = toml::Value::from(folder.display().to_string());
+        self.toml.extend(["[policy]\ndir = ", &folder.to_string(), "\n"]);
         self
     }
 

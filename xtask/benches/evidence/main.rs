@@ -49,7 +49,7 @@ fn make(file: &Path, records: u64) -> Result<Value> {
         let record = head.append(&draft(head.seq, &principal)?);
         head = Head { seq: record.seq, hash: record.hash };
         export.record(&record)?;
-        if head.seq % SIGNED_EVERY == 0 || head.seq == records {
+        if head.seq.is_multiple_of(SIGNED_EVERY) || head.seq == records {
             export.checkpoint(signer.checkpoint(head, at(head.seq)?))?;
         }
     }

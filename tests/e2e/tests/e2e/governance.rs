@@ -121,9 +121,8 @@ async fn a_freeze_that_begins_after_the_approval_stops_the_restart(place: &Place
     let begins = Timestamp::now() + Duration::from_secs(4);
     let ends = begins + Duration::from_secs(3600);
     let mut settings = Settings::of(place, &["frozen"]).policies(LEAD_AGREES);
-    settings.toml += &format!(
-        "[[guardrails]]\nname = \"holidays\"\nfreeze = {{ from = \"{begins}\", until = \"{ends}\" }}\n"
-    );
+    let freeze = format!("freeze = {{ from = \"{begins}\", until = \"{ends}\" }}\n");
+    settings.toml.extend(["[[guardrails]]\nname = \"holidays\"\n", &freeze]);
     let gateway = Gateway::start(place, settings).await;
     let before = Before::of(place, &workload).await;
     let run = awaiting(&gateway.client, &workload).await;
