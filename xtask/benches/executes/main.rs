@@ -32,7 +32,7 @@ const ROUNDS: usize = 3;
 /// How long the executes go on of which each is looked for in the file before its effect.
 const CHECKED: Duration = Duration::from_secs(2);
 /// What a run may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An Engine on a file of its own.
 struct Site {
@@ -142,7 +142,7 @@ impl Site {
         let tool = Arc::new(Touch::new(witness.clone())?);
         let registry = Arc::new(ToolRegistry::default());
         registry.register(&TouchPack(tool.clone()))?;
-        let services = (0..CALLERS).map(|number| ObjectName::parse(&service(number)));
+        let services = (0..CALLERS).map(|number| ObjectName::parse(service(number)));
         let settings =
             Settings { allowed_services: services.collect::<Result<_, _>>()?, ..Settings::default() };
         let sources = PolicySources { settings, ..PolicySources::default() };

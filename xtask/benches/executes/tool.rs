@@ -33,7 +33,7 @@ impl Touch {
             input_schema: json!({
                 "type": "object", "additionalProperties": false, "required": ["name"], "properties": {"name": name},
             }),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             grammar: astradesk_core::tool::Grammar::default(),
         };
         Ok(Self { spec: Arc::new(spec), performed: Mutex::default(), witness })

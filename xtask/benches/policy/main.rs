@@ -162,7 +162,7 @@ fn tool(name: &str, effect: Effect) -> Result<Arc<ToolSpec>> {
             "type": "object", "additionalProperties": false, "required": ["namespace", "name"],
             "properties": {"namespace": text, "name": text},
         }),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
         grammar: astradesk_core::tool::Grammar::default(),
     }))
 }

@@ -150,7 +150,7 @@ fn asked(number: usize, teams: usize, shape: &Shape) -> Result<Asked> {
 /// Somebody with a role in a team, and with those that an issuer gives everybody.
 fn principal(subject: &str, team: &str, role: &str, agent: bool) -> Result<Principal> {
     let roles = ["offline_access".to_owned(), "uma_authorization".to_owned(), format!("{team}-{role}")];
-    let roles = roles.iter().map(|role| RoleName::parse(role));
+    let roles = roles.iter().map(RoleName::parse);
     Ok(Principal {
         subject: subject.to_owned(),
         issuer: "https://issuer.example/realms/production".to_owned(),

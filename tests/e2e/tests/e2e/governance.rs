@@ -119,7 +119,7 @@ async fn a_freeze_that_begins_after_the_approval_stops_the_restart(place: &Place
     let workload = deployment("frozen", 2);
     place.run(&[&workload]).await;
     let begins = Timestamp::now() + Duration::from_secs(4);
-    let ends = begins + Duration::from_secs(3600);
+    let ends = begins + Duration::from_hours(1);
     let mut settings = Settings::of(place, &["frozen"]).policies(LEAD_AGREES);
     let freeze = format!("freeze = {{ from = \"{begins}\", until = \"{ends}\" }}\n");
     settings.toml.extend(["[[guardrails]]\nname = \"holidays\"\n", &freeze]);

@@ -87,7 +87,7 @@ async fn a_restart_knows_its_target_and_what_its_budgets_allow() {
 
     let status = GetServiceStatus::new(world.cluster.clone()).unwrap();
     let before = requests(&world.cluster);
-    let read = status.facts(&frozen(&status, &json!({"service": "webapp"})).await).await.unwrap();
+    let read = status.facts(&frozen(&status, &json!({"service": "webapp"})).await, false).await.unwrap();
     assert_eq!(read, [Facts { disruption_budgets: Vec::new(), ..facts }]);
     assert_eq!(requests(&world.cluster) - before, 0);
 }
