@@ -122,9 +122,11 @@ fn verify(file: &Path, key: TrustedKey) -> Result<Value> {
     let report = export::verify(input, Some(key), &[])?;
     let seconds = begun.elapsed().as_secs_f64();
     ensure!(report.trusted && report.unsigned == 0, "the export is not signed to its end");
-    Ok(
-        json!({"seconds": seconds, "records": report.records, "checkpoints": report.checkpoints, "peak": peak()?}),
-    )
+    let (records, checkpoints) = (report.records, report.checkpoints);
+    let (cpu, peak) = (cpu()?, peak()?);
+    Ok(json!({
+        "seconds": seconds, "cpu": cpu, "records": records, "checkpoints": checkpoints, "peak": peak,
+    }))
 }
 
 fn hash(file: &Path) -> Result<Value> {
