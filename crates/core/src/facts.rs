@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What is known of a target. What a system does not tell is absent, and no policy or guardrail takes an
-/// absent fact for a good one.
+/// What is known of a target. Whoever cannot look gives an error instead, so what is absent is not there: no owner, no
+/// GitOps controller, no disruption budget. An availability that is absent is not known, and is no good one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Facts {

@@ -233,7 +233,7 @@ impl Engine {
         true
     }
 
-    /// A freeze may have begun since the run was admitted, a role may be gone, a tool may have been replaced.
+    /// A freeze may have begun since the run was admitted, policy may have changed, a tool may have been replaced.
     /// Gives the intent, and what let the step through.
     async fn authorize_again(&self, run: &Run, context: &StepContext) -> Result<(Value, Clearance)> {
         let call = &context.call;

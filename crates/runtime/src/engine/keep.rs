@@ -102,8 +102,12 @@ impl Engine {
     }
 
     /// Removes the records up to the last checkpoint that was kept before this time: it pins what was removed.
-    /// Gives the place of the last record that was. `by` is who asked for it, if somebody did.
+    /// Gives the place of the last record that was. `by` is who asked for it, if somebody did: who may not read the
+    /// evidence may not remove it.
     pub async fn prune_evidence(&self, by: Option<&Principal>, before: Timestamp) -> Result<Option<u64>> {
+        if let Some(by) = by {
+            self.authorize_evidence(by)?;
+        }
         let mut after = self.0.store.cut().await?.map_or(0, |cut| cut.head.seq);
         let mut last: Option<Checkpoint> = None;
         'pages: loop {

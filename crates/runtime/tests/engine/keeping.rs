@@ -1,6 +1,6 @@
 //! Checkpoints that are kept, and what is old and removed.
 
-use crate::script::{ada, submission};
+use crate::script::{ada, person, submission};
 use crate::world::{Setup, World};
 use astradesk_core::evidence::{Draft, Kind};
 use astradesk_core::{Code, RunId, Timestamp};
@@ -171,6 +171,8 @@ async fn old_evidence_is_removed_at_a_checkpoint_and_the_rest_verifies_from_ther
     assert_eq!(world.store.head().await.unwrap(), before, "where nothing is removed nothing is recorded");
 
     let yesterday = world.days_ago(1);
+    let refused = world.engine.prune_evidence(Some(&person("eve", &[])), yesterday).await.unwrap_err();
+    assert_eq!(refused.code, Code::PolicyDenied, "who may not read it may not remove it");
     assert_eq!(world.engine.prune_evidence(None, yesterday).await.unwrap(), Some(old));
     let cut = world.store.cut().await.unwrap().unwrap();
     let signed = Checkpoint::parse(&cut.checkpoint).unwrap();
