@@ -263,7 +263,7 @@ pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// Runs a command to its end in silence; a failure shows all that it said.
+/// Runs a command to its end in silence; a failure shows what it said, its longest lines shortened.
 pub(crate) fn quiet(command: &mut Command) -> Result<()> {
     let name = name_of(command);
     let (mut reader, writer) = std::io::pipe().context("cannot make a pipe")?;
@@ -280,9 +280,18 @@ pub(crate) fn quiet(command: &mut Command) -> Result<()> {
     reader.read_to_end(&mut said).context("cannot read a command's output")?;
     let status = wait(child, true)?;
     if !status.success() {
-        bail!("`{name}` failed ({status}):\n{}", String::from_utf8_lossy(&said).trim_end());
+        bail!("`{name}` failed ({status}):\n{}", shortened(&String::from_utf8_lossy(&said)));
     }
     Ok(())
+}
+
+/// The text with at most 500 characters a line: a dump in one line must not hide what is around it.
+fn shortened(text: &str) -> String {
+    let cut = |line: &str| match line.char_indices().nth(500) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or(line)),
+        None => line.to_owned(),
+    };
+    text.trim_end().lines().map(cut).collect::<Vec<_>>().join("\n")
 }
 
 /// The standard output of a command that must succeed.
@@ -369,6 +378,14 @@ mod tests {
         let pid = std::process::id() as i32;
         assert!(is_alive(pid));
         assert!(started_at(pid).is_some());
+    }
+
+    #[test]
+    fn a_failure_shows_what_was_said_and_no_line_of_it_whole_that_is_a_dump() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "printf 'é%.0s' $(seq 600); echo; echo the cause; exit 1"]);
+        let error = quiet(&mut command).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("\n{}…\nthe cause", "é".repeat(500))), "{error}");
     }
 
     #[test]

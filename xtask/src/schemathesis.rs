@@ -58,7 +58,9 @@ fn test(program: &Path, url: &str, token: &str) -> Result<()> {
         "all",
         "--continue-on-failure",
     ]);
-    command.args(["--request-timeout", "20", "--workers", "2", "--max-examples", CASES, "--seed", "1"]);
+    // One worker: two of them compile at once, and CPython 3.11 counts both in one recursion depth
+    // ("AST constructor recursion depth mismatch").
+    command.args(["--request-timeout", "20", "--workers", "1", "--max-examples", CASES, "--seed", "1"]);
     proc::quiet(&mut command)
 }
 
