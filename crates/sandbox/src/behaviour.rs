@@ -2,7 +2,7 @@
 //! restarted: `sandbox.astradesk.dev/behaviour`, and `sandbox.astradesk.dev/behaviour-once-restarted`, which
 //! takes its place when the pod also carries `kubectl.kubernetes.io/restartedAt`.
 
-use serde_json::Value;
+use crate::json::Value;
 
 use crate::object::{annotation, list, name, text};
 
@@ -81,7 +81,7 @@ impl Behaviour {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::json::json;
 
     use super::*;
 

@@ -81,7 +81,7 @@ fn mark(
     storage: &Storage,
     key: &Key,
     grace: i64,
-    also: impl FnOnce(&mut serde_json::Value),
+    also: impl FnOnce(&mut crate::json::Value),
 ) -> Option<Object> {
     storage.update(key, |object| {
         if !object::is_deleting(object) {

@@ -33,6 +33,7 @@
 mod behaviour;
 mod controllers;
 mod deletion;
+mod json;
 mod object;
 mod resource;
 mod rules;
@@ -146,6 +147,7 @@ impl Sandbox {
         let (acceptor, certificate) = tls::certify(config.listen.ip()).map_err(Error::Certificate)?;
         let storage = Arc::new(storage::Storage::new());
         for object in first_objects(config.nodes).into_iter().chain(config.objects) {
+            let object = json::Value::from(object);
             let (kind, name) = (object::text(&object, "/kind").to_owned(), object::name(&object).to_owned());
             server::create_object(&storage, object).map_err(|why| Error::Object { kind, name, why })?;
         }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::json::{Map, Value, json};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 
 use crate::resource::Resource;
 
@@ -41,7 +41,10 @@ pub(crate) fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
 /// The string map at this pointer (labels, annotations, a selector).
 pub(crate) fn strings(object: &Value, pointer: &str) -> BTreeMap<String, String> {
     let map = object.pointer(pointer).and_then(Value::as_object);
-    map.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
+    map.into_iter()
+        .flat_map(Map::iter)
+        .filter_map(|(k, v)| Some((k.to_owned(), v.as_str()?.to_owned())))
+        .collect()
 }
 
 pub(crate) fn name(object: &Value) -> &str {
@@ -70,12 +73,12 @@ pub(crate) fn is_deleting(object: &Value) -> bool {
 }
 
 /// The mapping under a key, made when it is missing or is something else.
-pub(crate) fn child<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
+pub(crate) fn child<'a>(object: &'a mut Value, key: &str) -> &'a mut Map {
     if !object.is_object() {
         *object = json!({});
     }
     let slot = match object {
-        Value::Object(map) => map.entry(key).or_insert_with(|| json!({})),
+        Value::Object(map) => map.slot(key),
         other => other,
     };
     if !slot.is_object() {
@@ -96,7 +99,7 @@ pub(crate) fn set(object: &mut Value, path: &[&str], value: impl Into<Value>) {
                 *object = json!({});
             }
             if let Some(map) = object.as_object_mut() {
-                map.insert((*key).to_owned(), value.into());
+                map.insert(key, value);
             }
         }
         [key, rest @ ..] => {
@@ -176,7 +179,7 @@ pub(crate) fn int_or_percent(value: Option<&Value>, total: i64, round_up: bool) 
 /// A `cpu` in thousandths of a core or a `memory` in bytes, times a thousand: comparable with its like only.
 pub(crate) fn quantity(value: Option<&Value>) -> f64 {
     let text = match value {
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => text.to_string(),
         Some(Value::Number(number)) => number.to_string(),
         _ => return 0.0,
     };

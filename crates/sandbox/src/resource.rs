@@ -1,9 +1,9 @@
 //! The table of kinds that the sandbox serves. A row here is all that a kind needs to be stored, listed,
 //! watched and patched; behaviour, where a kind has any, is in [`crate::controllers`].
 
+use crate::json::{Map, Value};
 use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, policy::v1 as policy};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
 
 /// A kind, and how it is addressed.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +26,12 @@ pub(crate) struct Resource {
 }
 
 fn typed<T: DeserializeOwned + Serialize>(object: Value) -> Result<Value, serde_json::Error> {
-    let mut object = serde_json::from_value::<T>(object).and_then(|object| serde_json::to_value(object))?;
+    let object = serde_json::to_value(object).and_then(serde_json::from_value::<T>)?;
+    let mut object = Value::from(serde_json::to_value(object)?);
     for path in ["/metadata", "/spec/template/metadata"] {
         if let Some(Value::Object(meta)) = object.pointer_mut(path) {
             // The real server does not write empty ones either; a template with one would differ from one without.
-            meta.retain(|field, value| !(field == "annotations" && *value == Value::Object(Map::new())));
+            meta.retain(|field, value| !(field == "annotations" && *value == Value::Object(Map::default())));
         }
     }
     Ok(object)

@@ -1,6 +1,6 @@
 //! What the API server does to an object on its way in: defaults, and the basic checks.
 
-use serde_json::Value;
+use crate::json::{Value, json};
 
 use crate::object::{default, int, list, set, strings, text};
 use crate::resource::Resource;
@@ -66,24 +66,20 @@ fn pod_defaults(object: &mut Value, path: &[&str]) {
     default(object, &at("terminationGracePeriodSeconds"), 30);
     default(object, &at("dnsPolicy"), "ClusterFirst");
     default(object, &at("schedulerName"), "default-scheduler");
-    default(object, &at("securityContext"), serde_json::json!({}));
+    default(object, &at("securityContext"), json!({}));
     let pointer: String = path.iter().flat_map(|key| ["/", key]).collect();
     for containers in ["containers", "initContainers"] {
-        let Some(Value::Array(containers)) = object.pointer_mut(&format!("{pointer}/{containers}")) else {
-            continue;
-        };
-        for container in containers {
+        let containers = object.pointer_mut(&format!("{pointer}/{containers}"));
+        for container in containers.and_then(Value::as_array_mut).into_iter().flatten() {
             let image = text(container, "/image");
             let tag = image.rsplit('/').next().unwrap_or(image);
             let latest = !tag.contains(':') || tag.ends_with(":latest");
             default(container, &["imagePullPolicy"], if latest { "Always" } else { "IfNotPresent" });
             default(container, &["terminationMessagePath"], "/dev/termination-log");
             default(container, &["terminationMessagePolicy"], "File");
-            default(container, &["resources"], serde_json::json!({}));
-            if let Some(Value::Array(ports)) = container.get_mut("ports") {
-                for port in ports {
-                    default(port, &["protocol"], "TCP");
-                }
+            default(container, &["resources"], json!({}));
+            for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+                default(port, &["protocol"], "TCP");
             }
         }
     }

@@ -35,11 +35,9 @@ pub fn demo() -> Vec<Value> {
 
 fn deployment(name: &str, replicas: u32, image: &str, annotations: &Value) -> Value {
     let mut deployment = workload("Deployment", name, image, &json!({ "replicas": replicas }));
-    crate::object::set(
-        &mut deployment,
-        &["spec", "template", "metadata", "annotations"],
-        annotations.clone(),
-    );
+    if let Some(metadata) = deployment.pointer_mut("/spec/template/metadata") {
+        json_patch::merge(metadata, &json!({ "annotations": annotations }));
+    }
     deployment
 }
 
@@ -49,12 +47,12 @@ fn workload(kind: &str, name: &str, image: &str, spec: &Value) -> Value {
         "name": name, "image": image, "ports": [{ "containerPort": 8080 }],
         "resources": { "requests": { "cpu": "50m", "memory": "64Mi" } },
     });
+    let template = json!({ "metadata": { "labels": labels }, "spec": { "containers": [container] } });
     let mut workload = json!({
         "apiVersion": "apps/v1", "kind": kind,
-        "metadata": { "name": name, "namespace": "default", "labels": labels }, "spec": spec,
+        "metadata": { "name": name, "namespace": "default", "labels": labels },
+        "spec": { "selector": { "matchLabels": labels }, "template": template },
     });
-    crate::object::set(&mut workload, &["spec", "selector"], json!({ "matchLabels": labels }));
-    let template = json!({ "metadata": { "labels": labels }, "spec": { "containers": [container] } });
-    crate::object::set(&mut workload, &["spec", "template"], template);
+    json_patch::merge(&mut workload, &json!({ "spec": spec }));
     workload
 }

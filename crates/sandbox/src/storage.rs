@@ -7,7 +7,7 @@ mod index;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
+use crate::json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -260,6 +260,9 @@ impl Inner {
     fn put(&mut self, key: Key, mut value: Value) -> Object {
         self.version += 1;
         set(&mut value, &["metadata", "resourceVersion"], self.version.to_string());
+        if let Some(before) = self.objects.get(&key) {
+            value.share(before);
+        }
         let object = Arc::new(value);
         let before = self.objects.insert(key.clone(), object.clone());
         self.index.note(&key, before.as_deref(), Some(&object));
@@ -335,7 +338,7 @@ fn annotated(resource: &Resource, before: &Value, value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::json::json;
 
     use super::*;
     use crate::resource::EVENTS;
@@ -379,7 +382,9 @@ mod tests {
     #[test]
     fn dependents_are_known_as_long_as_they_name_their_owner() {
         let storage = Storage::new();
-        let owners = |uids: &[&str]| -> Value { uids.iter().map(|uid| json!({ "uid": uid })).collect() };
+        let owners = |uids: &[&str]| -> Value {
+            uids.iter().map(|uid| json!({ "uid": uid })).collect::<Vec<_>>().into()
+        };
         let object = json!({ "metadata": { "name": "a", "ownerReferences": owners(&["x", "y"]) } });
         let made = storage.create(&EVENTS, object).unwrap();
         let key = Key::of(&EVENTS, &made);

@@ -1,6 +1,6 @@
 //! The garbage collector, and the end of namespaces.
 
-use serde_json::Value;
+use crate::json::Value;
 
 use crate::deletion::{self, FOREGROUND, Propagation};
 use crate::object::{is_deleting, list, set, text};

@@ -1,7 +1,7 @@
 //! `DaemonSet`s: one pod on every fitting node, replaced a few at a time. `maxSurge` is not honoured: the old
 //! pod goes first.
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::Controllers;
 use super::revisions::{self, LABEL};

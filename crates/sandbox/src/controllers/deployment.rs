@@ -1,7 +1,7 @@
 //! Deployments: the real controller's rules for which ReplicaSet has how many pods when. What it says about
 //! its progress is in [`super::rollout`].
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::Controllers;
 use super::rollout::Rollout;
@@ -180,7 +180,7 @@ impl Controllers {
         if let Some(inherited) = inherited.as_object_mut() {
             inherited.remove("kubectl.kubernetes.io/last-applied-configuration");
         }
-        json_patch::merge(&mut inherited, &limits);
+        inherited.merge(&limits);
         let found = match present {
             Some(rs) => self.storage.update(&Key::of(&REPLICA_SETS, rs), |rs| {
                 let was = annotation(rs, REVISION).unwrap_or_default().to_owned();
@@ -189,9 +189,7 @@ impl Controllers {
                     let all = annotation(rs, history).map_or(was.clone(), |h| format!("{h},{was}"));
                     set(rs, &["metadata", "annotations", history], all);
                 }
-                let annotations =
-                    object::child(rs, "metadata").entry("annotations").or_insert_with(|| json!({}));
-                json_patch::merge(annotations, &inherited);
+                object::child(rs, "metadata").slot("annotations").merge(&inherited);
                 let min_ready = deployment.pointer("/spec/minReadySeconds").cloned();
                 if let Some(seconds) = min_ready {
                     set(rs, &["spec", "minReadySeconds"], seconds);

@@ -2,7 +2,7 @@
 //!
 //! The rules are the disruption controller's (`pkg/controller/disruption/disruption.go` of Kubernetes).
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::Controllers;
 use crate::object::{

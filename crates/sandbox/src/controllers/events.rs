@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::Random;
 use crate::object::{self, int, name, namespace, set, text, uid};

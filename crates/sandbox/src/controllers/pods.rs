@@ -2,7 +2,7 @@
 //! another. Delays stand for work and are stretched by the pace; a crash loop's waits are a fifth of the real
 //! ones, so that somebody who watches sees it loop.
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Controllers, scheduler, timers};

@@ -1,6 +1,6 @@
 //! `ReplicaSet`s: as many pods as wanted, the least useful going first.
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::Controllers;
 use crate::deletion::{self, Propagation};

@@ -1,6 +1,6 @@
 //! `ControllerRevision`s: the templates that a StatefulSet or DaemonSet had, so that its pods can be told apart.
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::Controllers;
 use crate::object::{self, int, name, namespace, owner_reference, set};

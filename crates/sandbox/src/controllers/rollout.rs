@@ -1,7 +1,7 @@
 //! What a Deployment says about its rollout: the counters, and the `Available` and `Progressing` conditions
 //! with the real controller's reasons.
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::deployment::{Bounds, REVISION};
 use crate::object::{self, condition, int, list, name, seconds_since, set, text};
@@ -53,7 +53,7 @@ impl Rollout {
             self.write_progressing(&before, deployment);
             // As the real type writes itself: zeros are left out.
             if let Some(Value::Object(status)) = deployment.get_mut("status") {
-                status.retain(|_, value| *value != 0);
+                status.retain(|_, value| value.as_i64() != Some(0));
             }
             told.complete = self.is_complete(deployment);
             told.look_again_in = time_to_deadline(deployment, told.complete);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::Value;
+use crate::json::Value;
 
 use crate::object::{flag, list, name, quantity, strings, text};
 use crate::resource::PODS;
@@ -143,7 +143,7 @@ fn requests(pod: &Value, what: &str) -> f64 {
 mod tests {
     use std::sync::Arc;
 
-    use serde_json::json;
+    use crate::json::json;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! `StatefulSet`s: pods with a number, made upwards and replaced downwards, one at a time.
 
-use serde_json::{Value, json};
+use crate::json::{Value, json};
 
 use super::Controllers;
 use super::revisions::{self, LABEL};
@@ -126,7 +126,7 @@ impl Controllers {
             });
             if let Some(fields) = status.as_object_mut() {
                 let kept = ["collisionCount", "replicas", "availableReplicas"];
-                fields.retain(|field, value| *value != 0 || kept.contains(&field.as_str()));
+                fields.retain(|field, value| value.as_i64() != Some(0) || kept.contains(&field));
             }
             set(object, &["status"], status);
         });

@@ -1,9 +1,9 @@
 //! What the server says about itself.
 
+use crate::json::{Value, json};
 use axum::Json;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
 
 use super::Call;
 use super::status::Status;

@@ -1,7 +1,7 @@
 //! `pods/log`: what the containers would have written.
 
+use crate::json::Value;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
 
 use super::Call;
 use super::status::Status;

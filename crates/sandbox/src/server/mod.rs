@@ -16,13 +16,13 @@ mod watch;
 
 use std::sync::Arc;
 
+use crate::json::Value;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::storage::Storage;

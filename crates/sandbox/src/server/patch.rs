@@ -1,6 +1,6 @@
 //! The four patch languages, as functions from an object and a patch to the patched object.
 
-use serde_json::{Map, Value};
+use crate::json::{Map, Value, json};
 
 use super::status::Status;
 
@@ -34,14 +34,18 @@ pub(crate) fn apply(language: Language, object: &Value, patch: &Value) -> Result
     let mut patched = object.clone();
     match language {
         Language::Json => {
-            let operations: json_patch::Patch = serde_json::from_value(patch.clone())
-                .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
-            json_patch::patch(&mut patched, &operations)
+            let undecodable = |error| Status::bad_request(format!("error decoding patch: {error}"));
+            let operations =
+                serde_json::to_value(patch).and_then(serde_json::from_value::<json_patch::Patch>);
+            let operations = operations.map_err(undecodable)?;
+            let mut plain = serde_json::to_value(object).map_err(undecodable)?;
+            json_patch::patch(&mut plain, &operations)
                 .map_err(|error| Status::unprocessable(&error.to_string()))?;
+            patched = plain.into();
         }
         Language::Merge => {
             expect_mapping(patch)?;
-            json_patch::merge(&mut patched, patch);
+            patched.merge(patch);
         }
         Language::Strategic | Language::Apply => {
             expect_mapping(patch)?;
@@ -91,7 +95,7 @@ fn merge(target: &mut Value, patch: &Value, field: &str) -> Result<(), Status> {
     }
 }
 
-fn merge_mapping(target: &mut Value, patch: &Map<String, Value>) -> Result<(), Status> {
+fn merge_mapping(target: &mut Value, patch: &Map) -> Result<(), Status> {
     match patch.get("$patch").and_then(Value::as_str) {
         Some("delete") => {
             *target = Value::Null;
@@ -105,13 +109,13 @@ fn merge_mapping(target: &mut Value, patch: &Map<String, Value>) -> Result<(), S
         Some(other) => return Err(Status::bad_request(format!("unknown patch type found: {other}"))),
     }
     if !target.is_object() {
-        *target = Value::Object(Map::new());
+        *target = Value::Object(Map::default());
     }
     let Some(fields) = target.as_object_mut() else { return Ok(()) };
     if let Some(keep) = patch.get("$retainKeys").and_then(Value::as_array) {
-        fields.retain(|key, _| keep.iter().any(|kept| kept == key));
+        fields.retain(|key, _| keep.iter().any(|kept| *kept == *key));
     }
-    for (key, value) in patch {
+    for (key, value) in patch.iter() {
         if let Some(list) = key.strip_prefix("$deleteFromPrimitiveList/") {
             let gone = value.as_array().map_or(&[][..], Vec::as_slice);
             if let Some(present) = fields.get_mut(list).and_then(Value::as_array_mut) {
@@ -122,7 +126,7 @@ fn merge_mapping(target: &mut Value, patch: &Map<String, Value>) -> Result<(), S
         } else if value.is_null() {
             fields.remove(key);
         } else {
-            let slot = fields.entry(key.clone()).or_insert(Value::Null);
+            let slot = fields.slot(key);
             merge(slot, value, key)?;
             if slot.is_null() {
                 fields.remove(key);
@@ -134,7 +138,7 @@ fn merge_mapping(target: &mut Value, patch: &Map<String, Value>) -> Result<(), S
 
 fn merge_list(target: &mut Value, entries: &[Value], field: &str) -> Result<(), Status> {
     if !target.is_array() {
-        *target = Value::Array(Vec::new());
+        *target = json!([]);
     }
     let Some(present) = target.as_array_mut() else { return Ok(()) };
     if field == "finalizers" {
@@ -159,7 +163,7 @@ fn merge_list(target: &mut Value, entries: &[Value], field: &str) -> Result<(), 
             (None, Some("delete")) => {}
             (Some(slot), _) => merge(slot, entry, "")?,
             (None, _) => {
-                let mut added = Value::Object(Map::new());
+                let mut added = Value::Object(Map::default());
                 merge(&mut added, entry, "")?;
                 present.push(added);
             }
@@ -176,15 +180,16 @@ fn is_bare(entry: &Value) -> bool {
     entry.as_object().is_some_and(|fields| fields.len() == 1)
 }
 
-fn without_directives(patch: &Map<String, Value>) -> Map<String, Value> {
-    patch.iter().filter(|(key, _)| !key.starts_with('$')).map(|(k, v)| (k.clone(), v.clone())).collect()
+fn without_directives(patch: &Map) -> Map {
+    let mut kept = patch.clone();
+    kept.retain(|key, _| !key.starts_with('$'));
+    kept
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::object;
 
     fn base() -> Value {
         json!({
@@ -301,7 +306,7 @@ mod tests {
         ];
         for (language, patch, code) in table {
             let status = apply(language, &base(), &patch).unwrap_err().to_value();
-            assert_eq!(status["code"], code, "{language:?} {patch}");
+            assert_eq!(object::int(&status, "/code", 0), code, "{language:?} {patch}");
         }
         assert!(Language::of("text/plain").is_err());
     }

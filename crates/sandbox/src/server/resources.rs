@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::json::{Map, Value, json};
 use axum::Json;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::patch::Language;
@@ -151,8 +151,8 @@ struct Item<'a>(&'a Value);
 
 impl Serialize for Item<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = self.0.as_object().into_iter().flatten();
-        serializer.collect_map(fields.filter(|(key, _)| *key != "kind" && *key != "apiVersion"))
+        let fields = self.0.as_object().into_iter().flat_map(Map::iter);
+        serializer.collect_map(fields.filter(|(key, _)| !matches!(*key, "kind" | "apiVersion")))
     }
 }
 
@@ -233,7 +233,7 @@ fn prepare(resource: &'static Resource, place: &str, mut object: Value) -> Resul
         metadata.remove(decided_here);
     }
     if resource.namespaced {
-        metadata.insert("namespace".into(), place.into());
+        metadata.insert("namespace", place);
     } else {
         metadata.remove("namespace");
     }

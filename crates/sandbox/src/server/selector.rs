@@ -1,6 +1,6 @@
 //! Label and field selectors of lists and watches.
 
-use serde_json::Value;
+use crate::json::Value;
 
 use super::status::Status;
 use crate::object;
@@ -172,7 +172,7 @@ fn field_of<'a>(value: &'a Value, field: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::json::json;
 
     use super::*;
     use crate::resource::{EVENTS, PODS};

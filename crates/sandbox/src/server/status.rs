@@ -1,9 +1,9 @@
 //! Errors as the API server words them.
 
+use crate::json::{Value, json};
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
 
 use crate::resource::Resource;
 

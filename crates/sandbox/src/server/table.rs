@@ -1,7 +1,7 @@
 //! The `Table` that kubectl prints: the columns of the kinds that people look at, name and age for the rest.
 
+use crate::json::{Value, json};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use crate::object::{flag, int, is_deleting, list, name, pod_ready, text};
 use crate::resource::Resource;
@@ -106,7 +106,7 @@ fn number(object: &Value, pointer: &str) -> String {
 
 fn limit(budget: &Value, pointer: &str) -> String {
     match budget.pointer(pointer) {
-        Some(Value::String(percent)) => percent.clone(),
+        Some(Value::String(percent)) => percent.to_string(),
         Some(number) => number.to_string(),
         None => "N/A".into(),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use serde_json::Value;
+use crate::json::Value;
 
 use super::Key;
 use crate::object::{list, text, uid};
