@@ -11,6 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 pub(crate) struct Resource {
     pub(crate) group: &'static str,
     pub(crate) version: &'static str,
+    /// A version at which the same objects are served to older clients.
+    pub(crate) older: Option<&'static str>,
     pub(crate) plural: &'static str,
     pub(crate) kind: &'static str,
     pub(crate) short_names: &'static [&'static str],
@@ -40,6 +42,7 @@ fn typed<T: DeserializeOwned + Serialize>(object: Value) -> Result<Value, serde_
 const CORE: Resource = Resource {
     group: "",
     version: "v1",
+    older: None,
     plural: "",
     kind: "",
     short_names: &[],
@@ -141,6 +144,7 @@ pub(crate) static CONTROLLER_REVISIONS: Resource = Resource {
 };
 pub(crate) static DISRUPTION_BUDGETS: Resource = Resource {
     group: "policy",
+    older: Some("v1beta1"),
     plural: "poddisruptionbudgets",
     kind: "PodDisruptionBudget",
     short_names: &["pdb"],
@@ -169,13 +173,18 @@ pub(crate) static ALL: [&Resource; 12] = [
 impl Resource {
     /// The kind at this address.
     pub(crate) fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-        ALL.into_iter().find(|r| r.group == group && r.version == version && r.plural == plural)
+        ALL.into_iter().find(|r| r.group == group && r.plural == plural && r.versions().any(|v| v == version))
     }
 
     /// The kind of this object, by its `apiVersion` and `kind`.
     pub(crate) fn of(object: &Value) -> Option<&'static Resource> {
         let (version, kind) = (object.get("apiVersion")?.as_str()?, object.get("kind")?.as_str()?);
         ALL.into_iter().find(|r| r.kind == kind && r.api_version() == version)
+    }
+
+    /// The versions at which the kind is served, the preferred one first.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &'static str> + use<> {
+        std::iter::once(self.version).chain(self.older)
     }
 
     /// `v1`, or `apps/v1`.

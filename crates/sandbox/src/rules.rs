@@ -1,8 +1,10 @@
 //! What the API server does to an object on its way in: defaults, and the basic checks.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::json::{Value, json};
 
-use crate::object::{default, int, list, set, strings, text};
+use crate::object::{default, int, list, name, namespace, set, strings, text};
 use crate::resource::Resource;
 
 /// What is wrong: the field's path, and the words of the real server.
@@ -16,6 +18,7 @@ pub(crate) fn apply_defaults(resource: &Resource, object: &mut Value) {
             default(object, &["status", "phase"], "Pending");
             default(object, &["status", "qosClass"], qos_class(object));
         }
+        "Service" => service_defaults(object),
         "Namespace" => {
             let name = text(object, "/metadata/name").to_owned();
             set(object, &["metadata", "labels", "kubernetes.io/metadata.name"], name);
@@ -57,6 +60,24 @@ pub(crate) fn apply_defaults(resource: &Resource, object: &mut Value) {
             pod_defaults(object, &["spec", "template", "spec"]);
         }
         _ => {}
+    }
+}
+
+/// A service has an address from the start; nothing answers there.
+fn service_defaults(service: &mut Value) {
+    default(service, &["spec", "type"], "ClusterIP");
+    default(service, &["spec", "sessionAffinity"], "None");
+    if text(service, "/spec/type") != "ExternalName" {
+        let mut hasher = DefaultHasher::new();
+        (namespace(service), name(service)).hash(&mut hasher);
+        let number = hasher.finish();
+        let address = format!("10.96.{}.{}", number % 256, number / 256 % 254 + 1);
+        default(service, &["spec", "clusterIP"], address);
+        default(service, &["spec", "clusterIPs"], vec![text(service, "/spec/clusterIP").to_owned()]);
+    }
+    for port in service.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        default(port, &["protocol"], "TCP");
+        default(port, &["targetPort"], int(port, "/port", 0));
     }
 }
 

@@ -41,12 +41,23 @@ pub(crate) fn group(name: &str) -> Result<Json<Value>, Status> {
 }
 
 fn describe_group(name: &str) -> Value {
-    let version = json!({ "groupVersion": format!("{name}/v1"), "version": "v1" });
-    json!({ "name": name, "versions": [version], "preferredVersion": version })
+    let older = resource::ALL.into_iter().filter(|resource| resource.group == name).find_map(|r| r.older);
+    let versions: Vec<Value> = std::iter::once("v1")
+        .chain(older)
+        .map(|version| json!({ "groupVersion": format!("{name}/{version}"), "version": version }))
+        .collect();
+    json!({ "name": name, "versions": versions, "preferredVersion": versions.first() })
+}
+
+fn serves(group: &str, version: &str) -> bool {
+    let of_a_kind = |resource: &&resource::Resource| {
+        resource.group == group && resource.versions().any(|served| served == version)
+    };
+    resource::ALL.iter().any(of_a_kind) || (GROUPS.contains(&group) && version == "v1")
 }
 
 pub(crate) fn resources(group: &str, version: &str) -> Result<Json<Value>, Status> {
-    if version != "v1" || !(group.is_empty() || GROUPS.contains(&group)) {
+    if !serves(group, version) {
         return Err(Status::unknown_path());
     }
     let mut served = Vec::new();
@@ -82,6 +93,10 @@ pub(crate) fn resources(group: &str, version: &str) -> Result<Json<Value>, Statu
             served.push(scale);
         }
         if resource.kind == "Pod" {
+            let mut eviction = entry("pods/eviction".into(), "Eviction", &["create"]);
+            crate::object::set(&mut eviction, &["group"], "policy");
+            crate::object::set(&mut eviction, &["version"], "v1");
+            served.push(eviction);
             served.push(entry("pods/log".into(), "Pod", &["get"]));
         }
     }
@@ -91,7 +106,7 @@ pub(crate) fn resources(group: &str, version: &str) -> Result<Json<Value>, Statu
             "kind": "SelfSubjectAccessReview", "verbs": ["create"],
         }));
     }
-    let group_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     Ok(Json(json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": served,
     })))

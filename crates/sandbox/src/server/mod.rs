@@ -1,11 +1,15 @@
 //! The API over HTTP: one door for every request, and one path for every kind.
 //!
 //! [`route`] reads the address, [`resources`] does the verbs on objects, [`watch`] streams changes,
-//! [`discovery`] says what there is, [`logs`] and [`table`] answer what is special to pods and to kubectl.
+//! [`discovery`] and [`openapi`] say what there is, [`logs`], [`eviction`] and [`table`] answer what is special to pods
+//! and to kubectl, [`older`] speaks an older version.
 
 mod discovery;
+mod eviction;
 mod logs;
 mod managed_fields;
+mod older;
+mod openapi;
 mod patch;
 mod resources;
 mod route;
@@ -63,7 +67,7 @@ impl Call {
         if self.header(header::CONTENT_TYPE).contains("protobuf") {
             return Err(Status::unsupported_media_type("application/json"));
         }
-        serde_json::from_slice(&self.body).map_err(|error| {
+        serde_json::from_slice(&self.body).map(older::read).map_err(|error| {
             Status::bad_request(format!(
                 "the object provided is unrecognized (must be of type JSON): {error}"
             ))
@@ -102,6 +106,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = answer(&shared, request).await.unwrap_or_else(IntoResponse::into_response);
+    let response = if older::is_asked(&path) { older::answer(response) } else { response };
     tracing::debug!(%method, path, status = response.status().as_u16(), "request");
     response
 }
@@ -125,6 +130,7 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Stat
         Route::Resources(group, version) => {
             discovery::resources(&group, &version).map(IntoResponse::into_response)
         }
+        Route::OpenApi => Ok(openapi::document(&call)),
         Route::AccessReview => discovery::access_review(&call),
         Route::Collection { resource, namespace } => {
             resources::collection(shared, resource, &namespace, &call)

@@ -21,6 +21,8 @@ pub(crate) enum Route {
     Group(String),
     /// `/apis/apps/v1`
     Resources(String, String),
+    /// `/openapi/v2`
+    OpenApi,
     /// A question whether the caller may do something.
     AccessReview,
     /// All objects of a kind; the namespace is empty for all of them.
@@ -41,6 +43,7 @@ impl Route {
         match parts.as_slice() {
             ["healthz" | "readyz" | "livez", ..] => Some(Route::Health),
             ["version"] => Some(Route::Version),
+            ["openapi", "v2"] => Some(Route::OpenApi),
             ["api"] => Some(Route::Versions),
             ["apis"] => Some(Route::Groups),
             ["api", version] => Some(Route::Resources(String::new(), (*version).into())),

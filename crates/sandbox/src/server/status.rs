@@ -135,6 +135,25 @@ impl Status {
         status
     }
 
+    /// A budget forbids the eviction; this is what it says.
+    pub(crate) fn disruption(why: &str) -> Status {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        let mut status = Status::new(429, "TooManyRequests", message);
+        status.details = json!({ "causes": [{ "reason": "DisruptionBudget", "message": why }] });
+        status
+    }
+
+    /// More than one budget covers the pod.
+    pub(crate) fn several_budgets() -> Status {
+        let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+        Status::new(500, "InternalError", message)
+    }
+
+    pub(crate) fn forbidden(resource: &Resource, name: &str, why: &str) -> Status {
+        let message = format!("{} \"{name}\" is forbidden: {why}", resource.qualified());
+        Status::new(403, "Forbidden", message).about(resource, name)
+    }
+
     pub(crate) fn namespace_terminating(resource: &Resource, name: &str, namespace: &str) -> Status {
         let message = format!(
             "{} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is \
