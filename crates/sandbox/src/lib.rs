@@ -27,8 +27,8 @@
 //!
 //! # What is absent
 //!
-//! No etcd, no containers, no network, no admission; one administrator, and no RBAC. No protobuf and no OpenAPI
-//! document. An applied configuration is merged: conflicts are not reported, and what is left out stays.
+//! No etcd, no containers, no network, no admission; one administrator, and no RBAC. Of protobuf only what
+//! kubectl sends; the OpenAPI document knows no fields. An applied configuration is merged: conflicts are not reported, and what is left out stays.
 
 mod behaviour;
 mod controllers;

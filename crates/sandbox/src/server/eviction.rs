@@ -2,10 +2,10 @@
 //!
 //! The rules are the real server's (`pkg/registry/core/pod/storage/eviction.go` of Kubernetes).
 
+use crate::json::{Value, json};
 use axum::Json;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use crate::json::{Value, json};
 
 use super::resources::{self, DeleteOptions};
 use super::status::Status;

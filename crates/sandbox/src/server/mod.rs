@@ -11,6 +11,7 @@ mod managed_fields;
 mod older;
 mod openapi;
 mod patch;
+mod protobuf;
 mod resources;
 mod route;
 mod selector;
@@ -65,7 +66,8 @@ impl Call {
             return Ok(Value::Null);
         }
         if self.header(header::CONTENT_TYPE).contains("protobuf") {
-            return Err(Status::unsupported_media_type("application/json"));
+            let read = protobuf::decode(&self.body).map(older::read);
+            return read.ok_or_else(|| Status::unsupported_media_type("application/json"));
         }
         serde_json::from_slice(&self.body).map(older::read).map_err(|error| {
             Status::bad_request(format!(

@@ -1,12 +1,12 @@
 //! `policy/v1beta1`, which kubectl 1.20 asks for: the same `PodDisruptionBudget`s as in `policy/v1` under an older
 //! name, which is put on what goes out and taken off what comes in.
 
+use crate::json::Value;
 use axum::body::Body;
 use axum::http::header;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::StreamExt;
-use crate::json::Value;
 
 use crate::object::{set, text};
 use crate::resource::DISRUPTION_BUDGETS;

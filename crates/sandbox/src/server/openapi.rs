@@ -2,12 +2,13 @@
 //! protobuf, before it validates (what has no schema is not validated by the client) and before a dry run or a diff,
 //! which it tries only on kinds whose PATCH takes `dryRun`.
 
+use crate::json::{Value, json};
 use axum::Json;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use crate::json::{Value, json};
 
 use super::Call;
+use crate::object::set;
 use crate::resource::{self, Resource};
 
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
@@ -23,8 +24,11 @@ pub(crate) fn document(call: &Call) -> Response {
         return ([(header::CONTENT_TYPE, PROTOBUF)], in_protobuf(kinds)).into_response();
     }
     let parameter = json!({ "name": "dryRun", "in": "query", "type": "string" });
-    let patch = |kind: Value| json!({ "patch": { "parameters": [parameter], "responses": {}, KIND: kind } });
-    let paths: Value = kinds.map(|(address, kind)| (address, patch(kind))).collect();
+    let mut paths = json!({});
+    for (address, kind) in kinds {
+        let patch = json!({ "patch": { "parameters": [parameter], "responses": {}, KIND: kind } });
+        set(&mut paths, &[&address], patch);
+    }
     let info = json!({ "title": TITLE, "version": "v1" });
     Json(json!({ "swagger": "2.0", "info": info, "paths": paths })).into_response()
 }

@@ -4,7 +4,7 @@
 mod pods;
 mod words;
 
-use crate::json::{Value, json};
+use crate::json::{Map, Value, json};
 
 use crate::object::{condition_true, controller, flag, int, list, name, strings, text};
 use crate::resource::Resource;
@@ -237,6 +237,6 @@ fn ports(service: &Value) -> Value {
 }
 
 fn entries(map: &Value) -> Value {
-    let of = |field: &str| map.get(field).and_then(Value::as_object).map_or(0, |fields| fields.len());
+    let of = |field: &str| map.get(field).and_then(Value::as_object).map_or(0, Map::len);
     (of("data") + of("binaryData")).into()
 }
