@@ -9,7 +9,6 @@ mod check;
 mod cluster;
 mod gateway;
 mod http;
-mod kubectl;
 mod proc;
 mod schemathesis;
 mod test;
