@@ -20,6 +20,7 @@ use clap::{Args, Subcommand};
 pub(crate) use build::cache;
 pub(crate) use control_plane::{Ready, prepare};
 
+use crate::kubectl;
 use crate::proc::{self, Life};
 use crate::ui;
 
@@ -95,6 +96,9 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
             with(&prepare()?, |kubeconfig| {
                 let mut command = std::process::Command::new(program);
                 command.args(arguments);
+                if let Ok(kubectl) = kubectl::ensure(&cache()?) {
+                    command.env(kubectl::TEST_KUBECTL, kubectl);
+                }
                 foreground(&mut command, kubeconfig)
             })
         }

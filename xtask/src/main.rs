@@ -9,6 +9,7 @@ mod check;
 mod cluster;
 mod gateway;
 mod http;
+mod kubectl;
 mod proc;
 mod schemathesis;
 mod test;

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::cargo::{self, cargo};
 use crate::ui::{self, Pace};
-use crate::{cluster, proc, schemathesis};
+use crate::{cluster, kubectl, proc, schemathesis};
 
 /// How to test.
 #[derive(Args)]
@@ -42,10 +42,21 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let mut nextest = cargo(&arguments(in_ci, &options.nextest));
     nextest.args(&options.nextest);
+    hand_kubectl(&mut nextest, in_ci)?;
     match ready {
         Some(ready) => cluster::with(&ready, |kubeconfig| cluster::foreground(&mut nextest, kubeconfig)),
         None => without_cluster(&mut nextest),
     }
+}
+
+/// Without a kubectl its tests are skipped, loudly; not in CI.
+fn hand_kubectl(nextest: &mut std::process::Command, in_ci: bool) -> Result<()> {
+    match kubectl::ensure(&cluster::cache()?) {
+        Ok(program) => _ = nextest.env(kubectl::TEST_KUBECTL, program),
+        Err(error) if in_ci => return Err(error.context("in CI the tests need kubectl")),
+        Err(error) => ui::note(&format!("SKIPPED: the tests with kubectl: {error:#}")),
+    }
+    Ok(())
 }
 
 fn prepare_cluster() -> Result<cluster::Ready> {

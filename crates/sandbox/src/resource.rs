@@ -2,7 +2,7 @@
 //! watched and patched; behaviour, where a kind has any, is in [`crate::controllers`].
 
 use crate::json::{Map, Value};
-use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, policy::v1 as policy, rbac::v1 as rbac};
+use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, policy::v1 as policy};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A kind, and how it is addressed.
@@ -11,6 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 pub(crate) struct Resource {
     pub(crate) group: &'static str,
     pub(crate) version: &'static str,
+    /// A version at which the same objects are served to older clients.
+    pub(crate) older: Option<&'static str>,
     pub(crate) plural: &'static str,
     pub(crate) kind: &'static str,
     pub(crate) short_names: &'static [&'static str],
@@ -40,6 +42,7 @@ fn typed<T: DeserializeOwned + Serialize>(object: Value) -> Result<Value, serde_
 const CORE: Resource = Resource {
     group: "",
     version: "v1",
+    older: None,
     plural: "",
     kind: "",
     short_names: &[],
@@ -141,6 +144,7 @@ pub(crate) static CONTROLLER_REVISIONS: Resource = Resource {
 };
 pub(crate) static DISRUPTION_BUDGETS: Resource = Resource {
     group: "policy",
+    older: Some("v1beta1"),
     plural: "poddisruptionbudgets",
     kind: "PodDisruptionBudget",
     short_names: &["pdb"],
@@ -150,68 +154,37 @@ pub(crate) static DISRUPTION_BUDGETS: Resource = Resource {
     ..CORE
 };
 
-static SERVICE_ACCOUNTS: Resource = Resource {
-    plural: "serviceaccounts",
-    kind: "ServiceAccount",
-    short_names: &["sa"],
-    normalise: typed::<core::ServiceAccount>,
-    ..CORE
-};
-/// The group of roles and bindings.
-pub(crate) const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
-
-const RBAC: Resource = Resource { group: RBAC_GROUP, ..CORE };
-
-pub(crate) static ROLES: Resource =
-    Resource { plural: "roles", kind: "Role", normalise: typed::<rbac::Role>, ..RBAC };
-pub(crate) static ROLE_BINDINGS: Resource =
-    Resource { plural: "rolebindings", kind: "RoleBinding", normalise: typed::<rbac::RoleBinding>, ..RBAC };
-pub(crate) static CLUSTER_ROLES: Resource = Resource {
-    plural: "clusterroles",
-    kind: "ClusterRole",
-    namespaced: false,
-    normalise: typed::<rbac::ClusterRole>,
-    ..RBAC
-};
-pub(crate) static CLUSTER_ROLE_BINDINGS: Resource = Resource {
-    plural: "clusterrolebindings",
-    kind: "ClusterRoleBinding",
-    namespaced: false,
-    normalise: typed::<rbac::ClusterRoleBinding>,
-    ..RBAC
-};
-
 /// Every kind that is stored, in the order of discovery.
-pub(crate) static ALL: [&Resource; 17] = [
+pub(crate) static ALL: [&Resource; 12] = [
     &NAMESPACES,
     &NODES,
     &PODS,
     &EVENTS,
     &SERVICES,
     &CONFIG_MAPS,
-    &SERVICE_ACCOUNTS,
     &DEPLOYMENTS,
     &REPLICA_SETS,
     &STATEFUL_SETS,
     &DAEMON_SETS,
     &CONTROLLER_REVISIONS,
     &DISRUPTION_BUDGETS,
-    &ROLES,
-    &ROLE_BINDINGS,
-    &CLUSTER_ROLES,
-    &CLUSTER_ROLE_BINDINGS,
 ];
 
 impl Resource {
     /// The kind at this address.
     pub(crate) fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-        ALL.into_iter().find(|r| r.group == group && r.version == version && r.plural == plural)
+        ALL.into_iter().find(|r| r.group == group && r.plural == plural && r.versions().any(|v| v == version))
     }
 
     /// The kind of this object, by its `apiVersion` and `kind`.
     pub(crate) fn of(object: &Value) -> Option<&'static Resource> {
         let (version, kind) = (object.get("apiVersion")?.as_str()?, object.get("kind")?.as_str()?);
         ALL.into_iter().find(|r| r.kind == kind && r.api_version() == version)
+    }
+
+    /// The versions at which the kind is served, the preferred one first.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &'static str> + use<> {
+        std::iter::once(self.version).chain(self.older)
     }
 
     /// `v1`, or `apps/v1`.

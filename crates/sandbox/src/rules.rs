@@ -1,9 +1,11 @@
 //! What the API server does to an object on its way in: defaults, and the basic checks.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::json::{Value, json};
 
-use crate::object::{default, int, list, set, strings, text};
-use crate::resource::{RBAC_GROUP, Resource};
+use crate::object::{default, int, list, name, namespace, set, strings, text};
+use crate::resource::Resource;
 
 /// What is wrong: the field's path, and the words of the real server.
 pub(crate) type Causes = Vec<(String, String)>;
@@ -16,6 +18,7 @@ pub(crate) fn apply_defaults(resource: &Resource, object: &mut Value) {
             default(object, &["status", "phase"], "Pending");
             default(object, &["status", "qosClass"], qos_class(object));
         }
+        "Service" => service_defaults(object),
         "Namespace" => {
             let name = text(object, "/metadata/name").to_owned();
             set(object, &["metadata", "labels", "kubernetes.io/metadata.name"], name);
@@ -56,15 +59,25 @@ pub(crate) fn apply_defaults(resource: &Resource, object: &mut Value) {
             }
             pod_defaults(object, &["spec", "template", "spec"]);
         }
-        "RoleBinding" | "ClusterRoleBinding" => {
-            default(object, &["roleRef", "apiGroup"], RBAC_GROUP);
-            for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
-                if matches!(text(subject, "/kind"), "User" | "Group") {
-                    default(subject, &["apiGroup"], RBAC_GROUP);
-                }
-            }
-        }
         _ => {}
+    }
+}
+
+/// A service has an address from the start; nothing answers there.
+fn service_defaults(service: &mut Value) {
+    default(service, &["spec", "type"], "ClusterIP");
+    default(service, &["spec", "sessionAffinity"], "None");
+    if text(service, "/spec/type") != "ExternalName" {
+        let mut hasher = DefaultHasher::new();
+        (namespace(service), name(service)).hash(&mut hasher);
+        let number = hasher.finish();
+        let address = format!("10.96.{}.{}", number % 256, number / 256 % 254 + 1);
+        default(service, &["spec", "clusterIP"], address);
+        default(service, &["spec", "clusterIPs"], vec![text(service, "/spec/clusterIP").to_owned()]);
+    }
+    for port in service.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        default(port, &["protocol"], "TCP");
+        default(port, &["targetPort"], int(port, "/port", 0));
     }
 }
 
@@ -119,7 +132,7 @@ pub(crate) fn validate(resource: &Resource, before: Option<&Value>, object: &Val
     let name = text(object, "/metadata/name");
     if name.is_empty() {
         causes.push(("metadata.name".into(), "Required value: name or generateName is required".into()));
-    } else if let Some(why) = if resource.group == RBAC_GROUP { bad_segment(name) } else { bad_name(name) } {
+    } else if let Some(why) = bad_name(name) {
         causes.push(("metadata.name".into(), format!("Invalid value: \"{name}\": {why}")));
     }
     match resource.kind {
@@ -138,7 +151,6 @@ pub(crate) fn validate(resource: &Resource, before: Option<&Value>, object: &Val
         }
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" => workload(before, object, &mut causes),
         "PodDisruptionBudget" => disruption_budget(object, &mut causes),
-        "RoleBinding" | "ClusterRoleBinding" => binding(before, object, &mut causes),
         _ => {}
     }
     causes
@@ -164,26 +176,6 @@ fn disruption_budget(object: &Value, causes: &mut Causes) {
             let why = format!("Invalid value: {shown}: must be at least 0, or a percentage of at most 100%");
             causes.push((format!("spec.{field}"), why));
         }
-    }
-}
-
-fn binding(before: Option<&Value>, object: &Value, causes: &mut Causes) {
-    let kind = text(object, "/roleRef/kind");
-    if !matches!((kind, text(object, "/kind")), ("ClusterRole", _) | ("Role", "RoleBinding")) {
-        let known = if text(object, "/kind") == "RoleBinding" {
-            "\"ClusterRole\", \"Role\""
-        } else {
-            "\"ClusterRole\""
-        };
-        let why = format!("Unsupported value: \"{kind}\": supported values: {known}");
-        causes.push(("roleRef.kind".into(), why));
-    }
-    if text(object, "/roleRef/name").is_empty() {
-        causes.push(("roleRef.name".into(), "Required value".into()));
-    }
-    if before.is_some_and(|before| before.get("roleRef") != object.get("roleRef")) {
-        let shown = object.get("roleRef").cloned().unwrap_or_default();
-        causes.push(("roleRef".into(), format!("Invalid value: {shown}: cannot change roleRef")));
     }
 }
 
@@ -247,17 +239,6 @@ fn without_images(pod: &Value) -> Value {
         fields.remove("activeDeadlineSeconds");
     }
     spec
-}
-
-/// Roles and their bindings may have any name that fits into an address.
-fn bad_segment(name: &str) -> Option<&'static str> {
-    match name {
-        "." => Some("may not be '.'"),
-        ".." => Some("may not be '..'"),
-        name if name.contains('/') => Some("may not contain '/'"),
-        name if name.contains('%') => Some("may not contain '%'"),
-        _ => None,
-    }
 }
 
 fn bad_name(name: &str) -> Option<&'static str> {

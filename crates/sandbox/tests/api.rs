@@ -552,7 +552,17 @@ async fn tables_are_for_people() {
     cluster.until::<Deployment>("web", "available", available).await;
     let plain = table("").await.unwrap();
     assert_eq!(plain["kind"], "Table");
-    assert_eq!(plain["rows"][0]["cells"].as_array().unwrap()[..4], ["web", "2/2", "2", "2"]);
+    assert_eq!(
+        plain["rows"][0]["cells"].as_array().unwrap()[..4],
+        [json!("web"), json!("2/2"), json!(2), json!(2)]
+    );
+    let wide: Vec<&Value> = plain["columnDefinitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|column| column["priority"] == 1)
+        .collect();
+    assert_eq!(wide.len(), 3, "{plain}");
     assert_eq!(plain["rows"][0]["object"]["kind"], "PartialObjectMetadata");
     assert_eq!(table("?includeObject=Object").await.unwrap()["rows"][0]["object"]["kind"], "Deployment");
 }

@@ -1,4 +1,4 @@
-//! `PodDisruptionBudget`s, seen through the API.
+//! `PodDisruptionBudget`s, seen through the API, and the evictions that ask them.
 
 #![allow(
     clippy::unwrap_used,
@@ -136,4 +136,128 @@ async fn a_budget_says_one_thing_and_its_status_is_the_controllers() {
         json!({ "disruptionsAllowed": 7, "currentHealthy": 7, "desiredHealthy": 0, "expectedPods": 7 });
     budgets.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
     until(&cluster, "web", (0, 0, 0, 0)).await;
+}
+
+fn eviction(name: &str) -> Value {
+    json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name, "namespace": "default" } })
+}
+
+async fn evict(cluster: &Cluster, name: &str) -> (u16, Value) {
+    let path = format!("/api/v1/namespaces/default/pods/{name}/eviction");
+    cluster.call("POST", &path, "application/json", eviction(name)).await
+}
+
+#[tokio::test]
+async fn of_evictions_at_once_as_many_pass_as_the_budget_allows() {
+    let cluster = cluster(vec![
+        workload("Deployment", "web", json!({}), json!({ "replicas": 6 })),
+        budget("web", json!({ "minAvailable": 5 })),
+    ])
+    .await;
+    until(&cluster, "web", (6, 6, 5, 1)).await;
+    let pods = common::names(&cluster.pods("web").await);
+    let replies = futures::future::join_all(pods.iter().map(|name| evict(&cluster, name))).await;
+    let passed: Vec<&Value> =
+        replies.iter().filter(|(code, _)| *code == 201).map(|(_, reply)| reply).collect();
+    assert_eq!(passed.len(), 1, "{replies:?}");
+    assert_eq!(passed[0]["status"], "Success");
+    for (_, refused) in replies.iter().filter(|(code, _)| *code != 201) {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        assert_eq!((&refused["code"], &refused["message"]), (&json!(429), &json!(message)));
+        assert_eq!(refused["reason"], "TooManyRequests");
+        let cause = &refused["details"]["causes"][0];
+        assert_eq!(cause["reason"], "DisruptionBudget");
+        assert!(cause["message"].as_str().unwrap().starts_with("The disruption budget web "), "{cause}");
+    }
+    // The one that went is replaced, and then another may go.
+    until(&cluster, "web", (6, 6, 5, 1)).await;
+    let left = cluster.pods("web").await;
+    let kept = left.iter().filter(|pod| pods.contains(pod.metadata.name.as_ref().unwrap())).count();
+    assert_eq!(kept, 5);
+    let next = left[0].metadata.name.clone().unwrap();
+    assert_eq!(evict(&cluster, &next).await.0, 201);
+}
+
+#[tokio::test]
+async fn an_eviction_is_remembered_until_the_pod_goes() {
+    let held = json!({ "template": { "spec": { "terminationGracePeriodSeconds": 3600 } }, "replicas": 2 });
+    let cluster = cluster(vec![
+        workload("Deployment", "web", json!({}), held),
+        budget("web", json!({ "maxUnavailable": 1 })),
+    ])
+    .await;
+    until(&cluster, "web", (2, 2, 1, 1)).await;
+    let pod = cluster.pods("web").await[0].metadata.name.clone().unwrap();
+    let path = format!("/api/v1/namespaces/default/pods/{pod}/eviction");
+    let (code, _) =
+        cluster.call("POST", &format!("{path}?dryRun=All"), "application/json", eviction(&pod)).await;
+    assert_eq!(code, 201);
+    until(&cluster, "web", (2, 2, 1, 1)).await;
+    // As a controller that has not seen the pod go: it must not count it.
+    let status = json!({ "status": { "disruptedPods": { pod.as_str(): "2999-01-01T00:00:00Z" } } });
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets/web";
+    let (code, _) =
+        cluster.call("PATCH", &format!("{budgets}/status"), "application/merge-patch+json", status).await;
+    assert_eq!(code, 200);
+    until(&cluster, "web", (2, 1, 1, 0)).await;
+    let (code, refused) = evict(&cluster, &pod).await;
+    assert_eq!(code, 429, "{refused}");
+    let cause = &refused["details"]["causes"][0]["message"];
+    assert_eq!(cause, "The disruption budget web needs 1 healthy pods and has 1 currently");
+}
+
+#[tokio::test]
+async fn an_eviction_is_of_a_pod_that_a_single_budget_covers() {
+    let cluster = cluster(vec![
+        workload("Deployment", "web", json!({}), json!({ "replicas": 1 })),
+        workload("Deployment", "sick", behaves("never-ready"), json!({ "replicas": 1 })),
+        budget("one", json!({ "minAvailable": 0 })),
+        budget("other", json!({ "minAvailable": 0 })),
+    ])
+    .await;
+    until(&cluster, "other", (1, 1, 0, 1)).await;
+    let web = cluster.pods("web").await[0].metadata.name.clone().unwrap();
+    let (code, reply) = evict(&cluster, &web).await;
+    assert_eq!(code, 500);
+    assert!(reply["message"].as_str().unwrap().contains("more than one PodDisruptionBudget"), "{reply}");
+    let sick = cluster.pods("sick").await[0].metadata.name.clone().unwrap();
+    assert_eq!(evict(&cluster, &sick).await.0, 201, "no budget covers it");
+    assert_eq!(evict(&cluster, "nothing").await.0, 404);
+    let path = format!("/api/v1/namespaces/default/pods/{web}/eviction");
+    for (method, body, expected) in [
+        ("POST", eviction("other"), 400),
+        ("POST", json!({ "kind": "Sofa" }), 400),
+        ("GET", json!(null), 405),
+    ] {
+        assert_eq!(
+            cluster.call(method, &path, "application/json", &body).await.0,
+            expected,
+            "{method} {body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn budgets_have_an_older_name() {
+    let cluster = cluster(vec![budget("web", json!({ "maxUnavailable": 1 }))]).await;
+    let older = "/apis/policy/v1beta1/namespaces/default/poddisruptionbudgets";
+    let (code, found) = cluster.get(&format!("{older}/web")).await;
+    assert_eq!((code, &found["apiVersion"]), (200, &json!("policy/v1beta1")));
+    let (_, list) = cluster.get(older).await;
+    assert_eq!(
+        (&list["apiVersion"], &list["items"][0]["metadata"]["name"]),
+        (&json!("policy/v1beta1"), &json!("web"))
+    );
+    let mut made = budget("made", json!({ "maxUnavailable": 1 }));
+    made["apiVersion"] = json!("policy/v1beta1");
+    let (code, reply) = cluster.call("POST", older, "application/json", made).await;
+    assert_eq!((code, &reply["apiVersion"]), (201, &json!("policy/v1beta1")));
+    let newer = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    assert_eq!(cluster.get(&format!("{newer}/made")).await.1["apiVersion"], "policy/v1");
+    let group = cluster.get("/apis/policy").await.1;
+    assert_eq!(group["preferredVersion"]["version"], "v1");
+    let pods = cluster.get("/api/v1").await.1;
+    let resources = pods["resources"].as_array().unwrap().iter();
+    let eviction = resources.into_iter().find(|resource| resource["name"] == "pods/eviction").unwrap();
+    assert_eq!((&eviction["group"], &eviction["kind"]), (&json!("policy"), &json!("Eviction")));
 }

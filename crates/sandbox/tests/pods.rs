@@ -14,9 +14,10 @@
 
 mod common;
 
-use common::{behaves, cluster, pod_ready, workload};
+use common::{behaves, cluster, next, pod_ready, workload};
+use futures::{AsyncBufReadExt, StreamExt};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use kube::api::LogParams;
+use kube::api::{DeleteParams, LogParams, Patch, PatchParams};
 use serde_json::json;
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {
@@ -142,4 +143,22 @@ async fn a_pod_that_fits_nowhere_says_why_and_comes_when_there_is_room() {
     assert_eq!(code, 200);
     let pods = cluster.until_pods("picky", "ready", |pods| pods.iter().any(pod_ready)).await;
     assert_eq!(pods[0].spec.as_ref().unwrap().node_name.as_deref(), Some("sandbox-node-2"));
+}
+
+#[tokio::test]
+async fn a_log_is_followed_until_the_pod_goes() {
+    let annotations = json!({ "sandbox.astradesk.dev/logs": "first" });
+    let cluster = cluster(vec![workload("Deployment", "web", annotations, json!({ "replicas": 1 }))]).await;
+    let ready = |pods: &[Pod]| pods.iter().filter(|pod| pod_ready(pod)).count() == 1;
+    let name = cluster.until_pods("web", "ready", ready).await[0].metadata.name.clone().unwrap();
+    let pods = cluster.api::<Pod>();
+    let follow = LogParams { follow: true, ..LogParams::default() };
+    let mut lines = pods.log_stream(&name, &follow).await.unwrap().lines();
+    assert_eq!(next(&mut lines).await.unwrap(), "first");
+    let more = json!({ "metadata": { "annotations": { "sandbox.astradesk.dev/logs": "first\nsecond" } } });
+    pods.patch(&name, &PatchParams::default(), &Patch::Merge(more)).await.unwrap();
+    assert_eq!(next(&mut lines).await.unwrap(), "second");
+    pods.delete(&name, &DeleteParams::default()).await.unwrap();
+    let end = tokio::time::timeout(common::PATIENCE, lines.next()).await.unwrap();
+    assert!(end.is_none(), "{end:?}");
 }

@@ -1,4 +1,4 @@
-//! `PodDisruptionBudget`s: how many of the pods that one covers may be disrupted now. Nothing here disrupts any.
+//! `PodDisruptionBudget`s: how many of the pods that one covers may be disrupted now.
 //!
 //! The rules are the disruption controller's (`pkg/controller/disruption/disruption.go` of Kubernetes).
 
@@ -6,7 +6,8 @@ use crate::json::{Value, json};
 
 use super::Controllers;
 use crate::object::{
-    condition, controller, int, int_or_percent, is_deleting, name, namespace, now, pod_ready, set, text,
+    condition, controller, int, int_or_percent, is_deleting, name, namespace, now, pod_ready, seconds_since,
+    set, text,
 };
 use crate::resource::{
     DAEMON_SETS, DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, REPLICA_SETS, Resource, STATEFUL_SETS,
@@ -14,18 +15,14 @@ use crate::resource::{
 use crate::server::Selector;
 use crate::storage::{Key, Object};
 
+/// How long an evicted pod may take to begin to go, in seconds; after that it counts as serving again.
+const DELETION_TIMEOUT: f64 = 120.0;
+
 /// What a budget comes to.
 #[derive(Debug, PartialEq, Eq)]
 struct Sum {
     expected: i64,
-    healthy: i64,
     desired: i64,
-}
-
-impl Sum {
-    fn allowed(&self) -> i64 {
-        if self.expected > 0 { (self.healthy - self.desired).max(0) } else { 0 }
-    }
 }
 
 impl Controllers {
@@ -45,36 +42,38 @@ impl Controllers {
         let mut pods = self.storage.list(&PODS, namespace(budget));
         pods.retain(|pod| selector.as_ref().is_some_and(|selector| selector.matches(pod)));
         let sum = self.sum(budget, &pods);
-        let (reason, message) = match &sum {
-            Ok(sum) if sum.allowed() > 0 => ("SufficientPods", ""),
-            Ok(_) => ("InsufficientPods", ""),
-            Err(why) => ("SyncFailed", why.as_str()),
-        };
-        let allowed = sum.as_ref().map_or(0, Sum::allowed);
-        let status = if allowed > 0 { "True" } else { "False" };
-        let since = condition(budget, "DisruptionAllowed").filter(|known| text(known, "/status") == status);
-        let since = since.map_or_else(now, |known| text(known, "/lastTransitionTime").to_owned());
+        let generation = int(budget, "/metadata/generation", 1);
+        let mut waits = false;
         self.storage.update(key, |object| {
-            let generation = int(object, "/metadata/generation", 1);
+            // As they are now: an eviction may have come since the pods were counted.
+            let disrupted = still_going(object, &pods);
+            waits = disrupted != json!({});
+            let serves =
+                |pod: &&Object| pod_ready(pod) && !is_deleting(pod) && disrupted.get(name(pod)).is_none();
+            let healthy = i64::try_from(pods.iter().filter(serves).count()).unwrap_or(i64::MAX);
+            let allowed = match &sum {
+                Ok(sum) if sum.expected > 0 => (healthy - sum.desired).max(0),
+                _ => 0,
+            };
             // What could not be worked out is not observed either.
             if let Ok(sum) = &sum {
                 set(object, &["status", "expectedPods"], sum.expected);
-                set(object, &["status", "currentHealthy"], sum.healthy);
+                set(object, &["status", "currentHealthy"], healthy);
                 set(object, &["status", "desiredHealthy"], sum.desired);
                 set(object, &["status", "observedGeneration"], generation);
             }
             set(object, &["status", "disruptionsAllowed"], allowed);
-            let condition = json!([{
-                "type": "DisruptionAllowed", "status": status, "reason": reason, "message": message,
-                "lastTransitionTime": since, "observedGeneration": generation,
-            }]);
-            set(object, &["status", "conditions"], condition);
+            if waits || object.pointer("/status/disruptedPods").is_some() {
+                set(object, &["status", "disruptedPods"], disrupted);
+            }
+            say(object, allowed, sum.as_ref().err(), generation);
         });
+        if waits {
+            self.look_again(key, DELETION_TIMEOUT);
+        }
     }
 
     fn sum(&self, budget: &Value, pods: &[Object]) -> Result<Sum, String> {
-        let healthy = pods.iter().filter(|pod| pod_ready(pod) && !is_deleting(pod)).count();
-        let healthy = i64::try_from(healthy).unwrap_or(i64::MAX);
         let max_unavailable = budget.pointer("/spec/maxUnavailable");
         let min_available = budget.pointer("/spec/minAvailable");
         let (expected, desired) = match (max_unavailable, min_available) {
@@ -91,7 +90,7 @@ impl Controllers {
             }
             (None, None) => (0, 0),
         };
-        Ok(Sum { expected, healthy, desired })
+        Ok(Sum { expected, desired })
     }
 
     /// The replicas of everything that manages these pods, each counted once. A DaemonSet has no scale, so a share
@@ -120,4 +119,34 @@ impl Controllers {
         let key = Key::new(Resource::of(owner)?, namespace(object), text(owner, "/name"));
         self.storage.get(&key).filter(|found| text(found, "/metadata/uid") == text(owner, "/uid"))
     }
+}
+
+/// The pods whose eviction was granted and that do not go yet.
+fn still_going(budget: &Value, pods: &[Object]) -> Value {
+    let granted = budget.pointer("/status/disruptedPods").unwrap_or(&Value::Null);
+    let awaited = |pod: &&Object| {
+        let since = seconds_since(granted, &format!("/{}", name(pod)));
+        !is_deleting(pod) && since.is_some_and(|seconds| seconds < DELETION_TIMEOUT)
+    };
+    let mut going = json!({});
+    for pod in pods.iter().filter(awaited) {
+        set(&mut going, &[name(pod)], text(granted, &format!("/{}", name(pod))));
+    }
+    going
+}
+
+/// Writes the condition that sums it up.
+fn say(budget: &mut Value, allowed: i64, failure: Option<&String>, generation: i64) {
+    let (status, reason) = match (failure, allowed) {
+        (Some(_), _) => ("False", "SyncFailed"),
+        (None, ..1) => ("False", "InsufficientPods"),
+        (None, _) => ("True", "SufficientPods"),
+    };
+    let since = condition(budget, "DisruptionAllowed").filter(|known| text(known, "/status") == status);
+    let since = since.map_or_else(now, |known| text(known, "/lastTransitionTime").to_owned());
+    let condition = json!([{
+        "type": "DisruptionAllowed", "status": status, "reason": reason, "message": failure.cloned().unwrap_or_default(),
+        "lastTransitionTime": since, "observedGeneration": generation,
+    }]);
+    set(budget, &["status", "conditions"], condition);
 }

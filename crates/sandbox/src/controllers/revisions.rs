@@ -14,9 +14,11 @@ impl Controllers {
     /// The revision of the present template, found or made; it is the newest one afterwards.
     pub(super) fn update_revision(&mut self, resource: &'static Resource, owner: &Value) -> Option<Object> {
         let revisions = self.owned(&CONTROLLER_REVISIONS, owner);
-        let template = owner.pointer("/spec/template")?;
+        // Whoever goes back to a revision applies its data as a strategic patch, which shall leave nothing of the other.
+        let mut template = owner.pointer("/spec/template")?.clone();
+        set(&mut template, &["$patch"], "replace");
         let newest = revisions.iter().map(|r| int(r, "/revision", 0)).max().unwrap_or(0);
-        let same = revisions.iter().find(|r| r.pointer("/data/spec/template") == Some(template));
+        let same = revisions.iter().find(|r| r.pointer("/data/spec/template") == Some(&template));
         if let Some(same) = same {
             let key = Key::of(&CONTROLLER_REVISIONS, same);
             return self.storage.update(&key, |revision| {
@@ -25,7 +27,7 @@ impl Controllers {
                 }
             });
         }
-        let hash = object::hash(template);
+        let hash = object::hash(&template);
         let mut labels =
             owner.pointer("/spec/template/metadata/labels").cloned().unwrap_or_else(|| json!({}));
         set(&mut labels, &["controller.kubernetes.io/hash"], hash.clone());

@@ -173,17 +173,15 @@ fn set_condition(deployment: &mut Value, kind: &str, status: &str, reason: &str,
         "type": kind, "status": status, "reason": reason, "message": message,
         "lastUpdateTime": now, "lastTransitionTime": now,
     });
-    match conditions.iter_mut().find(|present| text(present, "/type") == kind) {
-        Some(present) => {
-            if text(present, "/status") == status {
-                if text(present, "/reason") == reason {
-                    return;
-                }
-                set(&mut made, &["lastTransitionTime"], text(present, "/lastTransitionTime"));
-            }
-            *present = made;
+    let present = conditions.iter().find(|present| text(present, "/type") == kind);
+    if let Some(present) = present.filter(|present| text(present, "/status") == status) {
+        if text(present, "/reason") == reason {
+            return;
         }
-        None => conditions.push(made),
+        set(&mut made, &["lastTransitionTime"], text(present, "/lastTransitionTime"));
     }
+    // As the real one does it: what changed last is last.
+    conditions.retain(|present| text(present, "/type") != kind);
+    conditions.push(made);
     set(deployment, &["status", "conditions"], conditions);
 }

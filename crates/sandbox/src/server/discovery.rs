@@ -2,13 +2,15 @@
 
 use crate::json::{Value, json};
 use axum::Json;
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 
-use super::reviews::Review;
+use super::Call;
 use super::status::Status;
 use crate::resource;
 
-const GROUPS: [&str; 5] =
-    ["apps", "policy", "rbac.authorization.k8s.io", "authorization.k8s.io", "authentication.k8s.io"];
+const AUTHORIZATION: &str = "authorization.k8s.io";
+const GROUPS: [&str; 3] = ["apps", "policy", AUTHORIZATION];
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 pub(crate) fn version() -> Json<Value> {
@@ -39,12 +41,23 @@ pub(crate) fn group(name: &str) -> Result<Json<Value>, Status> {
 }
 
 fn describe_group(name: &str) -> Value {
-    let version = json!({ "groupVersion": format!("{name}/v1"), "version": "v1" });
-    json!({ "name": name, "versions": [version], "preferredVersion": version })
+    let older = resource::ALL.into_iter().filter(|resource| resource.group == name).find_map(|r| r.older);
+    let versions: Vec<Value> = std::iter::once("v1")
+        .chain(older)
+        .map(|version| json!({ "groupVersion": format!("{name}/{version}"), "version": version }))
+        .collect();
+    json!({ "name": name, "versions": versions, "preferredVersion": versions.first() })
+}
+
+fn serves(group: &str, version: &str) -> bool {
+    let of_a_kind = |resource: &&resource::Resource| {
+        resource.group == group && resource.versions().any(|served| served == version)
+    };
+    resource::ALL.iter().any(of_a_kind) || (GROUPS.contains(&group) && version == "v1")
 }
 
 pub(crate) fn resources(group: &str, version: &str) -> Result<Json<Value>, Status> {
-    if version != "v1" || !(group.is_empty() || GROUPS.contains(&group)) {
+    if !serves(group, version) {
         return Err(Status::unknown_path());
     }
     let mut served = Vec::new();
@@ -80,15 +93,38 @@ pub(crate) fn resources(group: &str, version: &str) -> Result<Json<Value>, Statu
             served.push(scale);
         }
         if resource.kind == "Pod" {
+            let mut eviction = entry("pods/eviction".into(), "Eviction", &["create"]);
+            crate::object::set(&mut eviction, &["group"], "policy");
+            crate::object::set(&mut eviction, &["version"], "v1");
+            served.push(eviction);
             served.push(entry("pods/log".into(), "Pod", &["get"]));
         }
-        if resource.kind == "ServiceAccount" {
-            served.push(entry("serviceaccounts/token".into(), "TokenRequest", &["create"]));
-        }
     }
-    served.extend(Review::describe(group));
-    let group_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+    if group == AUTHORIZATION {
+        served.push(json!({
+            "name": "selfsubjectaccessreviews", "singularName": "selfsubjectaccessreview", "namespaced": false,
+            "kind": "SelfSubjectAccessReview", "verbs": ["create"],
+        }));
+    }
+    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     Ok(Json(json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": served,
     })))
+}
+
+/// The token is an administrator's: whatever is asked is allowed.
+pub(crate) fn access_review(call: &Call) -> Result<Response, Status> {
+    if call.method != Method::POST {
+        return Err(Status::method_not_allowed());
+    }
+    // kubectl asks in protobuf, which is not read here; the answer is the same whatever is asked.
+    let protobuf = call.header(header::CONTENT_TYPE).contains("protobuf");
+    let asked = if protobuf { json!({ "spec": {} }) } else { call.json()? };
+    let spec = asked.get("spec").filter(|spec| spec.is_object()).cloned();
+    let spec = spec.ok_or_else(|| Status::bad_request("spec: Required value"))?;
+    let review = json!({
+        "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": spec,
+        "status": { "allowed": true, "reason": "the sandbox has one administrator" },
+    });
+    Ok((StatusCode::CREATED, Json(review)).into_response())
 }

@@ -1,19 +1,153 @@
 //! `pods/log`: what the containers would have written.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use crate::json::Value;
+use axum::body::Body;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::watch;
 
-use super::Call;
 use super::status::Status;
+use super::{Call, Shared};
 use crate::behaviour::Behaviour;
-use crate::object::{int, list, name, text};
+use crate::object::{int, list, name, seconds_since, text, uid};
+use crate::storage::{Key, Object};
 
-/// Answers at once also when asked to follow: there is nothing to wait for.
-pub(crate) fn read(pod: &Value, call: &Call) -> Result<Response, Status> {
-    let container = choose_container(pod, call.params.text("container"))?;
-    let status = list(pod, "/status/containerStatuses").iter().find(|c| text(c, "/name") == container);
+/// The log of one run of one container, from some line on.
+struct Log {
+    shared: Arc<Shared>,
+    latest: watch::Receiver<u64>,
+    key: Key,
+    pod: Object,
+    container: String,
+    /// Which run of the container: as often was it started again.
+    run: i64,
+    /// Lines of that run that are behind.
+    read: usize,
+    timestamps: bool,
+    /// What may still be sent, in bytes.
+    left: usize,
+    follow: bool,
+    ready: VecDeque<Bytes>,
+}
+
+/// Answers with the log, and (when asked to follow) with what is written until the container ends.
+pub(crate) fn read(shared: &Arc<Shared>, key: &Key, call: &Call) -> Result<Response, Status> {
+    let pod = super::resources::find(&shared.storage, key)?;
+    let container = choose_container(&pod, call.params.text("container"))?;
+    if text(&pod, "/spec/nodeName").is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let previous = call.params.flag("previous");
+    has_run(&pod, &container, previous)?;
+    let status = status_of(&pod, &container);
     let restarts = status.map_or(0, |status| int(status, "/restartCount", 0));
-    let (pod_name, previous) = (name(pod), call.params.flag("previous"));
+    let mut log = Log {
+        latest: shared.storage.subscribe(),
+        shared: shared.clone(),
+        key: key.clone(),
+        run: restarts - i64::from(previous),
+        read: 0,
+        timestamps: call.params.flag("timestamps"),
+        left: call
+            .params
+            .number("limitBytes")?
+            .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX)),
+        follow: call.params.flag("follow") && !previous,
+        ready: VecDeque::new(),
+        pod,
+        container,
+    };
+    log.skip(call)?;
+    log.write();
+    let chunks = futures::stream::unfold(log, |mut log| async move {
+        let chunk = log.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), log))
+    });
+    Ok(([(header::CONTENT_TYPE, "text/plain")], Body::from_stream(chunks)).into_response())
+}
+
+impl Log {
+    /// Leaves out what is older than was asked for.
+    fn skip(&mut self, call: &Call) -> Result<(), Status> {
+        let written = Behaviour::of(&self.pod).log_lines(&self.pod).len();
+        if let Some(tail) = call.params.number("tailLines")? {
+            self.read = written.saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX));
+        }
+        let since = match call.params.number("sinceSeconds")? {
+            Some(seconds) => Some(seconds as f64),
+            None => call
+                .params
+                .text("sinceTime")
+                .parse::<Timestamp>()
+                .ok()
+                .map(|time| Timestamp::now().duration_since(time).as_secs_f64()),
+        };
+        let age = seconds_since(&self.pod, "/status/startTime");
+        if since.zip(age).is_some_and(|(since, age)| age > since) {
+            self.read = written;
+        }
+        Ok(())
+    }
+
+    /// Puts what was written since the last time with what is to be sent.
+    fn write(&mut self) {
+        let lines = Behaviour::of(&self.pod).log_lines(&self.pod);
+        let stamp = if self.timestamps {
+            format!("{} ", text(&self.pod, "/status/startTime"))
+        } else {
+            String::new()
+        };
+        let fresh = lines.iter().skip(self.read);
+        let mut chunk: String = fresh.flat_map(|line| [stamp.as_str(), line.as_str(), "\n"]).collect();
+        self.read = lines.len().max(self.read);
+        chunk.truncate(chunk.floor_char_boundary(self.left));
+        self.left -= chunk.len();
+        if !chunk.is_empty() {
+            self.ready.push_back(chunk.into());
+        }
+    }
+
+    /// The next of the log, when there is some; `None` at its end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(chunk) = self.ready.pop_front() {
+                return Some(chunk);
+            }
+            if !self.follow || self.left == 0 || !self.is_running() {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                () = self.shared.stop.cancelled() => return None,
+                changed = self.latest.changed() => changed.ok()?,
+            }
+            self.latest.borrow_and_update();
+            self.pod = self.shared.storage.get(&self.key).filter(|pod| uid(pod) == uid(&self.pod))?;
+            self.write();
+        }
+    }
+
+    /// Whether this run of the container can still write.
+    fn is_running(&self) -> bool {
+        status_of(&self.pod, &self.container).is_some_and(|status| {
+            int(status, "/restartCount", 0) == self.run && status.pointer("/state/running").is_some()
+        })
+    }
+}
+
+fn status_of<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
+    list(pod, "/status/containerStatuses").iter().find(|status| text(status, "/name") == container)
+}
+
+/// What has not run has no log.
+fn has_run(pod: &Value, container: &str, previous: bool) -> Result<(), Status> {
+    let (status, pod_name) = (status_of(pod, container), name(pod));
+    let restarts = status.map_or(0, |status| int(status, "/restartCount", 0));
     if previous && restarts == 0 {
         return Err(Status::bad_request(format!(
             "previous terminated container \"{container}\" in pod \"{pod_name}\" not found"
@@ -31,25 +165,7 @@ pub(crate) fn read(pod: &Value, call: &Call) -> Result<Response, Status> {
             "container \"{container}\" in pod \"{pod_name}\" is waiting to start: {why}"
         )));
     }
-    let mut lines = Behaviour::of(pod).log_lines(pod);
-    if let Some(tail) = call.params.number("tailLines")? {
-        let skip = lines.len().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX));
-        lines.drain(..skip);
-    }
-    let stamp = if call.params.flag("timestamps") { format!("{} ", started_at(pod)) } else { String::new() };
-    let mut log: String = lines.iter().flat_map(|line| [stamp.as_str(), line.as_str(), "\n"]).collect();
-    if let Some(limit) = call.params.number("limitBytes")? {
-        let mut end = usize::try_from(limit).unwrap_or(usize::MAX).min(log.len());
-        while !log.is_char_boundary(end) {
-            end -= 1;
-        }
-        log.truncate(end);
-    }
-    Ok(log.into_response())
-}
-
-fn started_at(pod: &Value) -> &str {
-    text(pod, "/status/startTime")
+    Ok(())
 }
 
 fn choose_container(pod: &Value, asked: &str) -> Result<String, Status> {

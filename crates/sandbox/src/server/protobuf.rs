@@ -1,26 +1,105 @@
-//! The few messages that kubectl sends as protobuf and nothing else, read into the JSON that they stand for: by
-//! tables of the fields that matter here. Everything is answered in JSON, which every client reads.
+//! What kubectl's typed commands send in protobuf since its version 1.32 (`create …`, `drain`, `auth can-i`), as JSON:
+//! a reader of the wire format, and the fields of those kinds by their numbers in Kubernetes' `generated.proto` files.
+//! Anything else is answered as by a server that reads JSON only.
 
-use axum::http::header;
+use crate::json::{Value, json};
+use crate::object::set;
 
-use super::Call;
-use super::status::Status;
-use crate::json::{Map, Value};
+/// A kind of message: its fields, by number.
+type Message = &'static [(u32, &'static str, Shape)];
 
-/// A message: its fields by their numbers.
-pub(crate) struct Message(&'static [(u64, &'static str, Field)]);
-
-enum Field {
+/// How a field is read.
+#[derive(Clone, Copy)]
+enum Shape {
     Text,
-    /// May come many times.
-    Texts,
+    /// A number of which zero says that there is none.
+    Count,
+    /// A number of which zero says something.
     Number,
-    Inner(&'static Message),
+    Flag,
+    IntOrText,
+    Of(Message),
+    /// A mapping of texts; it comes pair by pair.
+    Pairs,
+    Texts,
+    List(Message),
 }
 
-use Field::{Inner, Number, Text, Texts};
+use Shape::{Count, Flag, IntOrText, List, Number, Of, Pairs, Text, Texts};
 
-const RESOURCE: Message = Message(&[
+const UNKNOWN: Message = &[(1, "type", Of(&[(1, "apiVersion", Text), (2, "kind", Text)]))];
+const METADATA: Message = &[
+    (1, "name", Text),
+    (2, "generateName", Text),
+    (3, "namespace", Text),
+    (5, "uid", Text),
+    (6, "resourceVersion", Text),
+    (11, "labels", Pairs),
+    (12, "annotations", Pairs),
+    (14, "finalizers", Texts),
+];
+const DELETE_OPTIONS: Message = &[
+    (1, "gracePeriodSeconds", Number),
+    (2, "preconditions", Of(&[(1, "uid", Text), (2, "resourceVersion", Text)])),
+    (3, "orphanDependents", Flag),
+    (4, "propagationPolicy", Text),
+    (5, "dryRun", Texts),
+];
+const SELECTOR: Message = &[
+    (1, "matchLabels", Pairs),
+    (2, "matchExpressions", List(&[(1, "key", Text), (2, "operator", Text), (3, "values", Texts)])),
+];
+const BUDGET: Message = &[
+    (1, "minAvailable", IntOrText),
+    (2, "selector", Of(SELECTOR)),
+    (3, "maxUnavailable", IntOrText),
+    (4, "unhealthyPodEvictionPolicy", Text),
+];
+const PORT: Message =
+    &[(1, "name", Text), (2, "hostPort", Count), (3, "containerPort", Count), (4, "protocol", Text)];
+const CONTAINER: Message = &[
+    (1, "name", Text),
+    (2, "image", Text),
+    (3, "command", Texts),
+    (4, "args", Texts),
+    (6, "ports", List(PORT)),
+    (7, "env", List(&[(1, "name", Text), (2, "value", Text)])),
+    (14, "imagePullPolicy", Text),
+];
+const POD: Message = &[
+    (2, "containers", List(CONTAINER)),
+    (3, "restartPolicy", Text),
+    (4, "terminationGracePeriodSeconds", Number),
+    (7, "nodeSelector", Pairs),
+    (10, "nodeName", Text),
+];
+const ROLLING: Message = &[(1, "maxUnavailable", IntOrText), (2, "maxSurge", IntOrText)];
+const DEPLOYMENT: Message = &[
+    (1, "replicas", Number),
+    (2, "selector", Of(SELECTOR)),
+    (3, "template", Of(&[(1, "metadata", Of(METADATA)), (2, "spec", Of(POD))])),
+    (4, "strategy", Of(&[(1, "type", Text), (2, "rollingUpdate", Of(ROLLING))])),
+    (5, "minReadySeconds", Count),
+    (6, "revisionHistoryLimit", Number),
+    (7, "paused", Flag),
+    (9, "progressDeadlineSeconds", Number),
+];
+const SERVICE_PORT: Message = &[
+    (1, "name", Text),
+    (2, "protocol", Text),
+    (3, "port", Count),
+    (4, "targetPort", IntOrText),
+    (5, "nodePort", Count),
+];
+const SERVICE: Message = &[
+    (1, "ports", List(SERVICE_PORT)),
+    (2, "selector", Pairs),
+    (3, "clusterIP", Text),
+    (4, "type", Text),
+    (5, "externalIPs", Texts),
+    (10, "externalName", Text),
+];
+const ATTRIBUTES: Message = &[
     (1, "namespace", Text),
     (2, "verb", Text),
     (3, "group", Text),
@@ -28,111 +107,117 @@ const RESOURCE: Message = Message(&[
     (5, "resource", Text),
     (6, "subresource", Text),
     (7, "name", Text),
-]);
-const PATH: Message = Message(&[(1, "path", Text), (2, "verb", Text)]);
+];
+const REVIEW: Message = &[
+    (1, "resourceAttributes", Of(ATTRIBUTES)),
+    (2, "nonResourceAttributes", Of(&[(1, "path", Text), (2, "verb", Text)])),
+];
 
-/// `SelfSubjectAccessReview`, `SubjectAccessReview` and `LocalSubjectAccessReview`.
-pub(crate) const ACCESS_REVIEW: Message = Message(&[(
-    2,
-    "spec",
-    Inner(&Message(&[
-        (1, "resourceAttributes", Inner(&RESOURCE)),
-        (2, "nonResourceAttributes", Inner(&PATH)),
-        (3, "user", Text),
-        (4, "groups", Texts),
-    ])),
-)]);
-/// `SelfSubjectRulesReview`.
-pub(crate) const RULES_REVIEW: Message = Message(&[(2, "spec", Inner(&Message(&[(1, "namespace", Text)])))]);
-/// `TokenRequest`.
-pub(crate) const TOKEN_REQUEST: Message =
-    Message(&[(2, "spec", Inner(&Message(&[(1, "audiences", Texts), (4, "expirationSeconds", Number)])))]);
-
-/// What a message of Kubernetes begins with; its content is a field of an envelope.
-const MAGIC: &[u8] = b"k8s\0";
-const CONTENT: u64 = 2;
-
-/// A request's body, in protobuf or in JSON.
-pub(crate) fn read_or_json(call: &Call, message: &Message) -> Result<Value, Status> {
-    if !call.header(header::CONTENT_TYPE).contains("protobuf") {
-        return call.json();
-    }
-    let read = || {
-        let mut envelope = call.body.strip_prefix(MAGIC)?;
-        while !envelope.is_empty() {
-            if let (CONTENT, Wire::Bytes(content)) = field(&mut envelope)? {
-                return message.read(content);
-            }
-        }
-        message.read(&[])
-    };
-    read()
-        .ok_or_else(|| Status::bad_request("the object provided is unrecognized (must be of type protobuf)"))
+/// The fields of a kind that is read.
+fn fields_of(kind: &str) -> Option<Message> {
+    Some(match kind {
+        "DeleteOptions" => DELETE_OPTIONS,
+        "Eviction" => &[(1, "metadata", Of(METADATA)), (2, "deleteOptions", Of(DELETE_OPTIONS))],
+        "Namespace" => &[(1, "metadata", Of(METADATA))],
+        "ConfigMap" => &[(1, "metadata", Of(METADATA)), (2, "data", Pairs)],
+        "Deployment" => &[(1, "metadata", Of(METADATA)), (2, "spec", Of(DEPLOYMENT))],
+        "Service" => &[(1, "metadata", Of(METADATA)), (2, "spec", Of(SERVICE))],
+        "PodDisruptionBudget" => &[(1, "metadata", Of(METADATA)), (2, "spec", Of(BUDGET))],
+        "SelfSubjectAccessReview" => &[(1, "metadata", Of(METADATA)), (2, "spec", Of(REVIEW))],
+        _ => return None,
+    })
 }
 
-impl Message {
-    fn read(&self, mut bytes: &[u8]) -> Option<Value> {
-        let mut fields = Map::default();
-        while !bytes.is_empty() {
-            let (number, content) = field(&mut bytes)?;
-            let Some((_, name, kind)) = self.0.iter().find(|(known, _, _)| *known == number) else {
-                continue;
-            };
-            let value = match (kind, content) {
-                (Text, Wire::Bytes(text)) => Value::from(std::str::from_utf8(text).ok()?),
-                (Texts, Wire::Bytes(text)) => {
-                    let before = fields.get(name).and_then(Value::as_array).cloned();
-                    let mut texts = before.unwrap_or_default();
-                    texts.push(std::str::from_utf8(text).ok()?.into());
-                    texts.into()
-                }
-                (Number, Wire::Number(number)) => Value::from(number),
-                (Inner(message), Wire::Bytes(inner)) => message.read(inner)?,
-                (Text | Texts | Number | Inner(_), _) => return None,
-            };
-            fields.insert(name, value);
+/// The object in a body: `k8s` and a zero, then its type and itself. `None` when it cannot be read.
+pub(super) fn decode(body: &[u8]) -> Option<Value> {
+    let body = body.strip_prefix(b"k8s\0")?;
+    let kind = read(body, UNKNOWN)?.get("type")?.clone();
+    let mut raw = None;
+    each(body, |number, content| {
+        if let (2, Content::Bytes(bytes)) = (number, content) {
+            raw = Some(bytes);
         }
-        Some(fields.into())
-    }
+        Some(())
+    })?;
+    let mut object = read(raw?, fields_of(kind.get("kind")?.as_str()?)?)?;
+    object.merge(&kind);
+    Some(object)
 }
 
-/// A field's content as it is on the wire.
-enum Wire<'a> {
+/// What a field holds.
+#[derive(Clone, Copy)]
+enum Content<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    /// A number of fixed size: nothing that is read here has one.
-    Skipped,
 }
 
-/// Takes the next field, and gives its number.
-fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Wire<'a>)> {
-    let tag = varint(bytes)?;
-    let content = match tag & 7 {
-        0 => Wire::Number(varint(bytes)?),
-        1 => take(bytes, 8).map(|_| Wire::Skipped)?,
-        2 => {
-            let length = usize::try_from(varint(bytes)?).ok()?;
-            Wire::Bytes(take(bytes, length)?)
-        }
-        5 => take(bytes, 4).map(|_| Wire::Skipped)?,
-        _ => return None,
-    };
-    Some((tag >> 3, content))
+fn read(bytes: &[u8], message: Message) -> Option<Value> {
+    let mut object = json!({});
+    each(bytes, |number, content| {
+        let Some((_, name, shape)) = message.iter().find(|(known, ..)| *known == number) else {
+            return Some(());
+        };
+        let value = match (shape, content) {
+            (Count | Flag, Content::Number(0)) | (Text, Content::Bytes([])) => return Some(()),
+            (Flag, Content::Number(_)) => true.into(),
+            (Count | Number, Content::Number(number)) => (number as i64).into(),
+            (Text, Content::Bytes(bytes)) => text(bytes)?,
+            (IntOrText, Content::Bytes(bytes)) => {
+                let read = read(bytes, &[(1, "isText", Flag), (2, "number", Number), (3, "text", Text)])?;
+                let chosen = if read.get("isText").is_some() { "text" } else { "number" };
+                read.get(chosen).cloned().unwrap_or_else(|| 0.into())
+            }
+            (Of(message), Content::Bytes(bytes)) => read(bytes, message)?,
+            (Pairs, Content::Bytes(bytes)) => {
+                let pair = read(bytes, &[(1, "key", Text), (2, "value", Text)])?;
+                let value = pair.get("value").cloned().unwrap_or_else(|| "".into());
+                set(&mut object, &[name, pair.get("key")?.as_str()?], value);
+                return Some(());
+            }
+            (Texts | List(_), Content::Bytes(bytes)) => {
+                let item = if let List(message) = shape { read(bytes, message)? } else { text(bytes)? };
+                let mut items = object.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+                items.push(item);
+                items.into()
+            }
+            _ => return None,
+        };
+        set(&mut object, &[name], value);
+        Some(())
+    })?;
+    Some(object)
 }
 
-fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (taken, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    Some(taken)
+fn text(bytes: &[u8]) -> Option<Value> {
+    std::str::from_utf8(bytes).ok().map(Into::into)
+}
+
+/// Walks through the fields of a message; `None` when it is cut, or the visitor is not content.
+fn each<'a>(mut bytes: &'a [u8], mut visit: impl FnMut(u32, Content<'a>) -> Option<()>) -> Option<()> {
+    while !bytes.is_empty() {
+        let tag = varint(&mut bytes)?;
+        let content = match tag & 7 {
+            0 => Content::Number(varint(&mut bytes)?),
+            2 => {
+                let length = usize::try_from(varint(&mut bytes)?).ok()?;
+                let (content, rest) = bytes.split_at_checked(length)?;
+                bytes = rest;
+                Content::Bytes(content)
+            }
+            _ => return None,
+        };
+        visit(u32::try_from(tag >> 3).ok()?, content)?;
+    }
+    Some(())
 }
 
 fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
-    for place in 0..10 {
-        let (byte, rest) = bytes.split_first()?;
+    for shift in (0..64).step_by(7) {
+        let (first, rest) = bytes.split_first()?;
         *bytes = rest;
-        number |= u64::from(byte & 0x7f) << (7 * place);
-        if byte & 0x80 == 0 {
+        number |= u64::from(first & 0x7f) << shift;
+        if first & 0x80 == 0 {
             return Some(number);
         }
     }
@@ -142,32 +227,49 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::json;
 
-    /// As `kubectl auth can-i get pods/log -n a` sends it, without the envelope.
-    const REVIEW: &[u8] =
-        b"\x0a\x02\x0a\x00\x12\x13\x0a\x11\x0a\x01a\x12\x03get\x1a\x00\x2a\x03pod\x32\x00\x1a\x00";
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, content.len() as u8], content].concat()
+    }
 
-    #[test]
-    fn a_review_is_read() {
-        let expected = json!({ "spec": { "resourceAttributes": {
-            "namespace": "a", "verb": "get", "group": "", "resource": "pod", "subresource": "",
-        } } });
-        assert_eq!(ACCESS_REVIEW.read(REVIEW), Some(expected));
-        let groups = json!({ "spec": { "groups": ["a", "b"], "user": "c" } });
-        assert_eq!(ACCESS_REVIEW.read(b"\x12\x09\x22\x01a\x22\x01b\x1a\x01c"), Some(groups));
-        let seconds = json!({ "spec": { "expirationSeconds": 600 } });
-        assert_eq!(TOKEN_REQUEST.read(b"\x12\x03\x20\xd8\x04"), Some(seconds));
+    fn body(kind: &str, object: &[u8]) -> Vec<u8> {
+        let of_type = [field(1, b"policy/v1"), field(2, kind.as_bytes())].concat();
+        [b"k8s\0".to_vec(), field(1, &of_type), field(2, object), field(4, b"")].concat()
     }
 
     #[test]
-    fn what_is_cut_short_is_no_message() {
-        // Short of its end a message is whole only where a field has ended.
-        let whole = [0, 4, 25, 27].map(|end| end.min(REVIEW.len()));
-        for end in 0..REVIEW.len() {
-            let read = ACCESS_REVIEW.read(&REVIEW[..end]);
-            assert_eq!(read.is_some(), whole.contains(&end), "{end}");
+    fn an_eviction_is_read() {
+        let metadata = [field(1, b"web-1"), field(2, b""), field(3, b"shop"), field(8, b"")].concat();
+        let options = [vec![8, 0], field(5, b"All")].concat();
+        let eviction = [field(1, &metadata), field(2, &options)].concat();
+        let expected = json!({
+            "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "web-1", "namespace": "shop" },
+            "deleteOptions": { "gracePeriodSeconds": 0, "dryRun": ["All"] },
+        });
+        assert_eq!(decode(&body("Eviction", &eviction)), Some(expected));
+    }
+
+    #[test]
+    fn a_budget_is_read() {
+        let percent = [vec![8, 1], field(3, b"50%")].concat();
+        let label = [field(1, b"app"), field(2, b"web")].concat();
+        let budget =
+            field(2, &[field(1, &percent), field(2, &field(1, &label)), field(3, &[8, 0, 16, 2])].concat());
+        let expected = json!({
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "spec": { "minAvailable": "50%", "maxUnavailable": 2, "selector": { "matchLabels": { "app": "web" } } },
+        });
+        assert_eq!(decode(&body("PodDisruptionBudget", &budget)), Some(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_none() {
+        let whole = body("Eviction", &field(1, &field(1, b"web-1")));
+        // The last two bytes are an empty field, which says nothing.
+        for end in 0..whole.len() - 2 {
+            assert_eq!(decode(&whole[..end]), None, "{end}");
         }
-        assert_eq!(ACCESS_REVIEW.read(&[0xff; 11]), None);
+        assert_eq!(decode(&body("Sofa", b"")), None);
+        assert_eq!(decode(b"{}"), None);
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::patch::Language;
 use super::selector::Selector;
 use super::status::Status;
-use super::{Call, Shared, identity, logs, managed_fields, patch, table, watch};
+use super::{Call, Shared, eviction, logs, managed_fields, patch, table, watch};
 use crate::deletion::{self, Deleted, Propagation};
 use crate::object::{self, child, int, is_deleting, list, name, namespace, set, text};
 use crate::resource::{NAMESPACES, Resource};
@@ -58,9 +58,9 @@ pub(crate) fn object(
         "status" if key.resource.status => Some("status"),
         "scale" if key.resource.scale => Some("scale"),
         "log" if key.resource.kind == "Pod" && call.method == Method::GET => {
-            return logs::read(&*find(storage, key)?, call);
+            return logs::read(shared, key, call);
         }
-        "token" if key.resource.kind == "ServiceAccount" => return identity::create_token(shared, key, call),
+        "eviction" if key.resource.kind == "Pod" => return eviction::evict(storage, key, call),
         _ => return Err(Status::unknown_path()),
     };
     let changed = match (&call.method, subresource) {
@@ -91,7 +91,8 @@ pub(crate) fn object(
     Ok(Json(&*changed).into_response())
 }
 
-fn find(storage: &Storage, key: &Key) -> Result<Object, Status> {
+/// The object, or that there is none.
+pub(super) fn find(storage: &Storage, key: &Key) -> Result<Object, Status> {
     storage.get(key).ok_or_else(|| Status::not_found(key.resource, &key.name))
 }
 
@@ -443,16 +444,20 @@ fn scale_of(object: &Value) -> Value {
 
 // --- deleting ---
 
-struct DeleteOptions {
+/// How a delete is to be done; parameters go before the body.
+pub(super) struct DeleteOptions {
     grace: Option<i64>,
     propagation: Propagation,
-    dry_run: bool,
+    pub(super) dry_run: bool,
     body: Value,
 }
 
 impl DeleteOptions {
     fn read(call: &Call) -> Result<DeleteOptions, Status> {
-        let body = call.json()?;
+        DeleteOptions::of(call, call.json()?)
+    }
+
+    pub(super) fn of(call: &Call, body: Value) -> Result<DeleteOptions, Status> {
         let grace = match call.params.number("gracePeriodSeconds")? {
             Some(seconds) => i64::try_from(seconds).ok(),
             None => body.pointer("/gracePeriodSeconds").and_then(Value::as_i64),
@@ -474,22 +479,7 @@ impl DeleteOptions {
 }
 
 fn delete_object(storage: &Storage, key: &Key, call: &Call) -> Result<Response, Status> {
-    let options = DeleteOptions::read(call)?;
-    let current = find(storage, key)?;
-    check_uid(key, &current, text(&options.body, "/preconditions/uid"))?;
-    let version = text(&options.body, "/preconditions/resourceVersion");
-    let present = text(&current, "/metadata/resourceVersion");
-    if !version.is_empty() && version != present {
-        let why = format!(
-            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {present}"
-        );
-        return Err(Status::conflict(key.resource, &key.name, &why));
-    }
-    if options.dry_run {
-        return Ok(Json((*current).clone()).into_response());
-    }
-    let deleted = deletion::delete(storage, key, options.grace, options.propagation);
-    match deleted.ok_or_else(|| Status::not_found(key.resource, &key.name))? {
+    match delete(storage, key, &DeleteOptions::read(call)?)? {
         Deleted::Going(object) => Ok(Json((*object).clone()).into_response()),
         Deleted::Gone(object) if *key.resource == resource::PODS => {
             Ok(Json((*object).clone()).into_response())
@@ -503,6 +493,25 @@ fn delete_object(storage: &Storage, key: &Key, call: &Call) -> Result<Response, 
         }))
         .into_response()),
     }
+}
+
+/// Deletes an object as asked, if it is the one that is meant.
+pub(super) fn delete(storage: &Storage, key: &Key, options: &DeleteOptions) -> Result<Deleted, Status> {
+    let current = find(storage, key)?;
+    check_uid(key, &current, text(&options.body, "/preconditions/uid"))?;
+    let version = text(&options.body, "/preconditions/resourceVersion");
+    let present = text(&current, "/metadata/resourceVersion");
+    if !version.is_empty() && version != present {
+        let why = format!(
+            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {present}"
+        );
+        return Err(Status::conflict(key.resource, &key.name, &why));
+    }
+    if options.dry_run {
+        return Ok(Deleted::Going(current));
+    }
+    let deleted = deletion::delete(storage, key, options.grace, options.propagation);
+    deleted.ok_or_else(|| Status::not_found(key.resource, &key.name))
 }
 
 fn delete_collection(

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use axum::extract::Query;
 use axum::http::Uri;
 
-use super::reviews::Review;
 use super::status::Status;
 use crate::resource::Resource;
 use crate::storage::Key;
@@ -22,8 +21,10 @@ pub(crate) enum Route {
     Group(String),
     /// `/apis/apps/v1`
     Resources(String, String),
-    /// A question about what somebody may do.
-    Review(Review),
+    /// `/openapi/v2`
+    OpenApi,
+    /// A question whether the caller may do something.
+    AccessReview,
     /// All objects of a kind; the namespace is empty for all of them.
     Collection {
         resource: &'static Resource,
@@ -42,16 +43,15 @@ impl Route {
         match parts.as_slice() {
             ["healthz" | "readyz" | "livez", ..] => Some(Route::Health),
             ["version"] => Some(Route::Version),
+            ["openapi", "v2"] => Some(Route::OpenApi),
             ["api"] => Some(Route::Versions),
             ["apis"] => Some(Route::Groups),
             ["api", version] => Some(Route::Resources(String::new(), (*version).into())),
             ["apis", group] => Some(Route::Group((*group).into())),
             ["apis", group, version] => Some(Route::Resources((*group).into(), (*version).into())),
+            ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => Some(Route::AccessReview),
             ["api", version, rest @ ..] => Route::of_resource("", version, rest),
-            ["apis", group, version, rest @ ..] => {
-                let review = Review::at(group, version, rest).map(Route::Review);
-                review.or_else(|| Route::of_resource(group, version, rest))
-            }
+            ["apis", group, version, rest @ ..] => Route::of_resource(group, version, rest),
             _ => None,
         }
     }

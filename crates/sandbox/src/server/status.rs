@@ -5,7 +5,6 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use crate::object::set;
 use crate::resource::Resource;
 
 /// A `metav1.Status` that says what went wrong.
@@ -94,32 +93,6 @@ impl Status {
         Status::new(401, "Unauthorized", "Unauthorized")
     }
 
-    /// What the authorizer says no to. Name and resource are empty where there is none.
-    pub(crate) fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Status {
-        let dot = if group.is_empty() { "" } else { "." };
-        let message = match (resource, name) {
-            ("", _) => format!("forbidden: {why}"),
-            (resource, "") => format!("{resource}{dot}{group} is forbidden: {why}"),
-            (resource, name) => format!("{resource}{dot}{group} \"{name}\" is forbidden: {why}"),
-        };
-        let mut status = Status::new(403, "Forbidden", message);
-        for (field, value) in [("name", name), ("group", group), ("kind", resource)] {
-            if !value.is_empty() {
-                set(&mut status.details, &[field], value);
-            }
-        }
-        status
-    }
-
-    /// A request about no object, of this kind, that makes no sense.
-    pub(crate) fn invalid_request(kind: &str, why: &str) -> Status {
-        Status::new(422, "Invalid", format!("{kind} \"\" is invalid: {why}"))
-    }
-
-    pub(crate) fn internal(why: &str) -> Status {
-        Status::new(500, "InternalError", format!("Internal error occurred: {why}"))
-    }
-
     pub(crate) fn method_not_allowed() -> Status {
         Status::new(
             405,
@@ -160,6 +133,25 @@ impl Status {
             "retryAfterSeconds": 1,
         });
         status
+    }
+
+    /// A budget forbids the eviction; this is what it says.
+    pub(crate) fn disruption(why: &str) -> Status {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        let mut status = Status::new(429, "TooManyRequests", message);
+        status.details = json!({ "causes": [{ "reason": "DisruptionBudget", "message": why }] });
+        status
+    }
+
+    /// More than one budget covers the pod.
+    pub(crate) fn several_budgets() -> Status {
+        let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+        Status::new(500, "InternalError", message)
+    }
+
+    pub(crate) fn forbidden(resource: &Resource, name: &str, why: &str) -> Status {
+        let message = format!("{} \"{name}\" is forbidden: {why}", resource.qualified());
+        Status::new(403, "Forbidden", message).about(resource, name)
     }
 
     pub(crate) fn namespace_terminating(resource: &Resource, name: &str, namespace: &str) -> Status {
