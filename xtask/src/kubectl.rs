@@ -52,7 +52,8 @@ fn download(cache: &Path, folder: &Path) -> Result<()> {
     let unpacked = work.join("unpacked");
     proc::logged(Command::new("dpkg-deb").arg("-x").arg(package).arg(&unpacked), &log)?;
     let _ = fs::remove_dir_all(folder);
-    fs::rename(&unpacked, folder).with_context(|| format!("cannot move kubectl to `{}`", folder.display()))?;
+    fs::rename(&unpacked, folder)
+        .with_context(|| format!("cannot move kubectl to `{}`", folder.display()))?;
     let _ = fs::remove_dir_all(&work);
     Ok(())
 }

@@ -262,24 +262,29 @@ impl FromIterator<(Arc<str>, Value)> for Map {
     }
 }
 
-/// How many different names a thread keeps, and how long they may be, in bytes.
-const NAMES: (usize, usize) = (4_096, 64);
+/// How many different texts a thread knows at once, and how long they may be, in bytes.
+const KNOWN: (usize, usize) = (16_384, 128);
 
 thread_local! {
-    static KNOWN: RefCell<HashSet<Arc<str>>> = RefCell::default();
+    static TEXTS: RefCell<HashSet<Arc<str>>> = RefCell::default();
 }
 
-/// The one copy of a field's name that this thread knows: there are few names, and every object has them.
-fn intern(name: &str) -> Arc<str> {
-    KNOWN.with_borrow_mut(|known| {
-        if let Some(known) = known.get(name) {
+/// The one copy of a text that this thread knows. The names of fields, the words of statuses, the second that it is
+/// and the name of an object's owner are in very many objects.
+pub(crate) fn intern(text: &str) -> Arc<str> {
+    if text.len() > KNOWN.1 {
+        return text.into();
+    }
+    TEXTS.with_borrow_mut(|texts| {
+        if let Some(known) = texts.get(text) {
             return known.clone();
         }
-        let name: Arc<str> = name.into();
-        if known.len() < NAMES.0 && name.len() <= NAMES.1 {
-            known.insert(name.clone());
+        if texts.len() == KNOWN.0 {
+            texts.clear();
         }
-        name
+        let text: Arc<str> = text.into();
+        texts.insert(text.clone());
+        text
     })
 }
 
@@ -289,7 +294,7 @@ impl From<serde_json::Value> for Value {
             serde_json::Value::Null => Value::Null,
             serde_json::Value::Bool(flag) => Value::Bool(flag),
             serde_json::Value::Number(number) => Value::Number(number),
-            serde_json::Value::String(text) => Value::String(text.into()),
+            serde_json::Value::String(text) => text.into(),
             serde_json::Value::Array(items) => items.into(),
             serde_json::Value::Object(fields) => {
                 Value::Object(fields.into_iter().map(|(name, value)| (intern(&name), value.into())).collect())
@@ -300,7 +305,9 @@ impl From<serde_json::Value> for Value {
 
 impl<T: Into<Value>> From<Vec<T>> for Value {
     fn from(items: Vec<T>) -> Value {
-        Value::Array(Arc::new(items.into_iter().map(Into::into).collect()))
+        let mut items: Vec<Value> = items.into_iter().map(Into::into).collect();
+        items.shrink_to_fit();
+        Value::Array(Arc::new(items))
     }
 }
 
@@ -341,13 +348,13 @@ numbers!(i32 i64 u16 u32 u64 usize);
 
 impl From<&str> for Value {
     fn from(text: &str) -> Value {
-        Value::String(text.into())
+        Value::String(intern(text))
     }
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Value {
-        Value::String(text.into())
+        text.as_str().into()
     }
 }
 
@@ -360,6 +367,12 @@ impl ToJson for str {
 impl ToJson for String {
     fn to_json(&self) -> Value {
         self.as_str().into()
+    }
+}
+
+impl ToJson for Arc<str> {
+    fn to_json(&self) -> Value {
+        Value::String(self.clone())
     }
 }
 
@@ -474,7 +487,6 @@ impl<'de> Deserialize<'de> for Value {
                 while let Some(item) = items.next_element()? {
                     read.push(item);
                 }
-                read.shrink_to_fit();
                 Ok(read.into())
             }
 

@@ -53,6 +53,9 @@ const CORE: Resource = Resource {
     normalise: Ok,
 };
 
+/// No kind: in their order it comes before all.
+pub(crate) static NONE: Resource = CORE;
+
 const APPS: Resource = Resource { group: "apps", status: true, generation: true, ..CORE };
 
 pub(crate) static NAMESPACES: Resource = Resource {
@@ -205,7 +208,8 @@ impl Resource {
 
 impl PartialEq for Resource {
     fn eq(&self, other: &Self) -> bool {
-        (self.group, self.plural) == (other.group, other.plural)
+        // There is one row of each, which is mostly compared with itself.
+        std::ptr::eq(self, other) || (self.group, self.plural) == (other.group, other.plural)
     }
 }
 
@@ -219,6 +223,9 @@ impl PartialOrd for Resource {
 
 impl Ord for Resource {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        if std::ptr::eq(self, other) {
+            return std::cmp::Ordering::Equal;
+        }
         (self.group, self.plural).cmp(&(other.group, other.plural))
     }
 }

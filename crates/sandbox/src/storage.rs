@@ -7,7 +7,7 @@ mod index;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::json::Value;
+use crate::json::{Value, intern};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -26,13 +26,13 @@ pub(crate) type Object = Arc<Value>;
 pub(crate) struct Key {
     pub(crate) resource: &'static Resource,
     /// Empty for what has no namespace.
-    pub(crate) namespace: String,
-    pub(crate) name: String,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) name: Arc<str>,
 }
 
 impl Key {
     pub(crate) fn new(resource: &'static Resource, namespace: &str, name: &str) -> Key {
-        Key { resource, namespace: namespace.into(), name: name.into() }
+        Key { resource, namespace: intern(namespace), name: intern(name) }
     }
 
     pub(crate) fn of(resource: &'static Resource, object: &Value) -> Key {
@@ -128,7 +128,7 @@ impl Storage {
         let mut objects: BTreeMap<Key, Object> =
             inner.range(resource, namespace).map(|(key, object)| (key.clone(), object.clone())).collect();
         for change in inner.history.range(since..).rev() {
-            let inside = namespace.is_empty() || change.key.namespace == namespace;
+            let inside = namespace.is_empty() || *change.key.namespace == *namespace;
             if change.key.resource != resource || !inside {
                 continue;
             }
@@ -246,7 +246,7 @@ impl Inner {
         namespace: &'a str,
     ) -> impl Iterator<Item = (&'a Key, &'a Object)> {
         self.objects.range(Key::new(resource, namespace, "")..).take_while(move |(key, _)| {
-            key.resource == resource && (namespace.is_empty() || key.namespace == namespace)
+            key.resource == resource && (namespace.is_empty() || *key.namespace == *namespace)
         })
     }
 

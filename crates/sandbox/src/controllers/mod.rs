@@ -38,7 +38,7 @@ pub(crate) struct Controllers {
     queue: VecDeque<Key>,
     queued: BTreeSet<Key>,
     timers: timers::Timers,
-    lives: HashMap<String, pods::Life>,
+    lives: HashMap<Arc<str>, pods::Life>,
     unscheduled: BTreeSet<Key>,
     usage: scheduler::Usage,
     recorder: events::Recorder,
@@ -169,7 +169,12 @@ impl Controllers {
 
     fn reconcile(&mut self, key: &Key) {
         let Some(object) = self.storage.get(key) else { return };
-        tracing::trace!(kind = key.resource.kind, namespace = key.namespace, name = key.name, "reconcile");
+        tracing::trace!(
+            kind = key.resource.kind,
+            namespace = &*key.namespace,
+            name = &*key.name,
+            "reconcile"
+        );
         if collector::tend(&self.storage, key, &object) {
             return;
         }

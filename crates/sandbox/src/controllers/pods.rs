@@ -2,7 +2,7 @@
 //! another. Delays stand for work and are stretched by the pace; a crash loop's waits are a fifth of the real
 //! ones, so that somebody who watches sees it loop.
 
-use crate::json::{Value, json};
+use crate::json::{Value, intern, json};
 use tokio::time::Instant;
 
 use super::{Controllers, scheduler, timers};
@@ -47,7 +47,7 @@ impl Controllers {
     /// A pod is new, or has changed: begins its life, or its end.
     pub(super) fn sync_pod(&mut self, key: &Key, pod: &Value) {
         let known = self.lives.contains_key(uid(pod));
-        let life = self.lives.entry(uid(pod).to_owned()).or_default();
+        let life = self.lives.entry(intern(uid(pod))).or_default();
         if is_deleting(pod) {
             if !std::mem::replace(&mut life.ending, true) {
                 for container in list(pod, "/spec/containers") {
@@ -80,7 +80,7 @@ impl Controllers {
         if is_deleting(&pod) && step != Step::Vanish {
             return;
         }
-        tracing::trace!(pod = key.name, ?step, "pod");
+        tracing::trace!(pod = &*key.name, ?step, "pod");
         match step {
             Step::Schedule => self.schedule(key, &pod),
             Step::Create => self.create_containers(key, &pod),
@@ -97,7 +97,7 @@ impl Controllers {
 
     fn next_step(&mut self, key: &Key, pod: &Value, from: f64, to: f64, step: Step) {
         let at = Instant::now() + self.delay(from, to);
-        self.timers.push(at, timers::Due::Pod { key: key.clone(), uid: uid(pod).to_owned(), step });
+        self.timers.push(at, timers::Due::Pod { key: key.clone(), uid: intern(uid(pod)), step });
     }
 
     fn schedule(&mut self, key: &Key, pod: &Object) {
@@ -166,7 +166,7 @@ impl Controllers {
         match behaviour {
             Behaviour::Slow(seconds) => {
                 let at = Instant::now() + std::time::Duration::from_secs_f64(seconds);
-                let (key, uid) = (key.clone(), uid(pod).to_owned());
+                let (key, uid) = (key.clone(), intern(uid(pod)));
                 self.timers.push(at, timers::Due::Pod { key, uid, step: Step::Serve });
             }
             Behaviour::Crash(_) => self.next_step(key, pod, 0.1, 0.3, Step::Exit),

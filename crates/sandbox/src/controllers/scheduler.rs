@@ -1,8 +1,9 @@
 //! Where a pod goes, or why it goes nowhere, in the words of the real scheduler.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use crate::json::Value;
+use crate::json::{Value, intern};
 
 use crate::object::{flag, list, name, quantity, strings, text};
 use crate::resource::PODS;
@@ -12,8 +13,8 @@ use crate::storage::{Key, Object};
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     /// Where each placed pod is, and what it asks for.
-    pods: BTreeMap<Key, (String, Share)>,
-    nodes: HashMap<String, Share>,
+    pods: BTreeMap<Key, (Arc<str>, Share)>,
+    nodes: HashMap<Arc<str>, Share>,
 }
 
 /// A part of a node.
@@ -46,11 +47,12 @@ impl Usage {
             return;
         }
         let share = Share { pods: 1, cpu: requests(pod, "cpu"), memory: requests(pod, "memory") };
-        let used = self.nodes.entry(node.to_owned()).or_default();
+        let node = intern(node);
+        let used = self.nodes.entry(node.clone()).or_default();
         used.pods += share.pods;
         used.cpu += share.cpu;
         used.memory += share.memory;
-        self.pods.insert(key.clone(), (node.to_owned(), share));
+        self.pods.insert(key.clone(), (node, share));
     }
 
     fn of(&self, node: &Value) -> Share {

@@ -2,6 +2,7 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ pub(super) enum Due {
     /// A pod takes its next step, if it is still the same pod.
     Pod {
         key: Key,
-        uid: String,
+        uid: Arc<str>,
         step: Step,
     },
 }

@@ -29,7 +29,7 @@ pub(crate) fn evict(storage: &Storage, key: &Key, call: &Call) -> Result<Respons
             "no kind \"{kind}\" is registered for version \"{version}\""
         )));
     }
-    if name(&eviction) != key.name {
+    if name(&eviction) != &*key.name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let options = DeleteOptions::of(call, eviction.get("deleteOptions").cloned().unwrap_or_default())?;

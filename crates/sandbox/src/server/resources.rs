@@ -390,7 +390,7 @@ fn put(storage: &Storage, key: &Key, subresource: Option<&str>, call: &Call) -> 
         check_kind(key.resource, &body)?;
     }
     let given = name(&body);
-    if given != key.name {
+    if given != &*key.name {
         return Err(Status::bad_request(format!(
             "the name of the object ({given}) does not match the name on the URL ({})",
             key.name
@@ -419,7 +419,7 @@ fn patch_object(
         check_kind(key.resource, &body)?;
         if subresource.is_none() && storage.get(key).is_none() {
             let mut object = prepare(key.resource, &key.namespace, body)?;
-            set(&mut object, &["metadata", "name"], key.name.clone());
+            set(&mut object, &["metadata", "name"], &*key.name);
             return create(storage, key.resource, object, &write).map(|object| (object, true));
         }
     }

@@ -137,7 +137,7 @@ impl Watch {
 
     /// A change as this watch sees it: an object that begins or ceases to match comes or goes.
     fn describe(&self, change: &Change) -> Vec<u8> {
-        let inside = self.namespace.is_empty() || change.key.namespace == self.namespace;
+        let inside = self.namespace.is_empty() || *change.key.namespace == *self.namespace;
         if !inside {
             return Vec::new();
         }

@@ -1,18 +1,20 @@
 //! Who owns what, and who is there: so that no controller has to look through everything for its own.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-
-use crate::json::Value;
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Bound;
+use std::sync::Arc;
 
 use super::Key;
+use crate::json::{Value, intern};
 use crate::object::{list, text, uid};
+use crate::resource::NONE;
 
 #[derive(Default)]
 pub(super) struct Index {
     /// The identities of all objects.
-    present: HashSet<String>,
-    /// By an owner's identity, whether it is there or not.
-    owned: HashMap<String, BTreeSet<Key>>,
+    present: HashSet<Arc<str>>,
+    /// An owner's identity, whether it is there or not, with each object that names it.
+    owned: BTreeSet<(Arc<str>, Key)>,
 }
 
 impl Index {
@@ -23,24 +25,23 @@ impl Index {
                 self.present.remove(uid(before));
             }
             if let Some(after) = after {
-                self.present.insert(uid(after).to_owned());
+                self.present.insert(intern(uid(after)));
             }
         }
-        let owners = |object: Option<&Value>| -> BTreeSet<String> {
+        let references = |object: Option<&Value>| object?.pointer("/metadata/ownerReferences").cloned();
+        if references(before) == references(after) {
+            return;
+        }
+        let owners = |object: Option<&Value>| -> BTreeSet<Arc<str>> {
             let references = object.map_or(&[][..], |object| list(object, "/metadata/ownerReferences"));
-            references.iter().map(|owner| text(owner, "/uid").to_owned()).collect()
+            references.iter().map(|owner| intern(text(owner, "/uid"))).collect()
         };
         let (before, after) = (owners(before), owners(after));
         for owner in before.difference(&after) {
-            if let Some(keys) = self.owned.get_mut(owner) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.owned.remove(owner);
-                }
-            }
+            self.owned.remove(&(owner.clone(), key.clone()));
         }
         for owner in after.difference(&before) {
-            self.owned.entry(owner.clone()).or_default().insert(key.clone());
+            self.owned.insert((owner.clone(), key.clone()));
         }
     }
 
@@ -50,6 +51,9 @@ impl Index {
 
     /// What names this identity among its owners, in the order of the keys.
     pub(super) fn owned(&self, uid: &str) -> impl Iterator<Item = &Key> {
-        self.owned.get(uid).into_iter().flatten()
+        let uid = intern(uid);
+        let first = (uid.clone(), Key::new(&NONE, "", ""));
+        let found = self.owned.range((Bound::Included(first), Bound::Unbounded));
+        found.take_while(move |(owner, _)| *owner == uid).map(|(_, key)| key)
     }
 }
