@@ -18,6 +18,7 @@
 //!   paging keep a version as their cursor, and one counter of versions orders all that happens.
 //! - `server` is the API. One path serves every kind of the table in `resource`; `rules` are its defaults and
 //!   checks, `deletion` is how things go.
+//!   Who may do what is decided by the roles that are stored, `roles` being those of the start.
 //! - `controllers` is one task: what manages workloads, the garbage collector, the
 //!   scheduler and the kubelet, driven by changes and by one heap of timers.
 //! - `behaviour` reads from a pod's annotations what becomes of it:
@@ -27,8 +28,8 @@
 //!
 //! # What is absent
 //!
-//! No etcd, no containers, no network, no admission; one administrator, and no RBAC. Of protobuf only what
-//! kubectl sends; the OpenAPI document knows no fields. An applied configuration is merged: conflicts are not reported, and what is left out stays.
+//! No etcd, no containers, no network, no admission. Of protobuf only what kubectl sends; the OpenAPI document knows
+//! no fields. An applied configuration is merged: conflicts are not reported, and what is left out stays.
 
 mod behaviour;
 mod controllers;
@@ -36,6 +37,7 @@ mod deletion;
 mod json;
 mod object;
 mod resource;
+mod roles;
 mod rules;
 pub mod scenario;
 mod server;
@@ -48,11 +50,11 @@ use std::sync::Arc;
 use axum::serve::ListenerExt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use json::json;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// How a sandbox starts.
 #[derive(Debug, Clone)]
@@ -68,6 +70,18 @@ pub struct Config {
     pub pace: f64,
     /// How many nodes there are, each with 4 cores, 8 GiB and room for 110 pods. By default 3, at most 1,000.
     pub nodes: u32,
+    /// Who may use the cluster beside its administrator, each with a token and a context of their own. What they may do,
+    /// the roles say that they or their groups are bound to.
+    pub users: Vec<User>,
+}
+
+/// Somebody who may use a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// As roles' bindings and refusals name them; at most 253 bytes.
+    pub name: String,
+    /// The groups that they are in.
+    pub groups: Vec<String>,
 }
 
 impl Default for Config {
@@ -78,6 +92,7 @@ impl Default for Config {
             objects: Vec::new(),
             pace: 1.0,
             nodes: 3,
+            users: Vec::new(),
         }
     }
 }
@@ -120,6 +135,9 @@ pub enum Error {
     },
 }
 
+/// How many nodes there may be.
+const NODES: u32 = 1_000;
+
 /// A running cluster. It ends with [`Sandbox::shutdown`], or when it is dropped.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -127,7 +145,8 @@ pub struct Sandbox {
     secure_url: String,
     /// The certificate of `secure_url`, as PEM.
     certificate: String,
-    token: String,
+    /// Everybody's token; the administrator's is the first.
+    tokens: Vec<(String, String)>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -146,15 +165,15 @@ impl Sandbox {
         let secure_url = format!("https://{}", secure.local_addr().map_err(cannot_listen)?);
         let (acceptor, certificate) = tls::certify(config.listen.ip()).map_err(Error::Certificate)?;
         let storage = Arc::new(storage::Storage::new());
-        for object in first_objects(config.nodes).into_iter().chain(config.objects) {
-            let object = json::Value::from(object);
+        let objects = config.objects.into_iter().map(json::Value::from);
+        for object in first_objects(config.nodes).into_iter().chain(objects) {
             let (kind, name) = (object::text(&object, "/kind").to_owned(), object::name(&object).to_owned());
             server::create_object(&storage, object).map_err(|why| Error::Object { kind, name, why })?;
         }
 
         let stop = CancellationToken::new();
-        let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        let shared = server::Shared { storage: storage.clone(), token: token.clone(), stop: stop.clone() };
+        let (accounts, tokens) = accounts(&config.users);
+        let shared = server::Shared { storage: storage.clone(), accounts, stop: stop.clone() };
         let controllers = controllers::Controllers::new(storage, config.seed, config.pace);
         let router = server::router(Arc::new(shared));
         let tasks = vec![
@@ -163,7 +182,7 @@ impl Sandbox {
             serve(tls::TlsListener::new(secure, acceptor), router, stop.clone()),
         ];
         tracing::debug!(url, "the sandbox listens");
-        Ok(Sandbox { url, secure_url, certificate, token, stop, tasks })
+        Ok(Sandbox { url, secure_url, certificate, tokens, stop, tasks })
     }
 
     /// Where the API is: `http://127.0.0.1:PORT`.
@@ -173,18 +192,25 @@ impl Sandbox {
 
     /// The administrator's bearer token, new with every start.
     pub fn token(&self) -> &str {
-        &self.token
+        self.tokens.first().map_or("", |(_, token)| token)
     }
 
-    /// A kubeconfig (YAML) for this cluster; its only context is `sandbox`. It leads to the same API over TLS on a
-    /// port of its own, because kubectl sends no token in the clear.
+    /// A kubeconfig (YAML) for this cluster: the context `sandbox` is its administrator's, and each user has one of their
+    /// name. It leads to the same API over TLS on a port of its own, because kubectl sends no token in the clear.
     pub fn kubeconfig(&self) -> String {
-        let (url, token) = (&self.secure_url, &self.token);
-        let authority = STANDARD.encode(&self.certificate);
+        let (url, authority) = (&self.secure_url, STANDARD.encode(&self.certificate));
+        let named = |entry: fn(&Value, &str) -> String| -> String {
+            self.tokens.iter().map(|(name, token)| entry(&name.as_str().into(), token)).collect()
+        };
+        let contexts = named(|name, _| {
+            format!(
+                "- name: {name}\n  context:\n    cluster: sandbox\n    namespace: default\n    user: {name}\n"
+            )
+        });
+        let users = named(|name, token| format!("- name: {name}\n  user:\n    token: {token}\n"));
         format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: sandbox\nclusters:\n- name: sandbox\n  cluster:\n    \
-             server: {url}\n    certificate-authority-data: {authority}\ncontexts:\n- name: sandbox\n  context:\n    cluster: sandbox\n    namespace: default\n    \
-             user: sandbox\nusers:\n- name: sandbox\n  user:\n    token: {token}\n"
+            "apiVersion: v1\nkind: Config\ncurrent-context: {ADMINISTRATOR}\nclusters:\n- name: sandbox\n  cluster:\n    \
+             server: {url}\n    certificate-authority-data: {authority}\ncontexts:\n{contexts}users:\n{users}"
         )
     }
 
@@ -224,22 +250,36 @@ fn send_at_once(stream: &mut TcpStream) {
     }
 }
 
+/// The name of the administrator, and of their context.
+const ADMINISTRATOR: &str = "sandbox";
+
+/// Everybody who may use the cluster, and their tokens; they are new with every start, whatever the seed.
+fn accounts(users: &[User]) -> (server::Accounts, Vec<(String, String)>) {
+    let administrator = User { name: ADMINISTRATOR.into(), groups: vec![server::ADMINISTRATORS.into()] };
+    let all = std::iter::once(&administrator).chain(users);
+    let known: Vec<_> =
+        all.map(|user| (server::fresh_token(), server::Identity::new(&user.name, &user.groups))).collect();
+    let tokens = known.iter().map(|(token, identity)| (identity.name.clone(), token.clone())).collect();
+    (server::Accounts::new(known), tokens)
+}
+
 fn check(config: &Config) -> Result<(), Error> {
     if !(0.0..=1_000.0).contains(&config.pace) {
         return Err(Error::OutOfRange { name: "pace", expected: "a number from 0 to 1000" });
     }
-    if config.nodes > 1_000 {
+    if config.nodes > NODES {
         return Err(Error::OutOfRange { name: "nodes", expected: "at most 1000" });
     }
     Ok(())
 }
 
-/// What every cluster has: its namespaces and nodes.
-fn first_objects(nodes: u32) -> Vec<Value> {
+/// What every cluster has: its namespaces, roles and nodes.
+fn first_objects(nodes: u32) -> Vec<json::Value> {
     let namespace =
         |name: &&str| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-    let mut objects: Vec<Value> =
+    let mut objects: Vec<json::Value> =
         ["default", "kube-system", "kube-public", "kube-node-lease"].iter().map(namespace).collect();
+    objects.extend(roles::defaults());
     let now = object::now();
     objects.extend((1..=nodes).map(|number| {
         let name = format!("sandbox-node-{number}");

@@ -2,7 +2,7 @@
 //! watched and patched; behaviour, where a kind has any, is in [`crate::controllers`].
 
 use crate::json::{Map, Value};
-use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, policy::v1 as policy};
+use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, policy::v1 as policy, rbac::v1 as rbac};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A kind, and how it is addressed.
@@ -157,20 +157,56 @@ pub(crate) static DISRUPTION_BUDGETS: Resource = Resource {
     ..CORE
 };
 
+static SERVICE_ACCOUNTS: Resource = Resource {
+    plural: "serviceaccounts",
+    kind: "ServiceAccount",
+    short_names: &["sa"],
+    normalise: typed::<core::ServiceAccount>,
+    ..CORE
+};
+/// The group of roles and bindings.
+pub(crate) const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
+
+const RBAC: Resource = Resource { group: RBAC_GROUP, ..CORE };
+
+pub(crate) static ROLES: Resource =
+    Resource { plural: "roles", kind: "Role", normalise: typed::<rbac::Role>, ..RBAC };
+pub(crate) static ROLE_BINDINGS: Resource =
+    Resource { plural: "rolebindings", kind: "RoleBinding", normalise: typed::<rbac::RoleBinding>, ..RBAC };
+pub(crate) static CLUSTER_ROLES: Resource = Resource {
+    plural: "clusterroles",
+    kind: "ClusterRole",
+    namespaced: false,
+    normalise: typed::<rbac::ClusterRole>,
+    ..RBAC
+};
+pub(crate) static CLUSTER_ROLE_BINDINGS: Resource = Resource {
+    plural: "clusterrolebindings",
+    kind: "ClusterRoleBinding",
+    namespaced: false,
+    normalise: typed::<rbac::ClusterRoleBinding>,
+    ..RBAC
+};
+
 /// Every kind that is stored, in the order of discovery.
-pub(crate) static ALL: [&Resource; 12] = [
+pub(crate) static ALL: [&Resource; 17] = [
     &NAMESPACES,
     &NODES,
     &PODS,
     &EVENTS,
     &SERVICES,
     &CONFIG_MAPS,
+    &SERVICE_ACCOUNTS,
     &DEPLOYMENTS,
     &REPLICA_SETS,
     &STATEFUL_SETS,
     &DAEMON_SETS,
     &CONTROLLER_REVISIONS,
     &DISRUPTION_BUDGETS,
+    &ROLES,
+    &ROLE_BINDINGS,
+    &CLUSTER_ROLES,
+    &CLUSTER_ROLE_BINDINGS,
 ];
 
 impl Resource {

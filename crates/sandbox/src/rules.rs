@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::json::{Value, json};
 
 use crate::object::{default, int, list, name, namespace, set, strings, text};
-use crate::resource::Resource;
+use crate::resource::{RBAC_GROUP, Resource};
 
 /// What is wrong: the field's path, and the words of the real server.
 pub(crate) type Causes = Vec<(String, String)>;
@@ -58,6 +58,14 @@ pub(crate) fn apply_defaults(resource: &Resource, object: &mut Value) {
                 default(object, &["spec", "updateStrategy", "rollingUpdate", "maxSurge"], 0);
             }
             pod_defaults(object, &["spec", "template", "spec"]);
+        }
+        "RoleBinding" | "ClusterRoleBinding" => {
+            default(object, &["roleRef", "apiGroup"], RBAC_GROUP);
+            for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
+                if matches!(text(subject, "/kind"), "User" | "Group") {
+                    default(subject, &["apiGroup"], RBAC_GROUP);
+                }
+            }
         }
         _ => {}
     }
@@ -132,7 +140,7 @@ pub(crate) fn validate(resource: &Resource, before: Option<&Value>, object: &Val
     let name = text(object, "/metadata/name");
     if name.is_empty() {
         causes.push(("metadata.name".into(), "Required value: name or generateName is required".into()));
-    } else if let Some(why) = bad_name(name) {
+    } else if let Some(why) = if resource.group == RBAC_GROUP { bad_segment(name) } else { bad_name(name) } {
         causes.push(("metadata.name".into(), format!("Invalid value: \"{name}\": {why}")));
     }
     match resource.kind {
@@ -151,6 +159,7 @@ pub(crate) fn validate(resource: &Resource, before: Option<&Value>, object: &Val
         }
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" => workload(before, object, &mut causes),
         "PodDisruptionBudget" => disruption_budget(object, &mut causes),
+        "RoleBinding" | "ClusterRoleBinding" => binding(before, object, &mut causes),
         _ => {}
     }
     causes
@@ -176,6 +185,26 @@ fn disruption_budget(object: &Value, causes: &mut Causes) {
             let why = format!("Invalid value: {shown}: must be at least 0, or a percentage of at most 100%");
             causes.push((format!("spec.{field}"), why));
         }
+    }
+}
+
+fn binding(before: Option<&Value>, object: &Value, causes: &mut Causes) {
+    let kind = text(object, "/roleRef/kind");
+    if !matches!((kind, text(object, "/kind")), ("ClusterRole", _) | ("Role", "RoleBinding")) {
+        let known = if text(object, "/kind") == "RoleBinding" {
+            "\"ClusterRole\", \"Role\""
+        } else {
+            "\"ClusterRole\""
+        };
+        let why = format!("Unsupported value: \"{kind}\": supported values: {known}");
+        causes.push(("roleRef.kind".into(), why));
+    }
+    if text(object, "/roleRef/name").is_empty() {
+        causes.push(("roleRef.name".into(), "Required value".into()));
+    }
+    if before.is_some_and(|before| before.get("roleRef") != object.get("roleRef")) {
+        let shown = object.get("roleRef").cloned().unwrap_or_default();
+        causes.push(("roleRef".into(), format!("Invalid value: {shown}: cannot change roleRef")));
     }
 }
 
@@ -239,6 +268,17 @@ fn without_images(pod: &Value) -> Value {
         fields.remove("activeDeadlineSeconds");
     }
     spec
+}
+
+/// Roles and their bindings may have any name that fits into an address.
+fn bad_segment(name: &str) -> Option<&'static str> {
+    match name {
+        "." => Some("may not be '.'"),
+        ".." => Some("may not be '..'"),
+        name if name.contains('/') => Some("may not contain '/'"),
+        name if name.contains('%') => Some("may not contain '%'"),
+        _ => None,
+    }
 }
 
 fn bad_name(name: &str) -> Option<&'static str> {

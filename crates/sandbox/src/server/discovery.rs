@@ -2,15 +2,13 @@
 
 use crate::json::{Value, json};
 use axum::Json;
-use axum::http::{Method, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 
-use super::Call;
+use super::reviews::Review;
 use super::status::Status;
 use crate::resource;
 
-const AUTHORIZATION: &str = "authorization.k8s.io";
-const GROUPS: [&str; 3] = ["apps", "policy", AUTHORIZATION];
+const GROUPS: [&str; 5] =
+    ["apps", "policy", "rbac.authorization.k8s.io", "authorization.k8s.io", "authentication.k8s.io"];
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 pub(crate) fn version() -> Json<Value> {
@@ -99,32 +97,13 @@ pub(crate) fn resources(group: &str, version: &str) -> Result<Json<Value>, Statu
             served.push(eviction);
             served.push(entry("pods/log".into(), "Pod", &["get"]));
         }
+        if resource.kind == "ServiceAccount" {
+            served.push(entry("serviceaccounts/token".into(), "TokenRequest", &["create"]));
+        }
     }
-    if group == AUTHORIZATION {
-        served.push(json!({
-            "name": "selfsubjectaccessreviews", "singularName": "selfsubjectaccessreview", "namespaced": false,
-            "kind": "SelfSubjectAccessReview", "verbs": ["create"],
-        }));
-    }
+    served.extend(Review::describe(group));
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     Ok(Json(json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": served,
     })))
-}
-
-/// The token is an administrator's: whatever is asked is allowed.
-pub(crate) fn access_review(call: &Call) -> Result<Response, Status> {
-    if call.method != Method::POST {
-        return Err(Status::method_not_allowed());
-    }
-    // kubectl asks in protobuf, which is not read here; the answer is the same whatever is asked.
-    let protobuf = call.header(header::CONTENT_TYPE).contains("protobuf");
-    let asked = if protobuf { json!({ "spec": {} }) } else { call.json()? };
-    let spec = asked.get("spec").filter(|spec| spec.is_object()).cloned();
-    let spec = spec.ok_or_else(|| Status::bad_request("spec: Required value"))?;
-    let review = json!({
-        "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": spec,
-        "status": { "allowed": true, "reason": "the sandbox has one administrator" },
-    });
-    Ok((StatusCode::CREATED, Json(review)).into_response())
 }

@@ -1,11 +1,14 @@
 //! The API over HTTP: one door for every request, and one path for every kind.
 //!
 //! [`route`] reads the address, [`resources`] does the verbs on objects, [`watch`] streams changes,
-//! [`discovery`] and [`openapi`] say what there is, [`logs`], [`eviction`] and [`table`] answer what is special to pods
-//! and to kubectl, [`older`] speaks an older version.
+//! [`identity`] knows who asks, [`access`] what they may do, and [`reviews`] tells it; [`discovery`] and [`openapi`] say
+//! what there is, [`logs`], [`eviction`] and [`table`] answer what is special to pods and to kubectl, [`older`] speaks an
+//! older version.
 
+mod access;
 mod discovery;
 mod eviction;
+mod identity;
 mod logs;
 mod managed_fields;
 mod older;
@@ -13,6 +16,7 @@ mod openapi;
 mod patch;
 mod protobuf;
 mod resources;
+mod reviews;
 mod route;
 mod selector;
 mod status;
@@ -31,9 +35,12 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::storage::Storage;
+use access::Attributes;
 use route::{Params, Route};
 use status::Status;
 
+pub(crate) use access::{ADMINISTRATORS, AUTHENTICATED, Identity, UNAUTHENTICATED};
+pub(crate) use identity::{Accounts, fresh_token};
 pub(crate) use resources::create_object;
 pub(crate) use selector::Selector;
 
@@ -43,7 +50,7 @@ const BODY_LIMIT: usize = 3 * 1024 * 1024;
 /// What the handlers share.
 pub(crate) struct Shared {
     pub(crate) storage: Arc<Storage>,
-    pub(crate) token: String,
+    pub(crate) accounts: Accounts,
     pub(crate) stop: CancellationToken,
 }
 
@@ -113,17 +120,28 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
     response
 }
 
+/// Finds out who asks and what for, and whether they may.
 async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Status> {
     let (parts, body) = request.into_parts();
-    let route = Route::parse(parts.uri.path());
-    if !matches!(route, Some(Route::Health | Route::Version)) && !is_admitted(&parts.headers, &shared.token) {
-        return Err(Status::unauthorized());
-    }
-    let route = route.ok_or_else(Status::unknown_path)?;
+    let path = parts.uri.path();
+    let route = Route::parse(path);
+    let about_itself = matches!(route, Some(Route::Health | Route::Version));
+    let who = shared.accounts.authenticate(&shared.storage, &parts.headers);
+    let who = who.or_else(|| about_itself.then(Identity::anonymous)).ok_or_else(Status::unauthorized)?;
+    let who = identity::impersonate(&shared.storage, who, &parts.headers)?;
     let params = Params::parse(&parts.uri)?;
-    let body = read(body).await?;
-    let call = Call { method: parts.method, params, headers: parts.headers, body };
-    match route {
+    access::check(&shared.storage, &who, &Attributes::of(&parts.method, path, &params))?;
+    let call = Call { method: parts.method, params, headers: parts.headers, body: read(body).await? };
+    dispatch(shared, route, &who, &call)
+}
+
+fn dispatch(
+    shared: &Arc<Shared>,
+    route: Option<Route>,
+    who: &Identity,
+    call: &Call,
+) -> Result<Response, Status> {
+    match route.ok_or_else(Status::unknown_path)? {
         Route::Health => Ok("ok".into_response()),
         Route::Version => Ok(discovery::version().into_response()),
         Route::Versions => Ok(discovery::versions().into_response()),
@@ -132,22 +150,15 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Stat
         Route::Resources(group, version) => {
             discovery::resources(&group, &version).map(IntoResponse::into_response)
         }
-        Route::OpenApi => Ok(openapi::document(&call)),
-        Route::AccessReview => discovery::access_review(&call),
+        Route::OpenApi => Ok(openapi::document(call)),
+        Route::Review(review) => review.answer(shared, who, call),
         Route::Collection { resource, namespace } => {
-            resources::collection(shared, resource, &namespace, &call)
+            resources::collection(shared, resource, &namespace, call)
         }
-        Route::Object { key, subresource } => resources::object(shared, &key, &subresource, &call),
+        Route::Object { key, subresource } => resources::object(shared, &key, &subresource, call),
     }
 }
 
 async fn read(body: Body) -> Result<Bytes, Status> {
     axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| Status::too_large(BODY_LIMIT))
-}
-
-/// Compares the whole token whatever comes, so that the time it takes tells nothing.
-fn is_admitted(headers: &HeaderMap, token: &str) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some(given) = given.and_then(|value| value.strip_prefix("Bearer ")) else { return false };
-    given.len() == token.len() && given.bytes().zip(token.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }

@@ -111,6 +111,23 @@ const ATTRIBUTES: Message = &[
 const REVIEW: Message = &[
     (1, "resourceAttributes", Of(ATTRIBUTES)),
     (2, "nonResourceAttributes", Of(&[(1, "path", Text), (2, "verb", Text)])),
+    (3, "user", Text),
+    (4, "groups", Texts),
+];
+const RULE: Message = &[
+    (1, "verbs", Texts),
+    (2, "apiGroups", Texts),
+    (3, "resources", Texts),
+    (4, "resourceNames", Texts),
+    (5, "nonResourceURLs", Texts),
+];
+const SUBJECT: Message =
+    &[(1, "kind", Text), (2, "apiGroup", Text), (3, "name", Text), (4, "namespace", Text)];
+const ROLE: Message = &[(1, "metadata", Of(METADATA)), (2, "rules", List(RULE))];
+const BINDING: Message = &[
+    (1, "metadata", Of(METADATA)),
+    (2, "subjects", List(SUBJECT)),
+    (3, "roleRef", Of(&[(1, "apiGroup", Text), (2, "kind", Text), (3, "name", Text)])),
 ];
 
 /// The fields of a kind that is read.
@@ -118,12 +135,18 @@ fn fields_of(kind: &str) -> Option<Message> {
     Some(match kind {
         "DeleteOptions" => DELETE_OPTIONS,
         "Eviction" => &[(1, "metadata", Of(METADATA)), (2, "deleteOptions", Of(DELETE_OPTIONS))],
-        "Namespace" => &[(1, "metadata", Of(METADATA))],
+        "Namespace" | "ServiceAccount" | "SelfSubjectReview" => &[(1, "metadata", Of(METADATA))],
         "ConfigMap" => &[(1, "metadata", Of(METADATA)), (2, "data", Pairs)],
         "Deployment" => &[(1, "metadata", Of(METADATA)), (2, "spec", Of(DEPLOYMENT))],
         "Service" => &[(1, "metadata", Of(METADATA)), (2, "spec", Of(SERVICE))],
         "PodDisruptionBudget" => &[(1, "metadata", Of(METADATA)), (2, "spec", Of(BUDGET))],
-        "SelfSubjectAccessReview" => &[(1, "metadata", Of(METADATA)), (2, "spec", Of(REVIEW))],
+        "Role" | "ClusterRole" => ROLE,
+        "RoleBinding" | "ClusterRoleBinding" => BINDING,
+        "SelfSubjectAccessReview" | "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+            &[(1, "metadata", Of(METADATA)), (2, "spec", Of(REVIEW))]
+        }
+        "SelfSubjectRulesReview" => &[(2, "spec", Of(&[(1, "namespace", Text)]))],
+        "TokenRequest" => &[(2, "spec", Of(&[(4, "expirationSeconds", Number)]))],
         _ => return None,
     })
 }

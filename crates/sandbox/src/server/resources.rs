@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::patch::Language;
 use super::selector::Selector;
 use super::status::Status;
-use super::{Call, Shared, eviction, logs, managed_fields, patch, table, watch};
+use super::{Call, Shared, eviction, identity, logs, managed_fields, patch, table, watch};
 use crate::deletion::{self, Deleted, Propagation};
 use crate::object::{self, child, int, is_deleting, list, name, namespace, set, text};
 use crate::resource::{NAMESPACES, Resource};
@@ -61,6 +61,7 @@ pub(crate) fn object(
             return logs::read(shared, key, call);
         }
         "eviction" if key.resource.kind == "Pod" => return eviction::evict(storage, key, call),
+        "token" if key.resource.kind == "ServiceAccount" => return identity::create_token(shared, key, call),
         _ => return Err(Status::unknown_path()),
     };
     let changed = match (&call.method, subresource) {

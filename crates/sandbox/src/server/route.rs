@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::Query;
 use axum::http::Uri;
 
+use super::reviews::Review;
 use super::status::Status;
 use crate::resource::Resource;
 use crate::storage::Key;
@@ -23,8 +24,8 @@ pub(crate) enum Route {
     Resources(String, String),
     /// `/openapi/v2`
     OpenApi,
-    /// A question whether the caller may do something.
-    AccessReview,
+    /// A question about what somebody may do.
+    Review(Review),
     /// All objects of a kind; the namespace is empty for all of them.
     Collection {
         resource: &'static Resource,
@@ -49,9 +50,11 @@ impl Route {
             ["api", version] => Some(Route::Resources(String::new(), (*version).into())),
             ["apis", group] => Some(Route::Group((*group).into())),
             ["apis", group, version] => Some(Route::Resources((*group).into(), (*version).into())),
-            ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => Some(Route::AccessReview),
             ["api", version, rest @ ..] => Route::of_resource("", version, rest),
-            ["apis", group, version, rest @ ..] => Route::of_resource(group, version, rest),
+            ["apis", group, version, rest @ ..] => {
+                let review = Review::at(group, version, rest).map(Route::Review);
+                review.or_else(|| Route::of_resource(group, version, rest))
+            }
             _ => None,
         }
     }

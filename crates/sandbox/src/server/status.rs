@@ -5,6 +5,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use crate::object::set;
 use crate::resource::Resource;
 
 /// A `metav1.Status` that says what went wrong.
@@ -91,6 +92,32 @@ impl Status {
 
     pub(crate) fn unauthorized() -> Status {
         Status::new(401, "Unauthorized", "Unauthorized")
+    }
+
+    /// What the authorizer says no to. Name and resource are empty where there is none.
+    pub(crate) fn denied(group: &str, resource: &str, name: &str, why: &str) -> Status {
+        let dot = if group.is_empty() { "" } else { "." };
+        let message = match (resource, name) {
+            ("", _) => format!("forbidden: {why}"),
+            (resource, "") => format!("{resource}{dot}{group} is forbidden: {why}"),
+            (resource, name) => format!("{resource}{dot}{group} \"{name}\" is forbidden: {why}"),
+        };
+        let mut status = Status::new(403, "Forbidden", message);
+        for (field, value) in [("name", name), ("group", group), ("kind", resource)] {
+            if !value.is_empty() {
+                set(&mut status.details, &[field], value);
+            }
+        }
+        status
+    }
+
+    /// A request about no object, of this kind, that makes no sense.
+    pub(crate) fn invalid_request(kind: &str, why: &str) -> Status {
+        Status::new(422, "Invalid", format!("{kind} \"\" is invalid: {why}"))
+    }
+
+    pub(crate) fn internal(why: &str) -> Status {
+        Status::new(500, "InternalError", format!("Internal error occurred: {why}"))
     }
 
     pub(crate) fn method_not_allowed() -> Status {

@@ -47,13 +47,41 @@ impl Cluster {
 
     /// A request as it stands: the status code, and the body as JSON (or as text).
     pub async fn call(&self, method: &str, path: &str, kind: &str, body: impl ToString) -> (u16, Value) {
-        let url = format!("{}{path}", self.sandbox.url());
-        let method: reqwest::Method = method.parse().unwrap();
-        let request = self.http.request(method, url).bearer_auth(self.sandbox.token());
-        let response = request.header("content-type", kind).body(body.to_string()).send().await.unwrap();
+        self.call_with(&[], self.sandbox.token(), method, path, kind, body).await
+    }
+
+    /// The same by whoever has this token, with further headers.
+    pub async fn call_with(
+        &self,
+        headers: &[(&str, &str)],
+        token: &str,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: impl ToString,
+    ) -> (u16, Value) {
+        let mut request = self.request(method, path, token).header("content-type", kind);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.body(body.to_string()).send().await.unwrap();
         let code = response.status().as_u16();
         let text = response.text().await.unwrap();
         (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// A request that has not been sent.
+    pub fn request(&self, method: &str, path: &str, token: &str) -> reqwest::RequestBuilder {
+        let url = format!("{}{path}", self.sandbox.url());
+        self.http.request(method.parse().unwrap(), url).bearer_auth(token)
+    }
+
+    /// The token of the kubeconfig's user of this name.
+    pub fn token_of(&self, user: &str) -> String {
+        let kubeconfig: Value = serde_saphyr::from_str(&self.sandbox.kubeconfig()).unwrap();
+        let mut users = kubeconfig["users"].as_array().unwrap().iter();
+        let found = users.find(|found| found["name"] == user).unwrap();
+        found["user"]["token"].as_str().unwrap().to_owned()
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
