@@ -2,12 +2,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::json::Value;
 use crate::object::{self, int, list, set, text};
 use crate::resource::{NAMESPACES, PODS};
 use crate::storage::{Key, Object, Storage};
 
 /// The finalizer that keeps an owner until what it owns is gone.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer that keeps an owner until what it owns is without it.
+const ORPHAN: &str = "orphan";
 
 /// What becomes of what an object owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,17 +52,10 @@ pub(crate) fn delete(
         return going.map(Deleted::Going);
     }
     if propagation == Propagation::Orphan {
-        orphan(storage, object::uid(&present));
+        return orphan(storage, key, &present);
     }
     if propagation == Propagation::Foreground {
-        let going = mark(storage, key, 0, |object| {
-            let mut finalizers = list(object, "/metadata/finalizers").to_vec();
-            if !finalizers.iter().any(|f| f == FOREGROUND) {
-                finalizers.push(FOREGROUND.into());
-            }
-            set(object, &["metadata", "finalizers"], finalizers);
-        });
-        return going.map(Deleted::Going);
+        return mark(storage, key, 0, |object| hold(object, FOREGROUND)).map(Deleted::Going);
     }
     if list(&present, "/metadata/finalizers").is_empty() {
         return storage.remove(key).map(Deleted::Gone);
@@ -77,12 +73,7 @@ pub(crate) fn stop(storage: &Storage, key: &Key) -> Option<Deleted> {
     held.map(Deleted::Going)
 }
 
-fn mark(
-    storage: &Storage,
-    key: &Key,
-    grace: i64,
-    also: impl FnOnce(&mut crate::json::Value),
-) -> Option<Object> {
+fn mark(storage: &Storage, key: &Key, grace: i64, also: impl FnOnce(&mut Value)) -> Option<Object> {
     storage.update(key, |object| {
         if !object::is_deleting(object) {
             let at = Timestamp::now().saturating_add(SignedDuration::from_secs(grace)).unwrap_or_default();
@@ -94,7 +85,19 @@ fn mark(
     })
 }
 
-fn orphan(storage: &Storage, owner: &str) {
+/// Adds a finalizer.
+fn hold(object: &mut Value, finalizer: &str) {
+    let mut finalizers = list(object, "/metadata/finalizers").to_vec();
+    if !finalizers.iter().any(|f| f == finalizer) {
+        finalizers.push(finalizer.into());
+    }
+    set(object, &["metadata", "finalizers"], finalizers);
+}
+
+/// Deletes an owner alone. It is marked first, so that its controller does not take back what is let go.
+fn orphan(storage: &Storage, key: &Key, owner: &Object) -> Option<Deleted> {
+    mark(storage, key, 0, |object| hold(object, ORPHAN))?;
+    let owner = object::uid(owner);
     for (key, _) in storage.dependents(owner) {
         storage.update(&key, |object| {
             let mut owners = list(object, "/metadata/ownerReferences").to_vec();
@@ -106,4 +109,10 @@ fn orphan(storage: &Storage, owner: &str) {
             }
         });
     }
+    let last = storage.update(key, |object| {
+        let mut finalizers = list(object, "/metadata/finalizers").to_vec();
+        finalizers.retain(|finalizer| finalizer != ORPHAN);
+        set(object, &["metadata", "finalizers"], finalizers);
+    })?;
+    Some(if storage.is_present(owner) { Deleted::Going(last) } else { Deleted::Gone(last) })
 }

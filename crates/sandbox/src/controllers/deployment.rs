@@ -229,12 +229,12 @@ impl Controllers {
             },
             "spec": spec, "status": { "replicas": 0 },
         });
-        let made = self.storage.create(&REPLICA_SETS, made).ok()?;
-        if replicas > 0 {
+        let (found, made) = self.create_or_adopt(&REPLICA_SETS, &made)?;
+        if made && replicas > 0 {
             let message = format!("Scaled up replica set {rs_name} from 0 to {replicas}");
             self.event(deployment, "Normal", "ScalingReplicaSet", &message, COMPONENT);
         }
-        Some(made)
+        Some(found)
     }
 
     fn scale(&mut self, deployment: &Value, rs: &Object, replicas: i64) {

@@ -114,7 +114,8 @@ impl Controllers {
         Ok(replicas)
     }
 
-    fn manager(&self, object: &Value) -> Option<Object> {
+    /// What manages an object.
+    pub(super) fn manager(&self, object: &Value) -> Option<Object> {
         let owner = controller(object)?;
         let key = Key::new(Resource::of(owner)?, namespace(object), text(owner, "/name"));
         self.storage.get(&key).filter(|found| text(found, "/metadata/uid") == text(owner, "/uid"))

@@ -25,7 +25,7 @@ use crate::json::Value;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::object::{controller, namespace, text, uid};
+use crate::object::{controller, is_deleting, namespace, set, strings, text, uid};
 use crate::resource::{DAEMON_SETS, NAMESPACES, NODES, PODS, Resource};
 use crate::storage::{Change, Key, Object, Storage};
 
@@ -214,6 +214,26 @@ impl Controllers {
         let dependents = self.storage.dependents(uid(owner)).into_iter();
         let dependents = dependents.filter(|(key, object)| key.resource == resource && managed(object));
         dependents.map(|(_, object)| object).collect()
+    }
+
+    /// Creates what is managed, or adopts what is there under its name: it was left behind by a manager that went
+    /// alone, and nobody manages it. Also says whether it was created.
+    fn create_or_adopt(&self, resource: &'static Resource, object: &Value) -> Option<(Object, bool)> {
+        let present = match self.storage.create(resource, object.clone()) {
+            Ok(made) => return Some((made, true)),
+            Err(present) => present,
+        };
+        let carried = strings(&present, "/metadata/labels");
+        let labels = strings(object, "/metadata/labels");
+        let fits = labels.iter().all(|(key, value)| carried.get(key) == Some(value));
+        // Asked after the orphan was seen: a manager that lets it go is marked as going before.
+        let stays = self.manager(object).is_some_and(|manager| !is_deleting(&manager));
+        if !fits || !stays || controller(&present).is_some() || is_deleting(&present) {
+            return None;
+        }
+        let owners = object.pointer("/metadata/ownerReferences").cloned().unwrap_or_default();
+        let adopt = |present: &mut Value| set(present, &["metadata", "ownerReferences"], owners);
+        self.storage.update(&Key::of(resource, &present), adopt).map(|adopted| (adopted, false))
     }
 
     fn event(&mut self, regarding: &Value, kind: &str, reason: &str, message: &str, component: &str) {

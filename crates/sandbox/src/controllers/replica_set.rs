@@ -66,7 +66,7 @@ impl Controllers {
         }
         adjust(&mut pod);
         crate::rules::apply_defaults(&PODS, &mut pod);
-        if self.storage.create(&PODS, pod).is_ok() {
+        if self.create_or_adopt(&PODS, &pod).is_some_and(|(_, made)| made) {
             let message = match resource.kind {
                 "StatefulSet" => format!("create Pod {pod_name} in StatefulSet {} successful", name(owner)),
                 _ => format!("Created pod: {pod_name}"),

@@ -39,7 +39,7 @@ impl Controllers {
             "data": { "spec": { "template": template } },
             "revision": newest + 1,
         });
-        self.storage.create(&CONTROLLER_REVISIONS, revision).ok()
+        self.create_or_adopt(&CONTROLLER_REVISIONS, &revision).map(|(revision, _)| revision)
     }
 
     /// Drops the oldest revisions that no pod has, beyond the limit.

@@ -6,7 +6,7 @@ mod words;
 
 use crate::json::{Map, Value, json};
 
-use crate::object::{condition_true, controller, flag, int, list, name, strings, text};
+use crate::object::{condition, condition_true, controller, flag, int, list, name, strings, text};
 use crate::resource::Resource;
 use words::{age, images, labels, names, or_none, selector};
 
@@ -146,7 +146,11 @@ fn node() -> Vec<Column> {
     vec![
         NAME,
         Column::text("Status", |o| {
-            let ready = if condition_true(o, "Ready") { "Ready" } else { "NotReady" };
+            let ready = match condition(o, "Ready") {
+                Some(_) if condition_true(o, "Ready") => "Ready",
+                Some(_) => "NotReady",
+                None => "Unknown",
+            };
             let cordoned = if flag(o, "/spec/unschedulable") { ",SchedulingDisabled" } else { "" };
             format!("{ready}{cordoned}").into()
         }),
