@@ -12,6 +12,7 @@
 //! | [`gateway`] | a gateway in this process, put together as `astradesk serve` does it |
 //! | [`client`] | HTTP to a gateway, and its evidence, verified |
 //! | [`cli`] | the command line: one command, or a `serve` that stays |
+//! | [`kubectl`] | the real kubectl, and what it prints |
 //! | [`disk`] | a small disk of one process's own |
 //! | [`proxy`] | what stands between AstraDesk and the API server |
 //! | [`fault`] | what it does to requests, and to which |
@@ -33,6 +34,7 @@ pub mod client;
 pub mod disk;
 pub mod fault;
 pub mod gateway;
+pub mod kubectl;
 pub mod observer;
 pub mod place;
 pub mod proxy;
@@ -43,6 +45,7 @@ pub use cli::Serve;
 pub use client::{Client, Reply};
 pub use disk::Disk;
 pub use gateway::{Gateway, Settings};
+pub use kubectl::Kubectl;
 pub use place::{Place, Which};
 pub use proxy::Proxy;
 pub use workload::{Workload, daemon_set, deployment, stateful_set};

@@ -209,7 +209,10 @@ impl Place {
         let nodes: Api<Node> = Api::all(self.client.clone());
         let patch = json!({"metadata": {"labels": {label: value}}});
         for node in nodes.list(&kube::api::ListParams::default()).await.unwrap() {
-            nodes.patch(&node.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+            let labelled =
+                nodes.patch(&node.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
+            // Another test's own node may have gone.
+            assert!(!matches!(&labelled, Err(error) if !is_gone(error)), "{labelled:?}");
         }
     }
 
@@ -222,6 +225,10 @@ impl Place {
             template: object["spec"]["template"].clone(),
         }
     }
+}
+
+fn is_gone(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// What nobody may have changed.
