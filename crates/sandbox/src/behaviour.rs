@@ -24,6 +24,10 @@ pub(crate) enum Behaviour {
     ImagePull,
     /// `never-ready`: they run, and their readiness probe fails.
     NeverReady,
+    /// `flaky:SECONDS`: they serve for so long, then fail their readiness probe for so long, and so on.
+    Flaky(f64),
+    /// `unschedulable`: no node takes the pod.
+    Unschedulable,
 }
 
 impl Behaviour {
@@ -42,9 +46,9 @@ impl Behaviour {
             ("ready", "") => Some(Behaviour::Ready),
             ("image-pull", "") => Some(Behaviour::ImagePull),
             ("never-ready", "") => Some(Behaviour::NeverReady),
-            ("slow", seconds) => {
-                seconds.parse().ok().filter(|s: &f64| (0.0..=86_400.0).contains(s)).map(Behaviour::Slow)
-            }
+            ("unschedulable", "") => Some(Behaviour::Unschedulable),
+            ("slow", time) => seconds(time).map(Behaviour::Slow),
+            ("flaky", time) => seconds(time).filter(|s| *s >= 0.1).map(Behaviour::Flaky),
             ("crash", code) => code.parse().ok().map(Behaviour::Crash),
             _ => None,
         }
@@ -68,8 +72,8 @@ impl Behaviour {
                 "environment variable `DATABASE_URL` must be set: NotPresent",
                 "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
             ],
-            Behaviour::ImagePull => &[],
-            Behaviour::NeverReady => &[
+            Behaviour::ImagePull | Behaviour::Unschedulable => &[],
+            Behaviour::NeverReady | Behaviour::Flaky(_) => &[
                 "INFO starting",
                 "INFO listening on 0.0.0.0:8080",
                 "WARN /healthz answers 503: upstream `ledger:5432` refuses connections",
@@ -77,6 +81,15 @@ impl Behaviour {
         };
         lines.iter().map(|line| format!("[{app}] {line}")).collect()
     }
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds))
+}
+
+/// Whether a node is to be down: its annotation `sandbox.astradesk.dev/behaviour` is `down`.
+pub(crate) fn is_down(node: &Value) -> bool {
+    annotation(node, BEHAVIOUR) == Some("down")
 }
 
 #[cfg(test)]
@@ -91,6 +104,9 @@ mod tests {
             (json!({}), Behaviour::Ready),
             (json!({ BEHAVIOUR: "slow:2.5" }), Behaviour::Slow(2.5)),
             (json!({ BEHAVIOUR: "crash:137" }), Behaviour::Crash(137)),
+            (json!({ BEHAVIOUR: "flaky:0.5" }), Behaviour::Flaky(0.5)),
+            (json!({ BEHAVIOUR: "flaky:0" }), Behaviour::Ready),
+            (json!({ BEHAVIOUR: "unschedulable" }), Behaviour::Unschedulable),
             (json!({ BEHAVIOUR: "never-ready", ONCE_RESTARTED: "image-pull" }), Behaviour::NeverReady),
             (
                 json!({ BEHAVIOUR: "ready", ONCE_RESTARTED: "image-pull", RESTARTED_AT: "x" }),

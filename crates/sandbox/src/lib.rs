@@ -36,6 +36,7 @@ mod controllers;
 mod deletion;
 mod json;
 mod object;
+mod quota;
 mod resource;
 mod roles;
 mod rules;

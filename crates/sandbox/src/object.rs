@@ -200,6 +200,15 @@ pub(crate) fn quantity(value: Option<&Value>) -> f64 {
     number.parse::<f64>().unwrap_or(0.0) * factor * 1000.0
 }
 
+/// What a pod's containers request of `cpu` or `memory` together, as [`quantity`] counts it.
+pub(crate) fn requests(pod: &Value, what: &str) -> f64 {
+    let of = |container: &Value, kind: &str| container.pointer(&format!("/resources/{kind}/{what}")).cloned();
+    list(pod, "/spec/containers")
+        .iter()
+        .map(|container| quantity(of(container, "requests").or_else(|| of(container, "limits")).as_ref()))
+        .sum()
+}
+
 /// A short stable name for a content, in the alphabet that Kubernetes uses (no vowels, no look-alikes).
 pub(crate) fn hash(content: &Value) -> String {
     let bytes = content.to_string();

@@ -106,6 +106,14 @@ static CONFIG_MAPS: Resource = Resource {
     normalise: typed::<core::ConfigMap>,
     ..CORE
 };
+pub(crate) static RESOURCE_QUOTAS: Resource = Resource {
+    plural: "resourcequotas",
+    kind: "ResourceQuota",
+    short_names: &["quota"],
+    status: true,
+    normalise: typed::<core::ResourceQuota>,
+    ..CORE
+};
 pub(crate) static DEPLOYMENTS: Resource = Resource {
     plural: "deployments",
     kind: "Deployment",
@@ -189,7 +197,7 @@ pub(crate) static CLUSTER_ROLE_BINDINGS: Resource = Resource {
 };
 
 /// Every kind that is stored, in the order of discovery.
-pub(crate) static ALL: [&Resource; 17] = [
+pub(crate) static ALL: [&Resource; 18] = [
     &NAMESPACES,
     &NODES,
     &PODS,
@@ -197,6 +205,7 @@ pub(crate) static ALL: [&Resource; 17] = [
     &SERVICES,
     &CONFIG_MAPS,
     &SERVICE_ACCOUNTS,
+    &RESOURCE_QUOTAS,
     &DEPLOYMENTS,
     &REPLICA_SETS,
     &STATEFUL_SETS,

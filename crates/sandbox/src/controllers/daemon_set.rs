@@ -44,7 +44,8 @@ impl Controllers {
                 continue;
             }
             let pod_name = format!("{}-{}", name(daemon_set), self.suffix());
-            self.create_pod(&DAEMON_SETS, daemon_set, &pod_name, COMPONENT, |pod| {
+            // What is refused is tried again.
+            let _ = self.create_pod(&DAEMON_SETS, daemon_set, &pod_name, COMPONENT, |pod| {
                 set(pod, &["metadata", "labels", LABEL], hash.clone());
                 let node_affinity =
                     ["spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"];

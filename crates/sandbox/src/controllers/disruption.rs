@@ -10,7 +10,8 @@ use crate::object::{
     set, text,
 };
 use crate::resource::{
-    DAEMON_SETS, DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, REPLICA_SETS, Resource, STATEFUL_SETS,
+    DAEMON_SETS, DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, REPLICA_SETS, RESOURCE_QUOTAS, Resource,
+    STATEFUL_SETS,
 };
 use crate::server::Selector;
 use crate::storage::{Key, Object};
@@ -26,14 +27,16 @@ struct Sum {
 }
 
 impl Controllers {
-    /// What changes among pods and what manages them concerns the budgets of the same namespace.
+    /// What changes among pods and what manages them concerns the budgets and quotas of the same namespace.
     pub(super) fn enqueue_budgets(&mut self, changed: &Key) {
         let counted = [&PODS, &DEPLOYMENTS, &REPLICA_SETS, &STATEFUL_SETS, &DAEMON_SETS];
         if !counted.contains(&changed.resource) {
             return;
         }
-        for budget in self.storage.list(&DISRUPTION_BUDGETS, &changed.namespace) {
-            self.enqueue(Key::of(&DISRUPTION_BUDGETS, &budget));
+        for resource in [&DISRUPTION_BUDGETS, &RESOURCE_QUOTAS] {
+            for limit in self.storage.list(resource, &changed.namespace) {
+                self.enqueue(Key::of(resource, &limit));
+            }
         }
     }
 

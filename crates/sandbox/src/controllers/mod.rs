@@ -9,6 +9,7 @@ mod daemon_set;
 mod deployment;
 mod disruption;
 mod events;
+mod nodes;
 mod pods;
 mod replica_set;
 mod revisions;
@@ -21,7 +22,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::json::Value;
+use crate::json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,7 @@ pub(crate) struct Controllers {
     lives: HashMap<Arc<str>, pods::Life>,
     unscheduled: BTreeSet<Key>,
     usage: scheduler::Usage,
+    outages: HashMap<Arc<str>, nodes::Outage>,
     recorder: events::Recorder,
 }
 
@@ -56,6 +58,7 @@ impl Controllers {
             lives: HashMap::new(),
             unscheduled: BTreeSet::new(),
             usage: scheduler::Usage::default(),
+            outages: HashMap::new(),
             recorder: events::Recorder::default(),
         }
     }
@@ -185,6 +188,8 @@ impl Controllers {
             "StatefulSet" => self.sync_stateful_set(key, &object),
             "DaemonSet" => self.sync_daemon_set(key, &object),
             "PodDisruptionBudget" => self.sync_disruption_budget(key, &object),
+            "ResourceQuota" => self.sync_resource_quota(key, &object),
+            "Node" => self.sync_node(key, &object),
             _ => {}
         }
     }
@@ -200,6 +205,14 @@ impl Controllers {
     fn look_again(&mut self, key: &Key, seconds: f64) {
         let at = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.01, 86_400.0));
         self.timers.push(at, timers::Due::Reconcile(key.clone()));
+    }
+
+    fn sync_resource_quota(&self, key: &Key, quota: &Value) {
+        let used = crate::quota::used(&self.storage, quota);
+        self.storage.update(key, |quota| {
+            let hard = quota.pointer("/spec/hard").cloned().unwrap_or_default();
+            set(quota, &["status"], json!({ "hard": hard, "used": used }));
+        });
     }
 
     /// A delay between two numbers of seconds, at this sandbox's pace.

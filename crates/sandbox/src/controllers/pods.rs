@@ -3,6 +3,8 @@
 //! ones, so that somebody who watches sees it loop.
 
 use crate::json::{Value, intern, json};
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::{Controllers, scheduler, timers};
@@ -80,12 +82,16 @@ impl Controllers {
         if is_deleting(&pod) && step != Step::Vanish {
             return;
         }
+        let due = || timers::Due::Pod { key: key.clone(), uid: expected.into(), step };
+        if step != Step::Schedule && self.suspend(&pod, due) {
+            return;
+        }
         tracing::trace!(pod = &*key.name, ?step, "pod");
         match step {
             Step::Schedule => self.schedule(key, &pod),
             Step::Create => self.create_containers(key, &pod),
             Step::Start | Step::PullAgain => self.start(key, &pod),
-            Step::Serve => self.serve(key),
+            Step::Serve => self.serve(key, &pod),
             Step::FailProbe => self.fail_probe(key, &pod),
             Step::Exit => self.exit(key, &pod),
             Step::BackOff => self.back_off(key, &pod),
@@ -97,6 +103,12 @@ impl Controllers {
 
     fn next_step(&mut self, key: &Key, pod: &Value, from: f64, to: f64, step: Step) {
         let at = Instant::now() + self.delay(from, to);
+        self.timers.push(at, timers::Due::Pod { key: key.clone(), uid: intern(uid(pod)), step });
+    }
+
+    /// A step after real seconds, which the pace does not stretch.
+    fn step_after(&mut self, key: &Key, pod: &Value, seconds: f64, step: Step) {
+        let at = Instant::now() + Duration::from_secs_f64(seconds);
         self.timers.push(at, timers::Due::Pod { key: key.clone(), uid: intern(uid(pod)), step });
     }
 
@@ -164,29 +176,38 @@ impl Controllers {
             set_containers(pod, &running(), false, 0, None);
         });
         match behaviour {
-            Behaviour::Slow(seconds) => {
-                let at = Instant::now() + std::time::Duration::from_secs_f64(seconds);
-                let (key, uid) = (key.clone(), intern(uid(pod)));
-                self.timers.push(at, timers::Due::Pod { key, uid, step: Step::Serve });
-            }
+            Behaviour::Slow(seconds) => self.step_after(key, pod, seconds, Step::Serve),
             Behaviour::Crash(_) => self.next_step(key, pod, 0.1, 0.3, Step::Exit),
             Behaviour::NeverReady => self.next_step(key, pod, 0.3, 0.6, Step::FailProbe),
-            Behaviour::Ready | Behaviour::ImagePull => self.next_step(key, pod, 0.08, 0.4, Step::Serve),
+            Behaviour::Ready | Behaviour::Flaky(_) | Behaviour::ImagePull | Behaviour::Unschedulable => {
+                self.next_step(key, pod, 0.08, 0.4, Step::Serve);
+            }
         }
     }
 
-    fn serve(&mut self, key: &Key) {
+    fn serve(&mut self, key: &Key, pod: &Object) {
         self.storage.update(key, |pod| {
             set_containers(pod, &Value::Null, true, 0, None);
             set_condition(pod, "Ready", true, None);
             set_condition(pod, "ContainersReady", true, None);
         });
+        if let Behaviour::Flaky(seconds) = Behaviour::of(pod) {
+            self.step_after(key, pod, seconds, Step::FailProbe);
+        }
     }
 
     fn fail_probe(&mut self, key: &Key, pod: &Object) {
         let message = "Readiness probe failed: HTTP probe failed with statuscode: 503";
         self.event(pod, "Warning", "Unhealthy", message, "kubelet");
-        self.next_step(key, pod, 9.0, 11.0, Step::FailProbe);
+        let Behaviour::Flaky(seconds) = Behaviour::of(pod) else {
+            self.next_step(key, pod, 9.0, 11.0, Step::FailProbe);
+            return;
+        };
+        self.storage.update(key, |pod| {
+            set_containers(pod, &Value::Null, false, 0, None);
+            set_unready(pod);
+        });
+        self.step_after(key, pod, seconds, Step::Serve);
     }
 
     fn exit(&mut self, key: &Key, pod: &Object) {

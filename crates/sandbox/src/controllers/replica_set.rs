@@ -5,20 +5,31 @@ use crate::json::{Value, json};
 use super::Controllers;
 use crate::deletion::{self, Propagation};
 use crate::object::{
-    int, is_deleting, list, name, namespace, owner_reference, pod_active, pod_available, pod_ready, set, text,
+    child, condition, int, is_deleting, list, name, namespace, now, owner_reference, pod_active,
+    pod_available, pod_ready, set, text,
 };
+use crate::quota;
 use crate::resource::{PODS, REPLICA_SETS, Resource};
 use crate::storage::{Key, Object};
+
+/// After how many seconds it is tried again to create a pod that was refused.
+const RETRY: f64 = 2.0;
 
 impl Controllers {
     pub(super) fn sync_replica_set(&mut self, key: &Key, replica_set: &Value) {
         let mut pods = self.owned(&PODS, replica_set);
         pods.retain(|pod| pod_active(pod));
         let wanted = usize::try_from(int(replica_set, "/spec/replicas", 1)).unwrap_or(0);
+        let mut failure = None;
         if !is_deleting(replica_set) {
             for _ in pods.len()..wanted {
                 let pod_name = format!("{}-{}", name(replica_set), self.suffix());
-                self.create_pod(&REPLICA_SETS, replica_set, &pod_name, "replicaset-controller", |_| {});
+                let made =
+                    self.create_pod(&REPLICA_SETS, replica_set, &pod_name, "replicaset-controller", |_| {});
+                if let Err(why) = made {
+                    failure = Some(why);
+                    break;
+                }
             }
             if pods.len() > wanted {
                 pods.sort_by_key(|pod| usefulness(pod));
@@ -27,10 +38,10 @@ impl Controllers {
                 }
             }
         }
-        self.write_replica_set_status(key, replica_set);
+        self.write_replica_set_status(key, replica_set, failure.as_deref());
     }
 
-    fn write_replica_set_status(&mut self, key: &Key, replica_set: &Value) {
+    fn write_replica_set_status(&mut self, key: &Key, replica_set: &Value, failure: Option<&str>) {
         let mut pods = self.owned(&PODS, replica_set);
         pods.retain(|pod| pod_active(pod));
         let min_ready = int(replica_set, "/spec/minReadySeconds", 0);
@@ -42,13 +53,14 @@ impl Controllers {
             set(object, &["status", "readyReplicas"], ready);
             set(object, &["status", "availableReplicas"], available);
             set(object, &["status", "observedGeneration"], int(object, "/metadata/generation", 1));
+            note_failure(object, failure);
         });
         if available < ready {
             self.look_again(key, 0.5);
         }
     }
 
-    /// Creates a pod from a workload's template.
+    /// Creates a pod from a workload's template, or says why it may not be, and looks again some time later.
     pub(super) fn create_pod(
         &mut self,
         resource: &'static Resource,
@@ -56,7 +68,7 @@ impl Controllers {
         pod_name: &str,
         component: &str,
         adjust: impl FnOnce(&mut Value),
-    ) {
+    ) -> Result<(), String> {
         let mut pod = owner.pointer("/spec/template").cloned().unwrap_or_else(|| json!({}));
         set(&mut pod, &["metadata", "name"], pod_name);
         set(&mut pod, &["metadata", "namespace"], namespace(owner));
@@ -66,13 +78,28 @@ impl Controllers {
         }
         adjust(&mut pod);
         crate::rules::apply_defaults(&PODS, &mut pod);
+        let set_name = name(owner);
+        let numbered = resource.kind == "StatefulSet";
+        if let Err(why) = quota::admit(&self.storage, &pod) {
+            let why = format!("pods \"{pod_name}\" is forbidden: {why}");
+            let message = if numbered {
+                format!("create Pod {pod_name} in StatefulSet {set_name} failed error: {why}")
+            } else {
+                format!("Error creating: {why}")
+            };
+            self.event(owner, "Warning", "FailedCreate", &message, component);
+            self.look_again(&Key::of(resource, owner), RETRY);
+            return Err(why);
+        }
         if self.create_or_adopt(&PODS, &pod).is_some_and(|(_, made)| made) {
-            let message = match resource.kind {
-                "StatefulSet" => format!("create Pod {pod_name} in StatefulSet {} successful", name(owner)),
-                _ => format!("Created pod: {pod_name}"),
+            let message = if numbered {
+                format!("create Pod {pod_name} in StatefulSet {set_name} successful")
+            } else {
+                format!("Created pod: {pod_name}")
             };
             self.event(owner, "Normal", "SuccessfulCreate", &message, component);
         }
+        Ok(())
     }
 
     /// Deletes a pod that its workload no longer wants.
@@ -83,6 +110,22 @@ impl Controllers {
             _ => format!("Deleted pod: {}", name(pod)),
         };
         self.event(owner, "Normal", "SuccessfulDelete", &message, component);
+    }
+}
+
+/// Says in the status that pods cannot be created, and why at first; or no longer.
+fn note_failure(replica_set: &mut Value, failure: Option<&str>) {
+    let known = condition(replica_set, "ReplicaFailure").is_some();
+    match failure {
+        Some(why) if !known => {
+            let condition = json!({
+                "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": why,
+                "lastTransitionTime": now(),
+            });
+            set(replica_set, &["status", "conditions"], json!([condition]));
+        }
+        None if known => _ = child(replica_set, "status").remove("conditions"),
+        Some(_) | None => {}
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Rollout {
     ready: i64,
     available: i64,
     wanted_by_sets: i64,
+    /// Why a `ReplicaSet` cannot create its pods: the newest one's reason first.
+    failure: Option<Value>,
 }
 
 /// What came of writing it down.
@@ -34,6 +36,10 @@ impl Rollout {
             ready: sum("/status/readyReplicas"),
             available: sum("/status/availableReplicas"),
             wanted_by_sets: sum("/spec/replicas"),
+            failure: newest
+                .and_then(|rs| condition(rs, "ReplicaFailure"))
+                .or_else(|| sets.iter().find_map(|rs| condition(rs, "ReplicaFailure")))
+                .cloned(),
         }
     }
 
@@ -51,6 +57,7 @@ impl Rollout {
             set(deployment, &["status", "unavailableReplicas"], unavailable);
             self.write_available(deployment);
             self.write_progressing(&before, deployment);
+            self.write_failure(deployment);
             // As the real type writes itself: zeros are left out.
             if let Some(Value::Object(status)) = deployment.get_mut("status") {
                 status.retain(|_, value| value.as_i64() != Some(0));
@@ -74,6 +81,17 @@ impl Rollout {
         } else {
             let message = "Deployment does not have minimum availability.";
             set_condition(deployment, "Available", "False", "MinimumReplicasUnavailable", message);
+        }
+    }
+
+    fn write_failure(&self, deployment: &mut Value) {
+        if let Some(failure) = &self.failure {
+            let (reason, message) = (text(failure, "/reason"), text(failure, "/message"));
+            set_condition(deployment, "ReplicaFailure", "True", reason, message);
+        } else if condition(deployment, "ReplicaFailure").is_some() {
+            let mut conditions = list(deployment, "/status/conditions").to_vec();
+            conditions.retain(|condition| text(condition, "/type") != "ReplicaFailure");
+            set(deployment, &["status", "conditions"], conditions);
         }
     }
 

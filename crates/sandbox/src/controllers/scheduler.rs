@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::json::{Value, intern};
 
-use crate::object::{flag, list, name, quantity, strings, text};
+use super::nodes;
+use crate::behaviour::Behaviour;
+use crate::object::{flag, list, name, quantity, requests, strings, text};
 use crate::resource::PODS;
 use crate::storage::{Key, Object};
 
@@ -113,11 +115,17 @@ fn obstacles(pod: &Value, node: &Value, here: Share) -> Vec<String> {
         spec,
         "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields/0/values",
     );
+    if Behaviour::of(pod) == Behaviour::Unschedulable {
+        return vec!["node(s) had untolerated taint {sandbox.astradesk.dev/unschedulable: }".into()];
+    }
     if flag(node, "/spec/unschedulable") && bound_to.is_empty() {
         return vec!["node(s) were unschedulable".into()];
     }
     if !selects(spec, node) || !(bound_to.is_empty() || bound_to.iter().any(|wanted| wanted == name(node))) {
         return vec!["node(s) didn't match Pod's node affinity/selector".into()];
+    }
+    if let Some(taint) = nodes::untolerated(pod, node) {
+        return vec![taint];
     }
     let mut obstacles = Vec::new();
     let allocatable = |what: &str| quantity(node.pointer(&format!("/status/allocatable/{what}")));
@@ -131,14 +139,6 @@ fn obstacles(pod: &Value, node: &Value, here: Share) -> Vec<String> {
         }
     }
     obstacles
-}
-
-fn requests(pod: &Value, what: &str) -> f64 {
-    let of = |container: &Value, kind: &str| container.pointer(&format!("/resources/{kind}/{what}")).cloned();
-    list(pod, "/spec/containers")
-        .iter()
-        .map(|container| quantity(of(container, "requests").or_else(|| of(container, "limits")).as_ref()))
-        .sum()
 }
 
 #[cfg(test)]

@@ -89,7 +89,8 @@ impl Controllers {
             crate::object::set(&mut owner, &["spec", "template"], template.clone());
         }
         let (pod_name, revision) = (format!("{}-{number}", name(set)), name(revision).to_owned());
-        self.create_pod(&STATEFUL_SETS, &owner, &pod_name, COMPONENT, |pod| {
+        // What is refused is tried again.
+        let _ = self.create_pod(&STATEFUL_SETS, &owner, &pod_name, COMPONENT, |pod| {
             let labels = &["metadata", "labels"];
             for (label, value) in [
                 (LABEL, revision.as_str()),

@@ -15,9 +15,9 @@ use super::status::Status;
 use super::{Call, Shared, eviction, identity, logs, managed_fields, patch, table, watch};
 use crate::deletion::{self, Deleted, Propagation};
 use crate::object::{self, child, int, is_deleting, list, name, namespace, set, text};
-use crate::resource::{NAMESPACES, Resource};
+use crate::resource::{NAMESPACES, PODS, Resource};
 use crate::storage::{Key, Object, Snapshot, Storage};
-use crate::{resource, rules};
+use crate::{quota, rules};
 
 /// Answers for all objects of a kind.
 pub(crate) fn collection(
@@ -277,6 +277,9 @@ fn create(
             return Err(Status::namespace_terminating(resource, &key.name, &key.namespace));
         }
     }
+    if *resource == PODS {
+        quota::admit(storage, &object).map_err(|why| Status::forbidden(resource, &key.name, &why))?;
+    }
     if write.dry_run {
         return match storage.get(&key) {
             Some(_) => Err(Status::already_exists(resource, &key.name)),
@@ -482,9 +485,7 @@ impl DeleteOptions {
 fn delete_object(storage: &Storage, key: &Key, call: &Call) -> Result<Response, Status> {
     match delete(storage, key, &DeleteOptions::read(call)?)? {
         Deleted::Going(object) => Ok(Json((*object).clone()).into_response()),
-        Deleted::Gone(object) if *key.resource == resource::PODS => {
-            Ok(Json((*object).clone()).into_response())
-        }
+        Deleted::Gone(object) if *key.resource == PODS => Ok(Json((*object).clone()).into_response()),
         Deleted::Gone(object) => Ok(Json(json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
             "details": {
