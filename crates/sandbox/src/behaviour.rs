@@ -6,10 +6,10 @@ use crate::json::Value;
 
 use crate::object::{annotation, list, name, text};
 
-const BEHAVIOUR: &str = "sandbox.astradesk.dev/behaviour";
+pub(crate) const BEHAVIOUR: &str = "sandbox.astradesk.dev/behaviour";
 const ONCE_RESTARTED: &str = "sandbox.astradesk.dev/behaviour-once-restarted";
 const LOGS: &str = "sandbox.astradesk.dev/logs";
-const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+pub(crate) const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// How a pod's containers fare.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,7 +41,7 @@ impl Behaviour {
         })
     }
 
-    fn parse(text: &str) -> Option<Behaviour> {
+    pub(crate) fn parse(text: &str) -> Option<Behaviour> {
         match text.split_once(':').unwrap_or((text, "")) {
             ("ready", "") => Some(Behaviour::Ready),
             ("image-pull", "") => Some(Behaviour::ImagePull),

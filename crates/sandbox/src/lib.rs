@@ -19,6 +19,8 @@
 //! - `server` is the API. One path serves every kind of the table in `resource`; `rules` are its defaults and
 //!   checks, `deletion` is how things go.
 //!   Who may do what is decided by the roles that are stored, `roles` being those of the start.
+//! - [`scenario`] reads files that say what a cluster begins with and what happens to it later; `yaml` says what
+//!   is wrong with them.
 //! - `controllers` is one task: what manages workloads, the garbage collector, the
 //!   scheduler and the kubelet, driven by changes and by one heap of timers.
 //! - `behaviour` reads from a pod's annotations what becomes of it:
@@ -44,6 +46,10 @@ pub mod scenario;
 mod server;
 mod storage;
 mod tls;
+mod yaml;
+
+pub use scenario::Timeline;
+pub use server::faults::Rule as Fault;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -54,6 +60,7 @@ use base64::engine::general_purpose::STANDARD;
 use json::json;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +81,10 @@ pub struct Config {
     /// Who may use the cluster beside its administrator, each with a token and a context of their own. What they may do,
     /// the roles say that they or their groups are bound to.
     pub users: Vec<User>,
+    /// What goes wrong with requests from the start.
+    pub faults: Vec<Fault>,
+    /// What happens later.
+    pub timeline: Timeline,
 }
 
 /// Somebody who may use a cluster.
@@ -94,6 +105,8 @@ impl Default for Config {
             pace: 1.0,
             nodes: 3,
             users: Vec::new(),
+            faults: Vec::new(),
+            timeline: Timeline::default(),
         }
     }
 }
@@ -138,6 +151,8 @@ pub enum Error {
 
 /// How many nodes there may be.
 const NODES: u32 = 1_000;
+/// How much of the timeline is kept for somebody who is slow to listen.
+const TOLD: usize = 256;
 
 /// A running cluster. It ends with [`Sandbox::shutdown`], or when it is dropped.
 #[derive(Debug)]
@@ -148,6 +163,7 @@ pub struct Sandbox {
     certificate: String,
     /// Everybody's token; the administrator's is the first.
     tokens: Vec<(String, String)>,
+    told: broadcast::Sender<String>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -174,16 +190,21 @@ impl Sandbox {
 
         let stop = CancellationToken::new();
         let (accounts, tokens) = accounts(&config.users);
-        let shared = server::Shared { storage: storage.clone(), accounts, stop: stop.clone() };
+        let faults = server::faults::Faults::new(config.faults, config.seed);
+        let shared = server::Shared { storage: storage.clone(), accounts, faults, stop: stop.clone() };
+        let shared = Arc::new(shared);
         let controllers = controllers::Controllers::new(storage, config.seed, config.pace);
-        let router = server::router(Arc::new(shared));
+        let router = server::router(shared.clone());
+        let (told, _) = broadcast::channel(TOLD);
+        let timeline = scenario::follow(config.timeline, shared, told.clone(), stop.clone());
         let tasks = vec![
             tokio::spawn(controllers.run(stop.clone())),
+            tokio::spawn(timeline),
             serve(listener.tap_io(send_at_once), router.clone(), stop.clone()),
             serve(tls::TlsListener::new(secure, acceptor), router, stop.clone()),
         ];
         tracing::debug!(url, "the sandbox listens");
-        Ok(Sandbox { url, secure_url, certificate, tokens, stop, tasks })
+        Ok(Sandbox { url, secure_url, certificate, tokens, told, stop, tasks })
     }
 
     /// Where the API is: `http://127.0.0.1:PORT`.
@@ -215,6 +236,11 @@ impl Sandbox {
         )
     }
 
+    /// Tells each thing of the timeline as it happens, in one line; what happened before is not told again.
+    pub fn happenings(&self) -> broadcast::Receiver<String> {
+        self.told.subscribe()
+    }
+
     /// Ends the cluster: watches end, and what is being answered is answered.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
@@ -238,7 +264,9 @@ where
     L::Addr: std::fmt::Debug,
 {
     tokio::spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+        let router = router.into_make_service_with_connect_info::<server::Scissors>();
+        let served =
+            axum::serve(server::Cuttable(listener), router).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = served.await {
             tracing::error!(%error, "the sandbox's server ended");
         }

@@ -1,4 +1,12 @@
-//! Clusters to begin with.
+//! Clusters to begin with, and what becomes of them: the demo's, and those of a file.
+
+mod file;
+mod timeline;
+
+pub use crate::yaml::Error;
+pub use file::read;
+pub use timeline::Timeline;
+pub(crate) use timeline::run as follow;
 
 use serde_json::{Value, json};
 

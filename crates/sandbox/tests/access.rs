@@ -98,6 +98,7 @@ async fn a_refusal_is_worded_as_the_real_one() {
             r#"secrets is forbidden: User "bob" cannot create resource "secrets" in API group "" in the namespace "shop""#,
         ),
         ("GET", "/metrics".into(), r#"forbidden: User "bob" cannot get path "/metrics""#),
+        ("PUT", "/sandbox/faults".into(), r#"forbidden: User "bob" cannot put path "/sandbox/faults""#),
     ];
     for (method, path, expected) in table {
         let (code, answer) = cluster.as_(&bob, method, &path, &json!({})).await;

@@ -51,7 +51,7 @@ impl Controllers {
         Controllers {
             storage,
             pace,
-            random: Random(seed),
+            random: Random::new(seed),
             queue: VecDeque::new(),
             queued: BTreeSet::new(),
             timers: timers::Timers::default(),
@@ -261,9 +261,13 @@ impl Controllers {
 
 /// Numbers that look random and are the same for the same seed (`SplitMix64`).
 #[derive(Debug)]
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -273,7 +277,7 @@ impl Random {
     }
 
     /// From zero up to one.
-    fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }

@@ -1,13 +1,16 @@
 //! The API over HTTP: one door for every request, and one path for every kind.
 //!
 //! [`route`] reads the address, [`resources`] does the verbs on objects, [`watch`] streams changes,
-//! [`identity`] knows who asks, [`access`] what they may do, and [`reviews`] tells it; [`discovery`] and [`openapi`] say
+//! [`identity`] knows who asks, [`access`] what they may do, [`reviews`] tells it, and [`faults`] lets things go
+//! wrong on demand; [`discovery`] and [`openapi`] say
 //! what there is, [`logs`], [`eviction`] and [`table`] answer what is special to pods and to kubectl, [`older`] speaks an
 //! older version.
 
 mod access;
+mod cut;
 mod discovery;
 mod eviction;
+pub(crate) mod faults;
 mod identity;
 mod logs;
 mod managed_fields;
@@ -28,18 +31,20 @@ use std::sync::Arc;
 use crate::json::Value;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::storage::Storage;
+use crate::storage::{Key, Storage};
 use access::Attributes;
+use faults::Faults;
 use route::{Params, Route};
 use status::Status;
 
 pub(crate) use access::{ADMINISTRATORS, AUTHENTICATED, Identity, UNAUTHENTICATED};
+pub(crate) use cut::{Cuttable, Scissors};
 pub(crate) use identity::{Accounts, fresh_token};
 pub(crate) use resources::create_object;
 pub(crate) use selector::Selector;
@@ -51,6 +56,7 @@ const BODY_LIMIT: usize = 3 * 1024 * 1024;
 pub(crate) struct Shared {
     pub(crate) storage: Arc<Storage>,
     pub(crate) accounts: Accounts,
+    pub(crate) faults: Faults,
     pub(crate) stop: CancellationToken,
 }
 
@@ -112,16 +118,35 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(serve).with_state(shared)
 }
 
-async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+/// Asks for a change of an object from inside, as the administrator does; no fault happens to it.
+pub(crate) fn ask(
+    shared: &Arc<Shared>,
+    method: Method,
+    key: &Key,
+    kind: &'static str,
+    body: &Value,
+) -> Result<(), String> {
+    let address = Uri::from_static("/?fieldManager=astradesk-sandbox");
+    let params = Params::parse(&address).map_err(|status| status.to_string())?;
+    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
+    let call = Call { method, params, headers, body: body.to_string().into() };
+    resources::object(shared, key, "", &call).map(drop).map_err(|status| status.to_string())
+}
+
+async fn serve(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(scissors): ConnectInfo<Scissors>,
+    request: Request,
+) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = answer(&shared, request).await.unwrap_or_else(IntoResponse::into_response);
+    let response = answer(&shared, &scissors, request).await.unwrap_or_else(IntoResponse::into_response);
     let response = if older::is_asked(&path) { older::answer(response) } else { response };
     tracing::debug!(%method, path, status = response.status().as_u16(), "request");
     response
 }
 
-/// Finds out who asks and what for, and whether they may.
-async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Status> {
+/// Finds out who asks and what for, lets a fault happen if one is due, and only then asks whether they may.
+async fn answer(shared: &Arc<Shared>, scissors: &Scissors, request: Request) -> Result<Response, Status> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let route = Route::parse(path);
@@ -130,9 +155,24 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Stat
     let who = who.or_else(|| about_itself.then(Identity::anonymous)).ok_or_else(Status::unauthorized)?;
     let who = identity::impersonate(&shared.storage, who, &parts.headers)?;
     let params = Params::parse(&parts.uri)?;
-    access::check(&shared.storage, &who, &Attributes::of(&parts.method, path, &params))?;
+    let about = Attributes::of(&parts.method, path, &params);
+    let faults_name = path.strip_prefix(faults::PATH).map(|rest| rest.trim_matches('/').to_owned());
     let call = Call { method: parts.method, params, headers: parts.headers, body: read(body).await? };
-    dispatch(shared, route, &who, &call)
+
+    let exempt = about_itself || faults_name.is_some();
+    let agent = call.header(header::USER_AGENT);
+    let strike = if exempt { None } else { shared.faults.strike(&who, &about, agent) };
+    let admitted = async {
+        access::check(&shared.storage, &who, &about)?;
+        match faults_name {
+            Some(name) => shared.faults.answer(&name, &call),
+            None => dispatch(shared, route, &who, &call),
+        }
+    };
+    match strike {
+        Some(strike) => strike.befall(scissors, &shared.stop, admitted).await,
+        None => admitted.await,
+    }
 }
 
 fn dispatch(

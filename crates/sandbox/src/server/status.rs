@@ -1,5 +1,7 @@
 //! Errors as the API server words them.
 
+use std::borrow::Cow;
+
 use crate::json::{Value, json};
 use axum::Json;
 use axum::http::StatusCode;
@@ -12,14 +14,29 @@ use crate::resource::Resource;
 #[derive(Debug)]
 pub(crate) struct Status {
     code: u16,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: String,
     details: Value,
 }
 
 impl Status {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
-        Status { code, reason, message: message.into(), details: json!({}) }
+        Status::custom(code, reason, message)
+    }
+
+    /// One that nothing here would say by itself.
+    pub(crate) fn custom(
+        code: u16,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Status {
+        Status { code, reason: reason.into(), message: message.into(), details: json!({}) }
+    }
+
+    /// The same, with how long the client should wait, in seconds.
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Status {
+        set(&mut self.details, &["retryAfterSeconds"], seconds);
+        self
     }
 
     fn about(mut self, resource: &Resource, name: &str) -> Status {
@@ -193,7 +210,7 @@ impl Status {
     pub(crate) fn to_value(&self) -> Value {
         json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "details": self.details, "code": self.code,
+            "message": self.message, "reason": *self.reason, "details": self.details, "code": self.code,
         })
     }
 }

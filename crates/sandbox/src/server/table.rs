@@ -1,6 +1,7 @@
 //! The `Table` that kubectl prints, cell by cell as the real server's (`pkg/printers/internalversion/printers.go` of
 //! Kubernetes): the columns of the kinds that people look at, name and age for the rest.
 
+mod access;
 mod pods;
 mod words;
 
@@ -138,6 +139,9 @@ fn columns(resource: &Resource) -> Vec<Column> {
         ],
         "ConfigMap" => vec![NAME, Column::text("Data", entries), AGE],
         "Event" => event(),
+        "Role" | "ClusterRole" => access::roles(),
+        "RoleBinding" | "ClusterRoleBinding" => access::bindings(),
+        "ServiceAccount" => access::service_accounts(),
         _ => vec![NAME, AGE],
     }
 }
