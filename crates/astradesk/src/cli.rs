@@ -227,6 +227,12 @@ pub struct Sandbox {
     /// Start without the demo's workloads
     #[arg(long)]
     pub empty: bool,
+    /// Start with what a file says: workloads, users, faults, and what happens when
+    #[arg(long, value_name = "FILE", conflicts_with = "empty")]
+    pub scenario: Option<PathBuf>,
+    /// Decides every random choice in the cluster's life
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
 }
 
 /// `astradesk config`

@@ -60,7 +60,7 @@ use base64::engine::general_purpose::STANDARD;
 use json::json;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::broadcast;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -151,8 +151,6 @@ pub enum Error {
 
 /// How many nodes there may be.
 const NODES: u32 = 1_000;
-/// How much of the timeline is kept for somebody who is slow to listen.
-const TOLD: usize = 256;
 
 /// A running cluster. It ends with [`Sandbox::shutdown`], or when it is dropped.
 #[derive(Debug)]
@@ -163,7 +161,7 @@ pub struct Sandbox {
     certificate: String,
     /// Everybody's token; the administrator's is the first.
     tokens: Vec<(String, String)>,
-    told: broadcast::Sender<String>,
+    happenings: Option<mpsc::Receiver<String>>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -195,8 +193,8 @@ impl Sandbox {
         let shared = Arc::new(shared);
         let controllers = controllers::Controllers::new(storage, config.seed, config.pace);
         let router = server::router(shared.clone());
-        let (told, _) = broadcast::channel(TOLD);
-        let timeline = scenario::follow(config.timeline, shared, told.clone(), stop.clone());
+        let (told, happenings) = mpsc::channel(config.timeline.len().max(1));
+        let timeline = scenario::follow(config.timeline, shared, told, stop.clone());
         let tasks = vec![
             tokio::spawn(controllers.run(stop.clone())),
             tokio::spawn(timeline),
@@ -204,7 +202,7 @@ impl Sandbox {
             serve(tls::TlsListener::new(secure, acceptor), router, stop.clone()),
         ];
         tracing::debug!(url, "the sandbox listens");
-        Ok(Sandbox { url, secure_url, certificate, tokens, told, stop, tasks })
+        Ok(Sandbox { url, secure_url, certificate, tokens, happenings: Some(happenings), stop, tasks })
     }
 
     /// Where the API is: `http://127.0.0.1:PORT`.
@@ -236,9 +234,9 @@ impl Sandbox {
         )
     }
 
-    /// Tells each thing of the timeline as it happens, in one line; what happened before is not told again.
-    pub fn happenings(&self) -> broadcast::Receiver<String> {
-        self.told.subscribe()
+    /// Tells each thing of the timeline as it happens, in one line, to whoever asks first. It ends with the last.
+    pub fn happenings(&mut self) -> Option<mpsc::Receiver<String>> {
+        self.happenings.take()
     }
 
     /// Ends the cluster: watches end, and what is being answered is answered.

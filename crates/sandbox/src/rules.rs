@@ -203,7 +203,9 @@ fn binding(before: Option<&Value>, object: &Value, causes: &mut Causes) {
         causes.push(("roleRef.name".into(), "Required value".into()));
     }
     if before.is_some_and(|before| before.get("roleRef") != object.get("roleRef")) {
-        let shown = object.get("roleRef").cloned().unwrap_or_default();
+        let at = |field: &str| text(object, &format!("/roleRef/{field}"));
+        let (group, kind, name) = (at("apiGroup"), at("kind"), at("name"));
+        let shown = format!("rbac.RoleRef{{APIGroup:{group:?}, Kind:{kind:?}, Name:{name:?}}}");
         causes.push(("roleRef".into(), format!("Invalid value: {shown}: cannot change roleRef")));
     }
 }

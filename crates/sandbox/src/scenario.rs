@@ -1,5 +1,7 @@
 //! Clusters to begin with, and what becomes of them: the demo's, and those of a file.
 
+mod action;
+mod entry;
 mod file;
 mod timeline;
 

@@ -321,8 +321,8 @@ timeline:
 - when: {object: pod/payments-api-*, event: BackOff}
   node: {name: sandbox-node-2, is: down}
 ";
-    let cluster = start(scenario::read(text).unwrap()).await;
-    let mut told = cluster.sandbox.happenings();
+    let mut cluster = start(scenario::read(text).unwrap()).await;
+    let mut told = cluster.sandbox.happenings().unwrap();
     let made =
         |map: &k8s_openapi::api::core::v1::ConfigMap| map.data.as_ref().is_some_and(|data| data["a"] == "c");
     cluster.until("made", "made and patched", made).await;

@@ -4,7 +4,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::timeline::{Entry, Rehearsal, Timeline};
+use super::action::Rehearsal;
+use super::entry::Entry;
+use super::timeline::Timeline;
 use crate::server::faults;
 use crate::yaml::{self, Error};
 use crate::{Config, User};

@@ -4,93 +4,37 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Method;
-use serde::Deserialize;
 use serde_saphyr::Spanned;
-use tokio::sync::broadcast;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::behaviour::{BEHAVIOUR, Behaviour, RESTARTED_AT};
-use crate::json::{Value, json};
-use crate::object::{set, text};
-use crate::resource::{self, NODES, PODS, Resource};
-use crate::server::{self, Shared, faults};
-use crate::storage::{Change, Key, Storage};
-use crate::yaml::{self, Error, Many, Span};
+use super::action::{Action, Rehearsal};
+use super::entry::{Entry, Problem};
+use crate::behaviour::RESTARTED_AT;
+use crate::json::Value;
+use crate::object::text;
+use crate::server::Shared;
+use crate::storage::{Change, Key};
+use crate::yaml::{Error, Span};
 
 /// How much may happen.
 const ENTRIES: usize = 1_000;
-/// What is not in a file, and may be named in it.
-const MADE_BY_CONTROLLERS: [&str; 4] = ["ControllerRevision", "Event", "Pod", "ReplicaSet"];
-
 /// What happens to a cluster after its start, by [`super::read`].
 #[derive(Debug, Clone, Default)]
 pub struct Timeline(Vec<Event>);
 
-/// An entry as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Entry {
-    at: Option<Span>,
-    when: Option<When>,
-    after: Option<Span>,
-    apply: Option<serde_json::Value>,
-    patch: Option<Patch>,
-    delete: Option<String>,
-    behave: Option<Behave>,
-    node: Option<Node>,
-    faults: Option<Vec<Spanned<faults::Rule>>>,
-    heal: Option<Many<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct When {
-    object: String,
-    event: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Patch {
-    object: String,
-    with: serde_json::Value,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Behave {
-    object: String,
-    #[serde(rename = "as")]
-    behaviour: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Node {
-    name: String,
-    is: Power,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Power {
-    Up,
-    Down,
-}
-
 /// Something that happens.
 #[derive(Debug, Clone)]
-struct Event {
-    trigger: Trigger,
-    action: Action,
+pub(super) struct Event {
+    pub(super) trigger: Trigger,
+    pub(super) action: Action,
     /// For people.
-    title: String,
+    pub(super) title: String,
 }
 
 #[derive(Debug, Clone)]
-enum Trigger {
+pub(super) enum Trigger {
     /// So long after the start.
     At(Duration),
     /// So long after something has happened to an object.
@@ -99,7 +43,7 @@ enum Trigger {
 
 /// What can be seen of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Seen {
+pub(super) enum Seen {
     Created,
     Deleted,
     Restarted,
@@ -109,18 +53,7 @@ enum Seen {
 
 /// One object, or with a `*` at its end those whose names begin so.
 #[derive(Debug, Clone)]
-struct Pattern(Key);
-
-#[derive(Debug, Clone)]
-enum Action {
-    /// Makes an object, or merges into the one that is there.
-    Apply(Key, Value),
-    Merge(Key, Value),
-    Delete(Key),
-    AddFaults(Vec<faults::Rule>),
-    /// Removes the faults of these names; all of them, where there is none.
-    Heal(Vec<String>),
-}
+pub(super) struct Pattern(pub(super) Key);
 
 impl Timeline {
     /// Checks every entry on a rehearsal.
@@ -153,188 +86,7 @@ impl Timeline {
     }
 }
 
-/// What is wrong with an entry, or with what has a line of its own in it.
-enum Problem {
-    Here(String),
-    Inside(Error),
-}
-
-impl From<String> for Problem {
-    fn from(what: String) -> Problem {
-        Problem::Here(what)
-    }
-}
-
-impl Event {
-    fn read(entry: Entry) -> Result<Event, Problem> {
-        let Entry { at, when, after, apply, patch, delete, behave, node, faults, heal } = entry;
-        let trigger = match (at, when, after) {
-            (Some(at), None, None) => Trigger::At(at.0),
-            (None, Some(when), then) => Trigger::read(&when, then.map_or(Duration::ZERO, |then| then.0))?,
-            _ => return Err("an entry has either `at`, or `when` and perhaps `after`".to_owned().into()),
-        };
-        let (title, action) = match (apply, patch, delete, behave, node, faults, heal) {
-            (Some(object), None, None, None, None, None, None) => apply_of(object.into())?,
-            (None, Some(patch), None, None, None, None, None) => {
-                let key = locate(&patch.object)?;
-                (format!("patch {}", patch.object), Action::Merge(key, patch.with.into()))
-            }
-            (None, None, Some(object), None, None, None, None) => {
-                (format!("delete {object}"), Action::Delete(locate(&object)?))
-            }
-            (None, None, None, Some(behave), None, None, None) => behave_of(&behave)?,
-            (None, None, None, None, Some(node), None, None) => node_of(&node),
-            (None, None, None, None, None, Some(rules), None) => {
-                let rules = faults::settle(rules).map_err(Problem::Inside)?;
-                let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
-                (format!("faults {}", names.join(", ")), Action::AddFaults(rules))
-            }
-            (None, None, None, None, None, None, Some(names)) => {
-                let shown = names.0.join(", ");
-                let all = names.0 == ["all"];
-                (format!("heal {shown}"), Action::Heal(if all { Vec::new() } else { names.0 }))
-            }
-            _ => {
-                let known = "`apply`, `patch`, `delete`, `behave`, `node`, `faults` or `heal`";
-                return Err(format!("an entry does one thing: {known}").into());
-            }
-        };
-        Ok(Event { trigger, action, title })
-    }
-}
-
-fn apply_of(object: Value) -> Result<(String, Action), String> {
-    let (version, kind) = (text(&object, "/apiVersion"), text(&object, "/kind"));
-    let resource =
-        Resource::of(&object).ok_or_else(|| format!("no kind `{kind}` in version `{version}` is served"))?;
-    let mut key = Key::of(resource, &object);
-    if key.namespace.is_empty() && resource.namespaced {
-        key.namespace = "default".into();
-    }
-    Ok((format!("apply {}/{}", kind.to_lowercase(), key.name), Action::Apply(key, object)))
-}
-
-fn behave_of(behave: &Behave) -> Result<(String, Action), String> {
-    let Behave { object, behaviour } = behave;
-    let key = locate(object)?;
-    if *key.resource != NODES && Behaviour::parse(behaviour).is_none() {
-        return Err(format!("unknown behaviour `{behaviour}`"));
-    }
-    let own = [&NODES, &PODS].contains(&key.resource);
-    let metadata: &[&str] = if own { &["metadata"] } else { &["spec", "template", "metadata"] };
-    let mut patch = json!({});
-    set(&mut patch, &[metadata, &["annotations", BEHAVIOUR]].concat(), behaviour.as_str());
-    Ok((format!("{object} behaves as {behaviour}"), Action::Merge(key, patch)))
-}
-
-fn node_of(node: &Node) -> (String, Action) {
-    let (word, behaviour) = match node.is {
-        Power::Down => ("down", Value::from("down")),
-        Power::Up => ("up", Value::Null),
-    };
-    let patch = json!({ "metadata": { "annotations": { BEHAVIOUR: behaviour } } });
-    (format!("node {} is {word}", node.name), Action::Merge(Key::new(&NODES, "", &node.name), patch))
-}
-
-/// `deployment/webapp`, in the namespace `default`, or `shop/deployment/webapp`.
-fn locate(reference: &str) -> Result<Key, String> {
-    let parts: Vec<&str> = reference.split('/').collect();
-    let (namespace, kind, name) = match parts.as_slice() {
-        [kind, name] => ("default", *kind, *name),
-        [namespace, kind, name] => (*namespace, *kind, *name),
-        _ => {
-            return Err(format!(
-                "`{reference}` is no object: write it as `deployment/webapp` or `shop/deployment/webapp`"
-            ));
-        }
-    };
-    let lower = kind.to_lowercase();
-    let is_meant = |resource: &&&Resource| {
-        resource.kind.to_lowercase() == lower
-            || resource.plural == lower
-            || resource.short_names.contains(&lower.as_str())
-    };
-    let Some(resource) = resource::ALL.iter().find(is_meant) else {
-        let known: Vec<String> = resource::ALL.iter().map(|resource| resource.kind.to_lowercase()).collect();
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        return Err(yaml::unknown("kind", kind, &known));
-    };
-    Ok(Key::new(resource, if resource.namespaced { namespace } else { "" }, name))
-}
-
-impl Action {
-    fn perform(&self, shared: &Arc<Shared>) -> Result<(), String> {
-        match self {
-            Action::Apply(key, object) => {
-                server::ask(shared, Method::PATCH, key, "application/apply-patch+yaml", object)
-            }
-            Action::Merge(key, patch) => {
-                server::ask(shared, Method::PATCH, key, "application/merge-patch+json", patch)
-            }
-            Action::Delete(key) => server::ask(shared, Method::DELETE, key, "application/json", &Value::Null),
-            Action::AddFaults(rules) => rules.iter().try_for_each(|rule| shared.faults.add(rule.clone())),
-            Action::Heal(names) if names.is_empty() => {
-                shared.faults.clear();
-                Ok(())
-            }
-            Action::Heal(names) => names.iter().try_for_each(|name| shared.faults.remove(name)),
-        }
-    }
-}
-
-/// A cluster without a life, on which everything is tried before it is done.
-pub(super) struct Rehearsal(Arc<Shared>);
-
-impl Rehearsal {
-    /// With so many nodes, and these faults.
-    pub(super) fn new(nodes: u32, faults: Vec<faults::Rule>) -> Result<Rehearsal, String> {
-        let shared = Shared {
-            storage: Arc::new(Storage::new()),
-            accounts: server::Accounts::default(),
-            faults: faults::Faults::new(faults, 0),
-            stop: CancellationToken::new(),
-        };
-        for object in crate::first_objects(nodes) {
-            server::create_object(&shared.storage, object)?;
-        }
-        Ok(Rehearsal(Arc::new(shared)))
-    }
-
-    pub(super) fn create(&self, object: Value) -> Result<(), String> {
-        server::create_object(&self.0.storage, object).map(drop)
-    }
-
-    /// Does it, unless it is about what only a living cluster has.
-    fn perform(&self, action: &Action) -> Result<(), String> {
-        match action {
-            Action::Merge(key, _) | Action::Delete(key)
-                if MADE_BY_CONTROLLERS.contains(&key.resource.kind) && self.0.storage.get(key).is_none() =>
-            {
-                Ok(())
-            }
-            other => other.perform(&self.0),
-        }
-    }
-}
-
 impl Trigger {
-    fn read(when: &When, then: Duration) -> Result<Trigger, String> {
-        let what = match when.event.as_str() {
-            "created" => Seen::Created,
-            "deleted" => Seen::Deleted,
-            "restarted" => Seen::Restarted,
-            reason if reason.starts_with(|first: char| first.is_ascii_uppercase()) => {
-                Seen::Reason(reason.into())
-            }
-            other => {
-                let known = ["created", "deleted", "restarted"];
-                let hint = "or the reason of an event, such as `BackOff`";
-                return Err(format!("{}, {hint}", yaml::unknown("event", other, &known)));
-            }
-        };
-        Ok(Trigger::Once { what, object: Pattern(locate(&when.object)?), then })
-    }
-
     /// How long after this change it happens, if this is what it waits for.
     fn after(&self, change: &Change) -> Option<Duration> {
         let Trigger::Once { what, object, then } = self else { return None };
@@ -379,7 +131,7 @@ impl Pattern {
 pub(crate) async fn run(
     timeline: Timeline,
     shared: Arc<Shared>,
-    told: broadcast::Sender<String>,
+    told: mpsc::Sender<String>,
     stop: CancellationToken,
 ) {
     let start = Instant::now();
@@ -418,9 +170,10 @@ pub(crate) async fn run(
         for event in std::mem::replace(&mut due, rest).into_values() {
             let failed = event.action.perform(&shared).err();
             let failed = failed.map(|why| format!(": {why}")).unwrap_or_default();
-            let seconds = start.elapsed().as_secs();
-            // Nobody may be listening.
-            _ = told.send(format!("{seconds}s {}{failed}", event.title));
+            let after = Span(Duration::from_secs(start.elapsed().as_secs()));
+            tracing::debug!(%after, title = event.title, failed, "the timeline goes on");
+            // There is room for all that happens; nobody may be listening.
+            _ = told.try_send(format!("+{after} {}{failed}", event.title));
         }
         let wake_at = due.keys().next().map(|(at, _)| *at);
         tokio::select! {
