@@ -23,10 +23,11 @@ pub(crate) fn evict(storage: &Storage, key: &Key, call: &Call) -> Result<Respons
         return Err(Status::method_not_allowed());
     }
     let eviction = call.json()?;
-    if text(&eviction, "/kind") != "Eviction" {
+    if !matches!(text(&eviction, "/kind"), "" | "Eviction") {
         let (kind, version) = (text(&eviction, "/kind"), text(&eviction, "/apiVersion"));
         return Err(Status::bad_request(format!(
-            "no kind \"{kind}\" is registered for version \"{version}\""
+            "{kind} in version \"v1\" cannot be handled as a Eviction: no kind \"{kind}\" is registered for version \
+             \"{version}\""
         )));
     }
     if name(&eviction) != &*key.name {

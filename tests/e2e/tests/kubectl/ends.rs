@@ -18,6 +18,9 @@ async fn what_pods_write(place: &Place) {
     kubectl.show(1, "logs store-0 --previous").await;
     let restarted = "get pods -l app=crash -o jsonpath={.items[*].status.containerStatuses[0].lastState.terminated.exitCode}";
     kubectl.until(restarted, "3").await;
+    // How often depends on when one looks, and how it stands; that it is said, does not.
+    let table = kubectl.done("get pods -l app=crash --no-headers").await;
+    assert!(["Error", "CrashLoopBackOff", "Running"].iter().any(|word| table.contains(word)), "{table}");
     kubectl.show(0, "logs deploy/crash --tail=2").await;
     kubectl.show(0, "logs deploy/crash --previous").await;
 
@@ -55,6 +58,13 @@ async fn deletes(place: &Place) {
     let told = kubectl.run("wait --for=delete --timeout=40s pods -l app=web").await;
     assert!(told.code == 0 || told.text.contains("no matching resources found"), "{}", told.text);
     kubectl.until("get rs,pods -l app=web -o name", "").await;
+    // A StatefulSet goes alone, comes back, and has its pod again.
+    let uid = "get pod store-0 -o jsonpath={.metadata.uid}";
+    let before = kubectl.done(uid).await;
+    kubectl.show(0, "delete sts store --cascade=orphan").await;
+    kubectl.show(0, "get pods -l app=store").await;
+    place.run(&[&store()]).await;
+    assert_eq!(kubectl.done(uid).await, before);
     kubectl.show(0, "delete sts --all").await;
     kubectl.until("get sts,pods -o name", "").await;
     compare(&kubectl, "delete").await;

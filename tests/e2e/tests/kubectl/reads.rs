@@ -60,6 +60,8 @@ async fn every_form_of_output(place: &Place) {
         "api-resources --api-group=apps --namespaced=false",
         "wait --for=condition=available --timeout=20s deploy/web",
         "wait --for=condition=ready --timeout=20s pod -l app=store",
+        "auth can-i create pods",
+        "auth can-i patch deployments.apps --subresource=scale",
     ] {
         kubectl.show(0, form).await;
     }
