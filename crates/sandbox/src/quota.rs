@@ -63,7 +63,8 @@ fn requested(resource: &str) -> Option<&'static str> {
 fn taken(storage: &Storage, namespace: &str, resource: &str) -> f64 {
     let pods = storage.list(&PODS, namespace);
     let living = pods.iter().filter(|pod| !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed"));
-    living.map(|pod| share(pod, resource)).sum()
+    // The sum of none is minus zero, which would be shown.
+    0.0 + living.map(|pod| share(pod, resource)).sum::<f64>()
 }
 
 fn share(pod: &Value, resource: &str) -> f64 {

@@ -16,6 +16,7 @@ mod common;
 
 use common::{Cluster, behaves, cluster, pod_ready, workload};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -235,6 +236,40 @@ async fn an_eviction_is_of_a_pod_that_a_single_budget_covers() {
             "{method} {body}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_unready_pod_costs_nothing_where_enough_serve() {
+    let sick = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "labels": { "app": "web" }, "annotations": behaves("never-ready") },
+            "spec": { "containers": [{ "name": "app", "image": "example.com/app:1" }] },
+        })
+    };
+    let web = workload("Deployment", "web", json!({}), json!({ "replicas": 2 }));
+    let cluster =
+        cluster(vec![web, sick("one"), sick("two"), budget("web", json!({ "minAvailable": 2 }))]).await;
+    let running = |pods: &[Pod]| {
+        pods.iter()
+            .filter(|pod| pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running")))
+            .count()
+            == 4
+    };
+    cluster.until_pods("web", "running", running).await;
+    until(&cluster, "web", (4, 2, 2, 0)).await;
+    assert_eq!(evict(&cluster, "one").await.0, 201);
+
+    // Too few serve already: its going is only allowed where that is always so.
+    let path = "/apis/policy/v1/namespaces/default/poddisruptionbudgets/web";
+    let merge = "application/merge-patch+json";
+    let (code, _) = cluster.call("PATCH", path, merge, json!({ "spec": { "minAvailable": 3 } })).await;
+    assert_eq!(code, 200);
+    until(&cluster, "web", (3, 2, 3, 0)).await;
+    assert_eq!(evict(&cluster, "two").await.0, 429);
+    let always = json!({ "spec": { "unhealthyPodEvictionPolicy": "AlwaysAllow" } });
+    assert_eq!(cluster.call("PATCH", path, merge, always).await.0, 200);
+    assert_eq!(evict(&cluster, "two").await.0, 201);
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use crate::json::{Value, json};
 
 use super::Controllers;
 use crate::object::{
-    condition, controller, int, int_or_percent, is_deleting, name, namespace, now, pod_ready, seconds_since,
-    set, text,
+    child, condition, controller, int, int_or_percent, is_deleting, name, namespace, now, pod_ready,
+    seconds_since, set, text,
 };
 use crate::resource::{
     DAEMON_SETS, DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, REPLICA_SETS, RESOURCE_QUOTAS, Resource,
@@ -66,8 +66,10 @@ impl Controllers {
                 set(object, &["status", "observedGeneration"], generation);
             }
             set(object, &["status", "disruptionsAllowed"], allowed);
-            if waits || object.pointer("/status/disruptedPods").is_some() {
+            if waits {
                 set(object, &["status", "disruptedPods"], disrupted);
+            } else {
+                child(object, "status").remove("disruptedPods");
             }
             say(object, allowed, sum.as_ref().err(), generation);
         });

@@ -3,6 +3,7 @@
 
 mod access;
 mod pods;
+mod quotas;
 mod words;
 
 use crate::json::{Map, Value, json};
@@ -139,6 +140,7 @@ fn columns(resource: &Resource) -> Vec<Column> {
         ],
         "ConfigMap" => vec![NAME, Column::text("Data", entries), AGE],
         "Event" => event(),
+        "ResourceQuota" => quotas::columns(),
         "Role" | "ClusterRole" => access::roles(),
         "RoleBinding" | "ClusterRoleBinding" => access::bindings(),
         "ServiceAccount" => access::service_accounts(),

@@ -4,7 +4,7 @@ use crate::{agent, budget, compare, label_a_node, node_label, store, unlabel_the
 use astradesk_e2e::{Kubectl, Place, Which, on_both};
 use serde_json::json;
 
-on_both!(tables_of_every_kind, every_form_of_output, what_goes_wrong, changes_are_watched);
+on_both!(tables_of_every_kind, tables_of_rights, every_form_of_output, what_goes_wrong, changes_are_watched);
 
 async fn tables_of_every_kind(place: &Place) {
     let Some(kubectl) = Kubectl::on(place) else { return };
@@ -35,6 +35,33 @@ async fn tables_of_every_kind(place: &Place) {
     kubectl.show(0, &format!("get node {node}")).await;
     unlabel_the_node(place, &kubectl, &node).await;
     compare(&kubectl, "tables").await;
+}
+
+async fn tables_of_rights(place: &Place) {
+    let Some(kubectl) = Kubectl::on(place) else { return };
+    let of_place = |name: &str| format!("--serviceaccount={}:{name}", place.namespace);
+    for made in [
+        "create serviceaccount robot".to_owned(),
+        "create role reader --verb=get,list --resource=pods".to_owned(),
+        format!(
+            "create rolebinding readers --role=reader --user=ann --user=bob --group=sre {}",
+            of_place("robot")
+        ),
+        "create quota small --hard=pods=3,requests.cpu=1,limits.memory=1Gi".to_owned(),
+    ] {
+        kubectl.show(0, &made).await;
+    }
+    kubectl.until("get quota small -o jsonpath={.status.hard.pods}", "3").await;
+    for kind in ["serviceaccount robot", "roles", "rolebindings", "rolebindings -o wide", "quota"] {
+        kubectl.show(0, &format!("get {kind}")).await;
+    }
+    kubectl.show(0, "describe role reader").await;
+    kubectl.show(0, "describe rolebinding readers").await;
+    let robot = format!("--as=system:serviceaccount:{}:robot", place.namespace);
+    kubectl.show(0, &format!("auth can-i list pods {robot}")).await;
+    kubectl.show(1, &format!("auth can-i delete pods {robot}")).await;
+    kubectl.show(1, &format!("delete pod nothing {robot}")).await;
+    compare(&kubectl, "rights").await;
 }
 
 async fn every_form_of_output(place: &Place) {
