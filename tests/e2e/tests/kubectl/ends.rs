@@ -24,6 +24,8 @@ async fn what_pods_write(place: &Place) {
     kubectl.show(0, "logs deploy/crash --tail=2").await;
     kubectl.show(0, "logs deploy/crash --previous").await;
 
+    // One that crashes has written its last line as soon as it is down.
+    assert_eq!(kubectl.follow("logs -f deploy/crash").end().await, 0);
     let mut follow = kubectl.follow("logs -f store-0");
     follow.until(|line| line == "last").await;
     kubectl.show(0, "delete pod store-0").await;

@@ -25,6 +25,12 @@ async fn tables_of_every_kind(place: &Place) {
         kubectl.show(0, &format!("get {kind}")).await;
         kubectl.show(0, &format!("get {kind} -o wide")).await;
     }
+    // What they say differs with the versions; what of it is shown, does not.
+    let events = "get events --field-selector involvedObject.kind=Deployment";
+    kubectl.show_only(0, &format!("{events} -o wide"), |line| line.starts_with("LAST SEEN")).await;
+    let columns =
+        "TYPE:.type,REASON:.reason,OBJECT:.involvedObject.name,SOURCE:.source.component,COUNT:.count";
+    kubectl.show(0, &format!("{events} -o custom-columns={columns}")).await;
     kubectl.show(0, "get controllerrevisions").await;
     kubectl.show(0, "get configmap settings").await;
     kubectl.show(0, "get deploy,sts,ds").await;

@@ -105,6 +105,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn restarts_say_when_the_last_was() {
+        let pod = |count: i64, ended: &str| {
+            let container =
+                json!({ "restartCount": count, "lastState": { "terminated": { "finishedAt": ended } } });
+            json!({ "status": { "containerStatuses": [{ "restartCount": 1 }, container] } })
+        };
+        let an_hour_ago = (jiff::Timestamp::now() - jiff::SignedDuration::from_mins(60)).to_string();
+        assert_eq!(restarts(&pod(2, &an_hour_ago)), json!("3 (60m ago)"));
+        assert_eq!(restarts(&pod(2, "")), json!("3"));
+        assert_eq!(restarts(&json!({})), json!("0"));
+    }
+
+    #[test]
     fn one_word_for_every_state() {
         let running = json!({ "ready": true, "state": { "running": {} } });
         let ended = |reason: &str, code: i32| json!({ "state": { "terminated": { "reason": reason, "exitCode": code } } });
