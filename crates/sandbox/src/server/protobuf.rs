@@ -21,11 +21,13 @@ enum Shape {
     Of(Message),
     /// A mapping of texts; it comes pair by pair.
     Pairs,
+    /// A mapping of quantities, each a message that has only a text.
+    Amounts,
     Texts,
     List(Message),
 }
 
-use Shape::{Count, Flag, IntOrText, List, Number, Of, Pairs, Text, Texts};
+use Shape::{Amounts, Count, Flag, IntOrText, List, Number, Of, Pairs, Text, Texts};
 
 const UNKNOWN: Message = &[(1, "type", Of(&[(1, "apiVersion", Text), (2, "kind", Text)]))];
 const METADATA: Message = &[
@@ -136,6 +138,7 @@ fn fields_of(kind: &str) -> Option<Message> {
         "DeleteOptions" => DELETE_OPTIONS,
         "Eviction" => &[(1, "metadata", Of(METADATA)), (2, "deleteOptions", Of(DELETE_OPTIONS))],
         "Namespace" | "ServiceAccount" | "SelfSubjectReview" => &[(1, "metadata", Of(METADATA))],
+        "ResourceQuota" => &[(1, "metadata", Of(METADATA)), (2, "spec", Of(&[(1, "hard", Amounts)]))],
         "ConfigMap" => &[(1, "metadata", Of(METADATA)), (2, "data", Pairs)],
         "Deployment" => &[(1, "metadata", Of(METADATA)), (2, "spec", Of(DEPLOYMENT))],
         "Service" => &[(1, "metadata", Of(METADATA)), (2, "spec", Of(SERVICE))],
@@ -195,6 +198,11 @@ fn read(bytes: &[u8], message: Message) -> Option<Value> {
                 let pair = read(bytes, &[(1, "key", Text), (2, "value", Text)])?;
                 let value = pair.get("value").cloned().unwrap_or_else(|| "".into());
                 set(&mut object, &[name, pair.get("key")?.as_str()?], value);
+                return Some(());
+            }
+            (Amounts, Content::Bytes(bytes)) => {
+                let pair = read(bytes, &[(1, "key", Text), (2, "value", Of(&[(1, "text", Text)]))])?;
+                set(&mut object, &[name, pair.get("key")?.as_str()?], pair.pointer("/value/text")?.clone());
                 return Some(());
             }
             (Texts | List(_), Content::Bytes(bytes)) => {
@@ -283,6 +291,13 @@ mod tests {
             "spec": { "minAvailable": "50%", "maxUnavailable": 2, "selector": { "matchLabels": { "app": "web" } } },
         });
         assert_eq!(decode(&body("PodDisruptionBudget", &budget)), Some(expected));
+    }
+
+    #[test]
+    fn a_quota_is_read() {
+        let pods = [field(1, b"pods"), field(2, &field(1, b"3"))].concat();
+        let expected = json!({ "apiVersion": "policy/v1", "kind": "ResourceQuota", "spec": { "hard": { "pods": "3" } } });
+        assert_eq!(decode(&body("ResourceQuota", &field(2, &field(1, &pods)))), Some(expected));
     }
 
     #[test]
