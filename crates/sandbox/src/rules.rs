@@ -222,8 +222,7 @@ fn workload(before: Option<&Value>, object: &Value, causes: &mut Causes) {
         causes.push(("spec.selector".into(), "Required value".into()));
     }
     if selector.iter().any(|(key, value)| labels.get(key) != Some(value)) {
-        let shown: Vec<String> = labels.iter().map(|(key, value)| format!("{key:?}:{value:?}")).collect();
-        let shown = format!("map[string]string{{{}}}", shown.join(", "));
+        let shown = serde_json::to_string(&labels).unwrap_or_default();
         let why = format!("Invalid value: {shown}: `selector` does not match template `labels`");
         causes.push(("spec.template.metadata.labels".into(), why));
     }

@@ -153,6 +153,8 @@ impl<'a> Kubectl<'a> {
     /// addresses, versions, and how wide columns are.
     fn normalised(&self, line: &str) -> String {
         let line = line.replace(&self.place.namespace, "NAMESPACE").replace('\t', "  ");
+        // Younger servers write mappings in errors as JSON.
+        let line = line.replace("map[string]string{", "{");
         let line = without_dates(&line).replace(&format!("{NUMBER},"), "");
         let indent: String = line.chars().take_while(|c| *c == ' ').collect();
         let columns = line.trim().split("  ").map(str::trim).filter(|column| !column.is_empty());
