@@ -119,7 +119,8 @@ async fn an_error_after_the_effect_disowns_it() {
 async fn kube_and_its_tls_are_cut_too() {
     let cluster = failing("- {match: {resource: configmaps, verb: list}, cut: before}\n").await;
     let maps: kube::Api<k8s_openapi::api::core::v1::ConfigMap> = cluster.api();
-    assert!(maps.list(&kube::api::ListParams::default()).await.is_err());
+    let error = maps.list(&kube::api::ListParams::default()).await.unwrap_err();
+    assert!(matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_)), "an answer came: {error:?}");
     assert!(maps.get("a").await.is_ok());
 }
 
@@ -270,6 +271,7 @@ fn what_is_wrong_with_a_file_is_said_with_its_line() {
             "line 3: nodes \"sandbox-node-9\" not found",
         ),
         (entry("at: 1s, heal: busy"), "line 3: there is no fault `busy`"),
+        (entry("at: 1s, faults: [{cut: before}]"), "line 3: a fault that begins later has a `name`"),
         (
             entry("at: 1s, patch: {object: deployment/webapp, with: {spec: {replicas: -1}}}"),
             "line 3: Deployment.apps \"webapp\" is invalid",
