@@ -69,6 +69,9 @@ pub(crate) struct Options {
     /// Measure instead so many rollouts at once, on the sandbox
     #[arg(long, value_name = "RUNS", num_args = 0..=1, default_missing_value = "1000")]
     crowd: Option<usize>,
+    /// Measure instead the sandbox: its start, 15,000 pods, and 1,000 rollouts at once
+    #[arg(long)]
+    sandbox: bool,
     /// Measure instead what a decision takes with many policies, with the same rules in Rego beside it
     #[arg(long)]
     policy: bool,
@@ -87,7 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let work = cargo::target_directory()?.join(format!("xtask-bench-{}", std::process::id()));
     fs::create_dir_all(&work).with_context(|| format!("cannot create `{}`", work.display()))?;
     proc::remove_at_end(&work);
-    let wanted = Wanted { recovery: options.recovery, crowd: options.crowd };
+    let wanted = Wanted { recovery: options.recovery, crowd: options.crowd, sandbox: options.sandbox };
     if wanted.is_something() {
         let binary = cargo::release_binary(options.binary.as_deref())?;
         let busy = report::load_average();

@@ -1,12 +1,13 @@
 //! Very many runs, on a sandbox in a process of its own: a recovery, and a crowd of rollouts at once.
 //!
 //! [`site`] is the sandbox with its Deployments; [`relay`] counts what the API server is asked; [`runs`] submits and
-//! follows; [`recovery`] and [`crowd`] measure.
+//! follows; [`recovery`] and [`crowd`] measure. [`sandbox`] measures what they run on.
 
 mod crowd;
 mod recovery;
 mod relay;
 mod runs;
+mod sandbox;
 mod site;
 
 use std::path::Path;
@@ -20,17 +21,21 @@ use super::figures::{Aim, Better, Row, Sample};
 pub(super) struct Wanted {
     pub(super) recovery: Option<usize>,
     pub(super) crowd: Option<usize>,
+    pub(super) sandbox: bool,
 }
 
 impl Wanted {
     pub(super) fn is_something(self) -> bool {
-        self.recovery.is_some() || self.crowd.is_some()
+        self.recovery.is_some() || self.crowd.is_some() || self.sandbox
     }
 }
 
 /// Measures what is wanted: lines of the table, and what must be known about them.
 pub(super) fn measure(binary: &Path, work: &Path, wanted: Wanted) -> Result<(Vec<Row>, Vec<String>)> {
     let (mut rows, mut notes) = (Vec::new(), Vec::new());
+    if wanted.sandbox {
+        sandbox::measure(binary, &work.join("sandbox"))?.tell(&mut rows, &mut notes);
+    }
     if let Some(runs) = wanted.crowd {
         crowd::measure(binary, &work.join("crowd"), runs)?.tell(&mut rows, &mut notes);
     }

@@ -19,10 +19,14 @@ use crate::proc::{self, Life};
 
 /// The namespace of everything that is made.
 pub(super) const NAMESPACE: &str = "scale";
+/// The file in its folder that leads to the sandbox.
+const KUBECONFIG: &str = "sandbox.kubeconfig";
 /// How long the sandbox may take to start.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// Connections over which objects are made and changed.
 const WRITERS: usize = 8;
+/// How often it is looked whether the sandbox has started: its start is measured, too.
+const GLANCE: Duration = Duration::from_millis(1);
 /// How often it is looked whether all has come about.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -47,40 +51,53 @@ pub(super) struct Shape {
     pub(super) behaviour: &'static str,
 }
 
+/// A sandbox that has started.
+pub(super) struct Started {
+    pub(super) pid: u32,
+    pub(super) address: SocketAddr,
+    /// From before the program was executed until `/readyz` was answered.
+    pub(super) took: Duration,
+}
+
+impl Started {
+    /// Starts one, which ends with this process, and waits until it answers.
+    pub(super) fn of(binary: &Path, folder: &Path, arguments: &[&str]) -> Result<Self> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
+        let log = folder.join("sandbox.log");
+        let mut command = std::process::Command::new(binary);
+        command.args(["sandbox", "--kubeconfig"]).arg(folder.join(KUBECONFIG)).args(arguments);
+        let begun = Instant::now();
+        let pid = proc::background(command.current_dir(folder), &log, Life::Bound)?.id();
+        loop {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            let url = said.strip_prefix("sandbox at http://").and_then(|said| said.split_once('\n'));
+            if let Some((address, _)) = url {
+                let address = address.parse().with_context(|| format!("the sandbox is at `{address}`"))?;
+                let ready =
+                    Request { method: "GET", path: "/readyz", headers: &[], body: "" }.send(address)?;
+                ensure!(ready.status == 200, "the sandbox is not ready: {}", ready.status);
+                return Ok(Self { pid, address, took: begun.elapsed() });
+            }
+            ensure!(
+                proc::is_alive(pid as i32) && begun.elapsed() < STARTS_WITHIN,
+                "the sandbox does not start:\n{said}"
+            );
+            std::thread::sleep(GLANCE);
+        }
+    }
+}
+
 impl Site {
     /// Starts it and waits until every Deployment has its pods. It ends with this process.
     pub(super) fn start(binary: &Path, folder: &Path, shape: Shape) -> Result<Self> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
-        let (kubeconfig, log) = (folder.join("sandbox.kubeconfig"), folder.join("sandbox.log"));
-        let mut command = std::process::Command::new(binary);
-        command.args(["sandbox", "--empty", "--kubeconfig"]).arg(&kubeconfig).current_dir(folder);
-        let child = proc::background(&command, &log, Life::Bound)?;
-        let deadline = Instant::now() + STARTS_WITHIN;
-        let address = loop {
-            let said = fs::read_to_string(&log).unwrap_or_default();
-            let url = said.strip_prefix("sandbox at http://").and_then(|said| said.split_once("\nexport"));
-            if let Some((address, _)) = url {
-                break address.parse().with_context(|| format!("the sandbox is at `{address}`"))?;
-            }
-            ensure!(
-                proc::is_alive(child.id() as i32) && Instant::now() < deadline,
-                "the sandbox does not start:\n{said}"
-            );
-            std::thread::sleep(proc::POLL);
-        };
+        let Started { pid, address, .. } = Started::of(binary, folder, &["--empty"])?;
+        let kubeconfig = folder.join(KUBECONFIG);
         let text = fs::read_to_string(&kubeconfig).context("cannot read the sandbox's kubeconfig")?;
         let token = text.lines().find_map(|line| line.trim().strip_prefix("token: "));
         let token = token.context("the sandbox's kubeconfig has no token")?.to_owned();
         let relay = Relay::start(address)?;
-        let site = Self {
-            relay,
-            pid: child.id(),
-            address,
-            token,
-            folder: folder.to_owned(),
-            binary: binary.to_owned(),
-            shape,
-        };
+        let site =
+            Self { relay, pid, address, token, folder: folder.to_owned(), binary: binary.to_owned(), shape };
         site.populate()?;
         Ok(site)
     }
@@ -145,6 +162,21 @@ impl Site {
         }}}}});
         self.each(|site, name| site.send("PATCH", &format!("{}/{name}", collection()), &patch))?;
         Ok(watch.until(self, 2, patience)?.duration_since(begun))
+    }
+
+    /// The whole list of the pods in JSON: how many bytes it has, and how long it took until the last of them was read.
+    pub(super) fn list_pods(&self) -> Result<(usize, Duration)> {
+        let headers = [("Authorization", &*format!("Bearer {}", self.token))];
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods");
+        let answer =
+            Request { method: "GET", path: &path, headers: &headers, body: "" }.send(self.address)?;
+        let sent = answer.sent;
+        let text = answer.text()?;
+        let took = sent.elapsed();
+        let pods = text.matches("\"generateName\"").count();
+        let expected = self.shape.deployments * self.shape.pods;
+        ensure!(pods == expected, "the list has {pods} pods and not {expected}");
+        Ok((text.len(), took))
     }
 
     /// Does something for each Deployment, over several connections.
