@@ -14,10 +14,10 @@ use crate::exit;
 use anstyle::{AnsiColor, Style};
 use astradesk_core::run::{State, Step, StepState};
 use astradesk_core::{Code, Error, Run, Timestamp};
-use plain::one_line;
+use plain::{folded, one_line};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -25,10 +25,15 @@ const WARN: Style = AnsiColor::Yellow.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
 
-/// Prints a line on standard output, coloured when it is a terminal, and one line whatever is in it. A reader that
-/// has gone away (`| head`) is no error.
+/// Prints a line on standard output, coloured and folded when it is a terminal, and one line whatever is in it. A
+/// reader that has gone away (`| head`) is no error.
 pub fn line(text: impl AsRef<str>) {
-    lines(&one_line(text.as_ref()));
+    lines(&for_stream(text.as_ref(), std::io::stdout().is_terminal()));
+}
+
+fn for_stream(text: &str, is_terminal: bool) -> String {
+    let line = one_line(text);
+    if is_terminal { folded(&line, textwrap::termwidth()) } else { line }
 }
 
 fn lines(text: &str) {
@@ -36,7 +41,8 @@ fn lines(text: &str) {
 }
 
 fn error_line(text: impl AsRef<str>) {
-    let _ = writeln!(anstream::stderr(), "{}", one_line(text.as_ref()));
+    let text = for_stream(text.as_ref(), std::io::stderr().is_terminal());
+    let _ = writeln!(anstream::stderr(), "{text}");
 }
 
 /// A warning, on standard error.

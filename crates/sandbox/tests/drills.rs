@@ -120,7 +120,10 @@ async fn kube_and_its_tls_are_cut_too() {
     let cluster = failing("- {match: {resource: configmaps, verb: list}, cut: before}\n").await;
     let maps: kube::Api<k8s_openapi::api::core::v1::ConfigMap> = cluster.api();
     let error = maps.list(&kube::api::ListParams::default()).await.unwrap_err();
-    assert!(matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_)), "an answer came: {error:?}");
+    assert!(
+        matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_)),
+        "an answer came: {error:?}"
+    );
     assert!(maps.get("a").await.is_ok());
 }
 

@@ -1,5 +1,6 @@
 //! Approvals and previews, for people.
 
+use super::plain::{behind, one_line};
 use super::{BAD, DIM, GOOD, Mark, STRONG, WARN, line, mark, note, time, words};
 use astradesk_core::approval::Approvals;
 use astradesk_core::decision::Reason;
@@ -7,6 +8,7 @@ use astradesk_core::text::shown;
 use astradesk_core::{Decision, FrozenCall, Principal, Requirement, Run, Timestamp};
 use astradesk_runtime::engine::{Awaiting, PreviewedStep};
 use serde_json::Value;
+use std::io::IsTerminal as _;
 
 /// The widest line, in characters.
 const WIDTH: usize = 108;
@@ -256,28 +258,13 @@ fn styled(name: &str, text: &str, style: anstyle::Style) {
     wrapped(&format!("{style}{name:<NAME$}{style:#}"), text);
 }
 
-/// Lines of at most [`WIDTH`] characters behind `head`, which is [`NAME`] wide unless it is shorter.
+/// Lines as wide as the terminal, and at most [`WIDTH`] columns, behind `head`, which is [`NAME`] wide unless it is
+/// shorter.
 fn wrapped(head: &str, text: &str) {
-    let indent = if head.trim().is_empty() { head.len() } else { NAME };
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let fits = |last: &String| {
-            last.is_empty() || last.chars().count() + 1 + word.chars().count() <= WIDTH - indent
-        };
-        match lines.last_mut() {
-            Some(last) if fits(last) => {
-                if !last.is_empty() {
-                    last.push(' ');
-                }
-                last.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    for (number, text) in lines.iter().enumerate() {
-        let head = if number == 0 { head.to_owned() } else { " ".repeat(indent) };
-        line(format!("{head}{text}"));
-    }
+    let indent = " ".repeat(if head.trim().is_empty() { head.len() } else { NAME });
+    let width = if std::io::stdout().is_terminal() { textwrap::termwidth().min(WIDTH) } else { WIDTH };
+    // Before it is broken, or somebody's line break would begin a line of ours.
+    behind(&one_line(text), head, &indent, width).lines().for_each(line);
 }
 
 #[cfg(test)]

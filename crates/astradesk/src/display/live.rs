@@ -1,5 +1,6 @@
 //! A run's progress, as its events tell it.
 
+use super::plain::folded;
 use super::{DIM, approval, line, words};
 use crate::cli::Output;
 use astradesk_core::Requirement;
@@ -55,7 +56,7 @@ impl Live {
         let shown = format!("  {DIM}{}{DIM:#} {message}", event.at.strftime("%H:%M:%S%.1f"));
         match &self.bar {
             Some(bar) => {
-                bar.println(shown);
+                bar.println(folded(&shown, textwrap::termwidth()));
                 bar.set_message(message);
             }
             None => line(shown),

@@ -1,6 +1,7 @@
 //! Other people's words, on their way to a terminal.
 
 use astradesk_core::text::shown;
+use textwrap::{Options, WordSeparator, WordSplitter};
 
 /// The most characters of a text by somebody else.
 const LONG: usize = 4000;
@@ -26,6 +27,25 @@ pub(super) fn one_line(text: &str) -> String {
     line
 }
 
+/// A line broken between words wherever it is wider than this many columns; what follows stands a little further in.
+/// A word that is wider alone (a token, an address) stays whole, so that it can be copied.
+pub(super) fn folded(line: &str, width: usize) -> String {
+    let mut start = line;
+    while let Some(behind) = start.strip_prefix('\u{1b}') {
+        start = &behind[style(behind)..];
+    }
+    let indent = " ".repeat(start.len() - start.trim_start_matches(' ').len() + 2);
+    behind(line, "", &indent, width)
+}
+
+/// A text in lines of this many columns, the first behind `head`, and the others behind `indent`.
+pub(super) fn behind(text: &str, head: &str, indent: &str, width: usize) -> String {
+    let options = Options::new(width).initial_indent(head).subsequent_indent(indent).break_words(false);
+    let options =
+        options.word_separator(WordSeparator::AsciiSpace).word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(text, options)
+}
+
 /// How long the style is that follows an escape, in bytes; 0 if none does.
 fn style(text: &str) -> usize {
     let Some(inner) = text.strip_prefix('[') else { return 0 };
@@ -36,6 +56,22 @@ fn style(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_folded_between_words() {
+        let (bold, plain) = ("\u{1b}[1m", "\u{1b}[0m");
+        for (line, expected) in [
+            ("short", "short"),
+            ("one two three", "one two\n  three"),
+            ("  one two three", "  one two\n    three"),
+            ("a-token-that-is-wide", "a-token-that-is-wide"),
+            ("", ""),
+        ] {
+            assert_eq!(folded(line, 10), expected, "{line}");
+        }
+        let styled = format!("{bold}  → one{plain} two three");
+        assert_eq!(folded(&styled, 10), format!("{bold}  → one{plain}\n    two\n    three"));
+    }
 
     #[test]
     fn a_line_is_one_line_whatever_is_in_it() {

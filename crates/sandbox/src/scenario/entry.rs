@@ -101,7 +101,10 @@ impl Event {
             (None, None, None, None, None, Some(rules), None) => {
                 if let Some(nameless) = rules.iter().find(|rule| rule.value.name.is_empty()) {
                     // A made-up name could be that of a fault from the start, which it would replace.
-                    return Err(Problem::Inside(yaml::at(nameless, "a fault that begins later has a `name`")));
+                    return Err(Problem::Inside(yaml::at(
+                        nameless,
+                        "a fault that begins later has a `name`",
+                    )));
                 }
                 let rules = faults::settle(rules).map_err(Problem::Inside)?;
                 let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
