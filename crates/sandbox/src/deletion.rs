@@ -9,8 +9,9 @@ use crate::storage::{Key, Object, Storage};
 
 /// The finalizer that keeps an owner until what it owns is gone.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";
-/// The finalizer that keeps an owner until what it owns is without it.
-const ORPHAN: &str = "orphan";
+
+/// The finalizer that keeps an owner until what it owned is nobody's.
+pub(crate) const ORPHAN: &str = "orphan";
 
 /// What becomes of what an object owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,14 +49,26 @@ pub(crate) fn delete(
         return mark(storage, key, grace, |_| {}).map(Deleted::Going);
     }
     if *key.resource == NAMESPACES {
-        let going = mark(storage, key, 0, |object| set(object, &["status", "phase"], "Terminating"));
+        let going = mark(storage, key, 0, |object| {
+            set(object, &["status", "phase"], "Terminating");
+            object::child(object, "metadata").remove("deletionGracePeriodSeconds");
+        });
         return going.map(Deleted::Going);
     }
-    if propagation == Propagation::Orphan {
-        return orphan(storage, key, &present);
-    }
-    if propagation == Propagation::Foreground {
-        return mark(storage, key, 0, |object| hold(object, FOREGROUND)).map(Deleted::Going);
+    let first = match propagation {
+        Propagation::Background => None,
+        Propagation::Foreground => Some(FOREGROUND),
+        Propagation::Orphan => Some(ORPHAN),
+    };
+    if let Some(first) = first {
+        let going = mark(storage, key, 0, |object| {
+            let mut finalizers = list(object, "/metadata/finalizers").to_vec();
+            if !finalizers.iter().any(|f| f == first) {
+                finalizers.push(first.into());
+            }
+            set(object, &["metadata", "finalizers"], finalizers);
+        });
+        return going.map(Deleted::Going);
     }
     if list(&present, "/metadata/finalizers").is_empty() {
         return storage.remove(key).map(Deleted::Gone);
@@ -75,7 +88,8 @@ pub(crate) fn stop(storage: &Storage, key: &Key) -> Option<Deleted> {
 
 fn mark(storage: &Storage, key: &Key, grace: i64, also: impl FnOnce(&mut Value)) -> Option<Object> {
     storage.update(key, |object| {
-        if !object::is_deleting(object) {
+        let sooner = grace < int(object, "/metadata/deletionGracePeriodSeconds", 0);
+        if !object::is_deleting(object) || sooner {
             let at = Timestamp::now().saturating_add(SignedDuration::from_secs(grace)).unwrap_or_default();
             let at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             set(object, &["metadata", "deletionTimestamp"], at);
@@ -85,34 +99,22 @@ fn mark(storage: &Storage, key: &Key, grace: i64, also: impl FnOnce(&mut Value))
     })
 }
 
-/// Adds a finalizer.
-fn hold(object: &mut Value, finalizer: &str) {
-    let mut finalizers = list(object, "/metadata/finalizers").to_vec();
-    if !finalizers.iter().any(|f| f == finalizer) {
-        finalizers.push(finalizer.into());
+/// Takes an owner's identity out of all that names it.
+pub(crate) fn orphan(storage: &Storage, owner: &str) {
+    for (key, _) in storage.dependents(owner) {
+        orphan_of(storage, &key, owner);
     }
-    set(object, &["metadata", "finalizers"], finalizers);
 }
 
-/// Deletes an owner alone. It is marked first, so that its controller does not take back what is let go.
-fn orphan(storage: &Storage, key: &Key, owner: &Object) -> Option<Deleted> {
-    mark(storage, key, 0, |object| hold(object, ORPHAN))?;
-    let owner = object::uid(owner);
-    for (key, _) in storage.dependents(owner) {
-        storage.update(&key, |object| {
-            let mut owners = list(object, "/metadata/ownerReferences").to_vec();
-            owners.retain(|o| text(o, "/uid") != owner);
-            if owners.is_empty() {
-                object::child(object, "metadata").remove("ownerReferences");
-            } else {
-                set(object, &["metadata", "ownerReferences"], owners);
-            }
-        });
-    }
-    let last = storage.update(key, |object| {
-        let mut finalizers = list(object, "/metadata/finalizers").to_vec();
-        finalizers.retain(|finalizer| finalizer != ORPHAN);
-        set(object, &["metadata", "finalizers"], finalizers);
-    })?;
-    Some(if storage.is_present(owner) { Deleted::Going(last) } else { Deleted::Gone(last) })
+/// Takes an owner's identity out of an object.
+pub(crate) fn orphan_of(storage: &Storage, key: &Key, owner: &str) {
+    storage.update(key, |object| {
+        let mut owners = list(object, "/metadata/ownerReferences").to_vec();
+        owners.retain(|o| text(o, "/uid") != owner);
+        if owners.is_empty() {
+            object::child(object, "metadata").remove("ownerReferences");
+        } else {
+            set(object, &["metadata", "ownerReferences"], owners);
+        }
+    });
 }

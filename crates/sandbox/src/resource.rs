@@ -33,10 +33,14 @@ fn typed<T: DeserializeOwned + Serialize>(object: Value) -> Result<Value, serde_
     for path in ["/metadata", "/spec/template/metadata"] {
         if let Some(Value::Object(meta)) = object.pointer_mut(path) {
             // The real server does not write empty ones either; a template with one would differ from one without.
-            meta.retain(|field, value| !(field == "annotations" && *value == Value::Object(Map::default())));
+            meta.retain(|_, value| !is_empty(value));
         }
     }
     Ok(object)
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
 const CORE: Resource = Resource {
@@ -195,6 +199,9 @@ pub(crate) static CLUSTER_ROLE_BINDINGS: Resource = Resource {
     normalise: typed::<rbac::ClusterRoleBinding>,
     ..RBAC
 };
+/// What `/scale` speaks; it is not stored.
+pub(crate) static SCALE: Resource =
+    Resource { group: "autoscaling", kind: "Scale", plural: "scales", ..CORE };
 
 /// Every kind that is stored, in the order of discovery.
 pub(crate) static ALL: [&Resource; 18] = [

@@ -1,11 +1,24 @@
 //! What the API server does to an object on its way in: defaults, and the basic checks.
 
+mod meta;
+mod pod;
+mod workload;
+
+use meta::{annotations, labels};
+pub(crate) use meta::{bad_key, bad_value};
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::json::{Value, json};
+use crate::json::{Map, Value, json};
 
-use crate::object::{default, int, list, name, namespace, set, strings, text};
+use crate::object::{self, default, int, list, name, namespace, set, text};
 use crate::resource::{RBAC_GROUP, Resource};
+
+/// How many templates a DaemonSet has had.
+pub(crate) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or \
+     'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 
 /// What is wrong: the field's path, and the words of the real server.
 pub(crate) type Causes = Vec<(String, String)>;
@@ -15,10 +28,15 @@ pub(crate) fn apply_defaults(resource: &Resource, object: &mut Value) {
     match resource.kind {
         "Pod" => {
             pod_defaults(object, &["spec"]);
+            pod_admission(object);
             default(object, &["status", "phase"], "Pending");
             default(object, &["status", "qosClass"], qos_class(object));
         }
         "Service" => service_defaults(object),
+        "Event" => {
+            default(object, &["reportingComponent"], "");
+            default(object, &["reportingInstance"], "");
+        }
         "Namespace" => {
             let name = text(object, "/metadata/name").to_owned();
             set(object, &["metadata", "labels", "kubernetes.io/metadata.name"], name);
@@ -35,6 +53,9 @@ pub(crate) fn apply_defaults(resource: &Resource, object: &mut Value) {
                 default(object, &["spec", "strategy", "rollingUpdate", "maxUnavailable"], "25%");
             }
             pod_defaults(object, &["spec", "template", "spec"]);
+            if !object::flag(object, "/spec/paused") {
+                object::child(object, "spec").remove("paused");
+            }
         }
         "ReplicaSet" => {
             default(object, &["spec", "replicas"], 1);
@@ -44,9 +65,12 @@ pub(crate) fn apply_defaults(resource: &Resource, object: &mut Value) {
             default(object, &["spec", "replicas"], 1);
             default(object, &["spec", "revisionHistoryLimit"], 10);
             default(object, &["spec", "podManagementPolicy"], "OrderedReady");
-            default(object, &["spec", "updateStrategy", "type"], "RollingUpdate");
-            if text(object, "/spec/updateStrategy/type") == "RollingUpdate" {
-                default(object, &["spec", "updateStrategy", "rollingUpdate", "partition"], 0);
+            let rolling = "/spec/updateStrategy/rollingUpdate";
+            if text(object, "/spec/updateStrategy/type").is_empty() || object.pointer(rolling).is_some() {
+                default(object, &["spec", "updateStrategy", "type"], "RollingUpdate");
+                if text(object, "/spec/updateStrategy/type") == "RollingUpdate" {
+                    default(object, &["spec", "updateStrategy", "rollingUpdate", "partition"], 0);
+                }
             }
             pod_defaults(object, &["spec", "template", "spec"]);
         }
@@ -89,6 +113,22 @@ fn service_defaults(service: &mut Value) {
     }
 }
 
+/// What the API server's standard admission gives every pod: a priority, and time on a node that is in trouble.
+fn pod_admission(pod: &mut Value) {
+    default(pod, &["spec", "enableServiceLinks"], true);
+    default(pod, &["spec", "priority"], 0);
+    default(pod, &["spec", "preemptionPolicy"], "PreemptLowerPriority");
+    let mut tolerations = list(pod, "/spec/tolerations").to_vec();
+    for trouble in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        if !tolerations.iter().any(|toleration| [trouble, ""].contains(&text(toleration, "/key"))) {
+            tolerations.push(json!({
+                "key": trouble, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300,
+            }));
+        }
+    }
+    set(pod, &["spec", "tolerations"], tolerations);
+}
+
 fn pod_defaults(object: &mut Value, path: &[&str]) {
     let at = |field: &'static str| -> Vec<&str> { path.iter().copied().chain([field]).collect() };
     default(object, &at("restartPolicy"), "Always");
@@ -97,6 +137,21 @@ fn pod_defaults(object: &mut Value, path: &[&str]) {
     default(object, &at("schedulerName"), "default-scheduler");
     default(object, &at("securityContext"), json!({}));
     let pointer: String = path.iter().flat_map(|key| ["/", key]).collect();
+    let volumes = object.pointer_mut(&format!("{pointer}/volumes"));
+    for volume in volumes.and_then(Value::as_array_mut).into_iter().flatten() {
+        if volume.as_object().is_some_and(|volume| volume.len() == 1) {
+            set(volume, &["emptyDir"], json!({}));
+        }
+        for (source, field, value) in [
+            ("hostPath", "type", Value::from("")),
+            ("configMap", "defaultMode", Value::from(420)),
+            ("secret", "defaultMode", Value::from(420)),
+        ] {
+            if volume.get(source).is_some() {
+                default(volume, &[source, field], value);
+            }
+        }
+    }
     for containers in ["containers", "initContainers"] {
         let containers = object.pointer_mut(&format!("{pointer}/{containers}"));
         for container in containers.and_then(Value::as_array_mut).into_iter().flatten() {
@@ -107,10 +162,38 @@ fn pod_defaults(object: &mut Value, path: &[&str]) {
             default(container, &["terminationMessagePath"], "/dev/termination-log");
             default(container, &["terminationMessagePolicy"], "File");
             default(container, &["resources"], json!({}));
+            container_defaults(container);
             for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
                 default(port, &["protocol"], "TCP");
             }
         }
+    }
+}
+
+/// Probes, references and resources of a container.
+fn container_defaults(container: &mut Value) {
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if container.get(probe).is_none() {
+            continue;
+        }
+        let numbers =
+            [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)];
+        for (field, value) in numbers {
+            default(container, &[probe, field], value);
+        }
+        if container.pointer(&format!("/{probe}/httpGet")).is_some() {
+            default(container, &[probe, "httpGet", "path"], "/");
+            default(container, &[probe, "httpGet", "scheme"], "HTTP");
+        }
+    }
+    for variable in container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten() {
+        if variable.pointer("/valueFrom/fieldRef").is_some() {
+            default(variable, &["valueFrom", "fieldRef", "apiVersion"], "v1");
+        }
+    }
+    let limits = container.pointer("/resources/limits").and_then(Value::as_object).cloned();
+    for (resource, amount) in limits.iter().flat_map(Map::iter) {
+        default(container, &["resources", "requests", resource], amount.clone());
     }
 }
 
@@ -134,18 +217,43 @@ fn qos_class(pod: &Value) -> &'static str {
     }
 }
 
+/// The status with which an object of this kind begins.
+pub(crate) fn begin_status(resource: &Resource, object: &mut Value) {
+    let status = match resource.kind {
+        "Deployment" => json!({}),
+        "ReplicaSet" => json!({ "replicas": 0 }),
+        "StatefulSet" => json!({ "replicas": 0, "availableReplicas": 0 }),
+        "DaemonSet" => json!({
+            "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0,
+        }),
+        "PodDisruptionBudget" => {
+            json!({ "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0 })
+        }
+        "Service" => json!({ "loadBalancer": {} }),
+        _ => return,
+    };
+    default(object, &["status"], status);
+}
+
+/// A DaemonSet counts its templates in an annotation, from a time before revisions.
+pub(crate) fn count_templates(resource: &Resource, before: Option<&Value>, object: &mut Value) {
+    if resource.kind != "DaemonSet" {
+        return;
+    }
+    let former =
+        before.and_then(|before| object::annotation(before, TEMPLATE_GENERATION)?.parse::<i64>().ok());
+    let same = |before: &Value| before.pointer("/spec/template") == object.pointer("/spec/template");
+    let count = former.unwrap_or(0) + i64::from(!before.is_some_and(same));
+    set(object, &["metadata", "annotations", TEMPLATE_GENERATION], count.to_string());
+}
+
 /// Checks an object that is about to be stored, against the one that it replaces if there is one.
 pub(crate) fn validate(resource: &Resource, before: Option<&Value>, object: &Value) -> Causes {
     let mut causes = Causes::new();
-    let name = text(object, "/metadata/name");
-    if name.is_empty() {
-        causes.push(("metadata.name".into(), "Required value: name or generateName is required".into()));
-    } else if let Some(why) = if resource.group == RBAC_GROUP { bad_segment(name) } else { bad_name(name) } {
-        causes.push(("metadata.name".into(), format!("Invalid value: \"{name}\": {why}")));
-    }
+    meta::check(resource, before, object, &mut causes);
     match resource.kind {
         "Pod" => {
-            containers(object, "/spec", "spec", &mut causes);
+            pod::check(object, "/spec", "spec", &mut causes);
             if let Some(before) = before
                 && without_images(before) != without_images(object)
             {
@@ -157,7 +265,17 @@ pub(crate) fn validate(resource: &Resource, before: Option<&Value>, object: &Val
                 causes.push(("spec".into(), why.into()));
             }
         }
-        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" => workload(before, object, &mut causes),
+        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" => {
+            workload::check(resource, before, object, &mut causes);
+        }
+        "Service" => service(object, &mut causes),
+        "ConfigMap" => config_map(object, &mut causes),
+        "ControllerRevision" => {
+            at_least(object, "/revision", "revision", 0, &mut causes);
+            if object.get("data").is_none() {
+                causes.push(("data".into(), "Required value: data is mandatory".into()));
+            }
+        }
         "PodDisruptionBudget" => disruption_budget(object, &mut causes),
         "RoleBinding" | "ClusterRoleBinding" => binding(before, object, &mut causes),
         _ => {}
@@ -166,24 +284,56 @@ pub(crate) fn validate(resource: &Resource, before: Option<&Value>, object: &Val
 }
 
 fn disruption_budget(object: &Value, causes: &mut Causes) {
-    let limits =
-        ["minAvailable", "maxUnavailable"].map(|field| (field, object.pointer(&format!("/spec/{field}"))));
-    if limits.iter().all(|(_, limit)| limit.is_some()) {
+    let limits = ["minAvailable", "maxUnavailable"];
+    if limits.iter().all(|field| object.pointer(&format!("/spec/{field}")).is_some()) {
         let why = "Invalid value: minAvailable and maxUnavailable cannot be both set";
         causes.push(("spec".into(), why.into()));
     }
-    for (field, limit) in limits {
-        let fits = match limit {
-            Some(Value::String(text)) => {
-                let percent = text.strip_suffix('%').and_then(|number| number.parse::<u32>().ok());
-                percent.is_some_and(|percent| percent <= 100)
+    for field in limits {
+        workload::check_share(object, &format!("/spec/{field}"), &format!("spec.{field}"), Some(100), causes);
+    }
+    workload::selector(object, causes);
+}
+
+fn service(object: &Value, causes: &mut Causes) {
+    let ports = list(object, "/spec/ports");
+    let needs_none =
+        text(object, "/spec/clusterIP") == "None" || text(object, "/spec/type") == "ExternalName";
+    if ports.is_empty() && !needs_none {
+        causes.push(("spec.ports".into(), "Required value".into()));
+    }
+    for (index, port) in ports.iter().enumerate() {
+        let at = |field: &str| format!("spec.ports[{index}].{field}");
+        if ports.len() > 1 && text(port, "/name").is_empty() {
+            causes.push((at("name"), "Required value".into()));
+        }
+        for field in ["port", "targetPort"] {
+            let number = port.get(field).and_then(Value::as_i64);
+            if let Some(number) = number.filter(|number| !(1..=65_535).contains(number)) {
+                causes.push((
+                    at(field),
+                    format!("Invalid value: {number}: must be between 1 and 65535, inclusive"),
+                ));
             }
-            number => number.is_none_or(|number| number.as_i64().is_some_and(|number| number >= 0)),
-        };
-        if !fits {
-            let shown = limit.cloned().unwrap_or_default();
-            let why = format!("Invalid value: {shown}: must be at least 0, or a percentage of at most 100%");
-            causes.push((format!("spec.{field}"), why));
+        }
+        one_of(port, "/protocol", &at("protocol"), &["SCTP", "TCP", "UDP"], causes);
+    }
+    labels(object.pointer("/spec/selector"), "spec.selector", causes);
+    one_of(object, "/spec/sessionAffinity", "spec.sessionAffinity", &["ClientIP", "None"], causes);
+    let types = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+    one_of(object, "/spec/type", "spec.type", &types, causes);
+}
+
+fn config_map(object: &Value, causes: &mut Causes) {
+    for field in ["data", "binaryData"] {
+        for (key, _) in object.get(field).and_then(Value::as_object).into_iter().flat_map(Map::iter) {
+            if !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) || key.len() > 253 {
+                causes.push((format!("{field}[{key}]"), format!("Invalid value: \"{key}\": {CONFIG_KEY}")));
+            }
+            if field == "data" && object.get("binaryData").is_some_and(|binary| binary.get(key).is_some()) {
+                let why = format!("Invalid value: \"{key}\": duplicate of key present in binaryData");
+                causes.push((format!("data[{key}]"), why));
+            }
         }
     }
 }
@@ -210,48 +360,28 @@ fn binding(before: Option<&Value>, object: &Value, causes: &mut Causes) {
     }
 }
 
-fn workload(before: Option<&Value>, object: &Value, causes: &mut Causes) {
-    let replicas = int(object, "/spec/replicas", 0);
-    if replicas < 0 {
-        let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
-        causes.push(("spec.replicas".into(), why));
+/// A number must not be below a bound, where it is given.
+fn at_least(object: &Value, pointer: &str, field: &str, least: i64, causes: &mut Causes) {
+    if let Some(number) = object.pointer(pointer).and_then(Value::as_i64).filter(|number| *number < least) {
+        causes.push((
+            field.into(),
+            format!("Invalid value: {number}: must be greater than or equal to {least}"),
+        ));
     }
-    let selector = strings(object, "/spec/selector/matchLabels");
-    let labels = strings(object, "/spec/template/metadata/labels");
-    if selector.is_empty() && list(object, "/spec/selector/matchExpressions").is_empty() {
-        causes.push(("spec.selector".into(), "Required value".into()));
-    }
-    if selector.iter().any(|(key, value)| labels.get(key) != Some(value)) {
-        let shown = serde_json::to_string(&labels).unwrap_or_default();
-        let why = format!("Invalid value: {shown}: `selector` does not match template `labels`");
-        causes.push(("spec.template.metadata.labels".into(), why));
-    }
-    if before.is_some_and(|before| before.pointer("/spec/selector") != object.pointer("/spec/selector")) {
-        let shown = object.pointer("/spec/selector").cloned().unwrap_or_default();
-        causes.push(("spec.selector".into(), format!("Invalid value: {shown}: field is immutable")));
-    }
-    containers(object, "/spec/template/spec", "spec.template.spec", causes);
 }
 
-fn containers(object: &Value, pointer: &str, field: &str, causes: &mut Causes) {
-    let found = list(object, &format!("{pointer}/containers"));
-    if found.is_empty() {
-        causes.push((format!("{field}.containers"), "Required value".into()));
+/// A text must be one of those that are known, where it is given.
+fn one_of(object: &Value, pointer: &str, field: &str, known: &[&str], causes: &mut Causes) {
+    let given = text(object, pointer);
+    if !given.is_empty() && !known.contains(&given) {
+        let known: Vec<String> = known.iter().map(|known| format!("\"{known}\"")).collect();
+        let why = format!("Unsupported value: \"{given}\": supported values: {}", known.join(", "));
+        causes.push((field.into(), why));
     }
-    let mut names = Vec::new();
-    for (index, container) in found.iter().enumerate() {
-        let field = format!("{field}.containers[{index}]");
-        let name = text(container, "/name");
-        if name.is_empty() {
-            causes.push((format!("{field}.name"), "Required value".into()));
-        } else if names.contains(&name) {
-            causes.push((format!("{field}.name"), format!("Duplicate value: \"{name}\"")));
-        }
-        names.push(name);
-        if text(container, "/image").is_empty() {
-            causes.push((format!("{field}.image"), "Required value".into()));
-        }
-    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// A pod's specification without what may change, and without what only the scheduler fills in.
@@ -270,27 +400,4 @@ fn without_images(pod: &Value) -> Value {
         fields.remove("activeDeadlineSeconds");
     }
     spec
-}
-
-/// Roles and their bindings may have any name that fits into an address.
-fn bad_segment(name: &str) -> Option<&'static str> {
-    match name {
-        "." => Some("may not be '.'"),
-        ".." => Some("may not be '..'"),
-        name if name.contains('/') => Some("may not contain '/'"),
-        name if name.contains('%') => Some("may not contain '%'"),
-        _ => None,
-    }
-}
-
-fn bad_name(name: &str) -> Option<&'static str> {
-    let label = |label: &str| {
-        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    (name.len() > 253 || !name.split('.').all(label)).then_some(
-        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and \
-         must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-         '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
-    )
 }

@@ -192,6 +192,12 @@ impl Storage {
         Ok(object)
     }
 
+    /// The object as it would be stored, but for its version.
+    pub(crate) fn would_create(resource: &Resource, mut value: Value) -> Object {
+        fill_in(resource, &mut value);
+        Arc::new(value)
+    }
+
     /// Changes an object under the lock, so that nothing comes between the reading and the writing. Nothing
     /// is written when the closure changed nothing. What the server decides (identity, versions, the
     /// generation) is put back in order afterwards. `Ok(None)`: there is no such object.
@@ -214,7 +220,15 @@ impl Storage {
             && (*key.resource != PODS
                 || object::int(&object, "/metadata/deletionGracePeriodSeconds", 1) == 0)
             && object::list(&before, "/metadata/finalizers") != object::list(&object, "/metadata/finalizers");
-        let object = if finished { inner.take(key).unwrap_or(object) } else { object };
+        let object = if finished {
+            inner.take(key);
+            // Whoever let it go sees it as it was last stored.
+            let mut last = (*object).clone();
+            set(&mut last, &["metadata", "resourceVersion"], text(&before, "/metadata/resourceVersion"));
+            Arc::new(last)
+        } else {
+            object
+        };
         self.latest.send_replace(inner.version);
         Ok(Some(object))
     }
@@ -305,7 +319,7 @@ fn fill_in(resource: &Resource, value: &mut Value) {
 }
 
 /// Puts back what a change may not touch, and counts the generation.
-fn keep_identity(resource: &Resource, before: &Value, value: &mut Value) {
+pub(crate) fn keep_identity(resource: &Resource, before: &Value, value: &mut Value) {
     for field in ["uid", "creationTimestamp", "name", "namespace", "generation", "resourceVersion"] {
         if let Some(kept) = before.pointer(&format!("/metadata/{field}")) {
             set(value, &["metadata", field], kept.clone());
@@ -326,10 +340,12 @@ fn keep_identity(resource: &Resource, before: &Value, value: &mut Value) {
 /// Whether a Deployment was annotated, which counts as a change of its specification, since its annotations are
 /// copied to its `ReplicaSets`. What its controller annotates comes by the status, which does not count.
 fn annotated(resource: &Resource, before: &Value, value: &Value) -> bool {
+    const REVISION: &str = "deployment.kubernetes.io/revision";
+    let by_controller = object::annotation(value, REVISION).is_some();
     let others = |object: &Value| {
         let mut annotations = object.pointer("/metadata/annotations").and_then(Value::as_object).cloned();
-        if let Some(annotations) = &mut annotations {
-            annotations.remove("deployment.kubernetes.io/revision");
+        if let Some(annotations) = annotations.as_mut().filter(|_| by_controller) {
+            annotations.remove(REVISION);
         }
         annotations.filter(|annotations| !annotations.is_empty())
     };

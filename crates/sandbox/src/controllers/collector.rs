@@ -2,19 +2,32 @@
 
 use crate::json::Value;
 
-use crate::deletion::{self, FOREGROUND, Propagation};
+use crate::deletion::{self, FOREGROUND, ORPHAN, Propagation};
 use crate::object::{is_deleting, list, set, text};
 use crate::resource::NAMESPACES;
 use crate::storage::{Key, Storage};
 
-/// Deletes what had the object with this identity as its last owner.
+/// Deletes what had the object with this identity as its last owner; what has others is theirs.
 pub(super) fn collect_dependents(storage: &Storage, owner: &str) {
     for (key, object) in storage.dependents(owner) {
         let owners = list(&object, "/metadata/ownerReferences");
         let lives = |uid: &str| uid != owner && storage.is_present(uid);
-        if !owners.iter().any(|o| lives(text(o, "/uid"))) && !is_deleting(&object) {
+        if owners.iter().any(|o| lives(text(o, "/uid"))) {
+            deletion::orphan_of(storage, &key, owner);
+        } else if !is_deleting(&object) {
             deletion::delete(storage, &key, None, Propagation::Background);
         }
+    }
+}
+
+/// Deletes what has owners of which none is there.
+pub(super) fn collect_stray(storage: &Storage, key: &Key, object: &Value) {
+    let owners = list(object, "/metadata/ownerReferences");
+    if !owners.is_empty()
+        && !is_deleting(object)
+        && !owners.iter().any(|o| storage.is_present(text(o, "/uid")))
+    {
+        deletion::delete(storage, key, None, Propagation::Background);
     }
 }
 
@@ -28,11 +41,16 @@ pub(super) fn tend(storage: &Storage, key: &Key, object: &Value) -> bool {
         return true;
     }
     let finalizers = list(object, "/metadata/finalizers");
+    let without = |done: &str| -> Vec<Value> { finalizers.iter().filter(|f| *f != done).cloned().collect() };
+    if finalizers.iter().any(|finalizer| finalizer == ORPHAN) {
+        deletion::orphan(storage, text(object, "/metadata/uid"));
+        storage.update(key, |object| set(object, &["metadata", "finalizers"], without(ORPHAN)));
+        return true;
+    }
     if finalizers.iter().any(|finalizer| finalizer == FOREGROUND) {
         let dependents = storage.dependents(text(object, "/metadata/uid"));
         if dependents.is_empty() {
-            let rest: Vec<Value> = finalizers.iter().filter(|f| *f != FOREGROUND).cloned().collect();
-            storage.update(key, |object| set(object, &["metadata", "finalizers"], rest));
+            storage.update(key, |object| set(object, &["metadata", "finalizers"], without(FOREGROUND)));
         }
         for (dependent, object) in dependents {
             if !is_deleting(&object) {

@@ -7,9 +7,10 @@ use super::Controllers;
 use super::revisions::{self, LABEL};
 use super::scheduler;
 use crate::object::{
-    int, int_or_percent, is_deleting, name, pod_active, pod_available, pod_ready, set, text,
+    annotation, int, int_or_percent, is_deleting, list, name, pod_active, pod_available, pod_ready, set, text,
 };
 use crate::resource::{DAEMON_SETS, NODES, PODS};
+use crate::rules::TEMPLATE_GENERATION;
 use crate::storage::{Key, Object};
 
 const COMPONENT: &str = "daemonset-controller";
@@ -47,6 +48,10 @@ impl Controllers {
             // What is refused is tried again.
             let _ = self.create_pod(&DAEMON_SETS, daemon_set, &pod_name, COMPONENT, |pod| {
                 set(pod, &["metadata", "labels", LABEL], hash.clone());
+                if let Some(count) = annotation(daemon_set, TEMPLATE_GENERATION) {
+                    set(pod, &["metadata", "labels", "pod-template-generation"], count);
+                }
+                tolerate_trouble(pod);
                 let node_affinity =
                     ["spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"];
                 let field = json!({ "key": "metadata.name", "operator": "In", "values": [name(node)] });
@@ -113,6 +118,23 @@ impl Controllers {
         pods.retain(|pod| !is_deleting(pod));
         self.trim_revisions(daemon_set, &pods, &[name(revision)]);
     }
+}
+
+/// A daemon stays on a node in trouble, and comes to one.
+fn tolerate_trouble(pod: &mut Value) {
+    let mut tolerations = list(pod, "/spec/tolerations").to_vec();
+    for (trouble, effect) in [
+        ("not-ready", "NoExecute"),
+        ("unreachable", "NoExecute"),
+        ("disk-pressure", "NoSchedule"),
+        ("memory-pressure", "NoSchedule"),
+        ("pid-pressure", "NoSchedule"),
+        ("unschedulable", "NoSchedule"),
+    ] {
+        let key = format!("node.kubernetes.io/{trouble}");
+        tolerations.push(json!({ "key": key, "operator": "Exists", "effect": effect }));
+    }
+    set(pod, &["spec", "tolerations"], tolerations);
 }
 
 /// The node that a daemon is for, also before it is placed there.

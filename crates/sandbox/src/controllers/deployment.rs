@@ -29,7 +29,7 @@ impl Bounds {
     pub(super) fn of(deployment: &Value) -> Bounds {
         let wanted = int(deployment, "/spec/replicas", 1);
         if text(deployment, "/spec/strategy/type") == "Recreate" {
-            return Bounds { wanted, surge: 0, unavailable: wanted };
+            return Bounds { wanted, surge: 0, unavailable: 0 };
         }
         let bound = |field: &str, up: bool| {
             let value = deployment.pointer(&format!("/spec/strategy/rollingUpdate/{field}"));
@@ -275,19 +275,43 @@ impl Controllers {
                 true
             }
             several => {
-                let allowed = if bounds.wanted == 0 { 0 } else { bounds.wanted + bounds.surge };
-                let total: i64 = several.iter().map(|rs| int(rs, "/spec/replicas", 0)).sum();
-                let mut left = allowed;
-                for (index, rs) in several.iter().enumerate() {
-                    let share = int(rs, "/spec/replicas", 0) * allowed / total.max(1);
-                    let share = if index + 1 == several.len() { left } else { share.min(left) };
-                    left -= share;
+                for (rs, share) in several.iter().zip(shares(&bounds, deployment, several)) {
                     self.scale(deployment, rs, share);
                 }
                 true
             }
         }
     }
+}
+
+/// Who gets how many when the wanted number changes in the middle of a rollout: each in proportion, and the largest
+/// what is left (`pkg/controller/deployment/util` of Kubernetes).
+fn shares(bounds: &Bounds, deployment: &Value, sets: &[&Object]) -> Vec<i64> {
+    let replicas = |rs: &Value| int(rs, "/spec/replicas", 0);
+    let allowed = if bounds.wanted == 0 { 0 } else { bounds.wanted + bounds.surge };
+    let to_add = allowed - sets.iter().map(|rs| replicas(rs)).sum::<i64>();
+    let mut shares: Vec<i64> = sets.iter().map(|rs| replicas(rs)).collect();
+    let mut order: Vec<usize> = (0..sets.len()).collect();
+    // They come oldest first: of two alike, the newer grows and the older shrinks.
+    if to_add > 0 {
+        order.reverse();
+    }
+    order.sort_by_key(|index| std::cmp::Reverse(shares.get(*index).copied()));
+    let mut left = to_add;
+    for index in &order {
+        let (Some(rs), Some(share)) = (sets.get(*index), shares.get_mut(*index)) else { continue };
+        let most = annotation(rs, MAXIMUM).and_then(|most| most.parse::<i64>().ok()).filter(|most| *most > 0);
+        let most = most.unwrap_or_else(|| int(deployment, "/status/replicas", 1).max(1));
+        let scaled = (*share * allowed * 2 + most) / (most * 2);
+        let change = if bounds.wanted == 0 { -*share } else { scaled - *share };
+        let change = if to_add > 0 { change.min(left) } else { change.max(left) };
+        *share += change;
+        left -= change;
+    }
+    if let Some(largest) = order.first().and_then(|index| shares.get_mut(*index)) {
+        *largest = (*largest + left).max(0);
+    }
+    shares
 }
 
 /// How many of the new there should be now, given how many there are and how many in all.

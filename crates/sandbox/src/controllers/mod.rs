@@ -4,6 +4,7 @@
 //! Every controller reads the present state and writes what should come next; nothing is remembered between
 //! two passes except a pod's stage of life. Order is by arrival, and the only randomness is seeded.
 
+mod adoption;
 mod collector;
 mod daemon_set;
 mod deployment;
@@ -26,7 +27,7 @@ use crate::json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::object::{controller, is_deleting, namespace, set, strings, text, uid};
+use crate::object::{controller, is_deleting, list, namespace, set, strings, text, uid};
 use crate::resource::{DAEMON_SETS, NAMESPACES, NODES, PODS, Resource};
 use crate::storage::{Change, Key, Object, Storage};
 
@@ -41,6 +42,8 @@ pub(crate) struct Controllers {
     timers: timers::Timers,
     lives: HashMap<Arc<str>, pods::Life>,
     unscheduled: BTreeSet<Key>,
+    /// What could be managed and is not.
+    orphans: BTreeSet<Key>,
     usage: scheduler::Usage,
     outages: HashMap<Arc<str>, nodes::Outage>,
     recorder: events::Recorder,
@@ -57,6 +60,7 @@ impl Controllers {
             timers: timers::Timers::default(),
             lives: HashMap::new(),
             unscheduled: BTreeSet::new(),
+            orphans: BTreeSet::new(),
             usage: scheduler::Usage::default(),
             outages: HashMap::new(),
             recorder: events::Recorder::default(),
@@ -133,9 +137,20 @@ impl Controllers {
         for side in [&change.before, &change.after].into_iter().flatten() {
             self.enqueue_owners(side);
         }
+        self.match_owners(change);
+        if let (None, Some(made)) = (&change.before, &change.after) {
+            collector::collect_stray(&self.storage, &change.key, made);
+        }
         if change.after.is_none() {
             if let Some(gone) = &change.before {
                 collector::collect_dependents(&self.storage, uid(gone));
+                // Whoever waits for the last of what it owns is told, whether it manages it or not.
+                for owner in list(gone, "/metadata/ownerReferences") {
+                    if let Some(resource) = Resource::of(owner) {
+                        let place = if resource.namespaced { namespace(gone) } else { "" };
+                        self.enqueue(Key::new(resource, place, text(owner, "/name")));
+                    }
+                }
                 self.forget_pod(uid(gone));
             }
             self.enqueue(Key::new(&NAMESPACES, "", &change.key.namespace));

@@ -54,6 +54,8 @@ impl Controllers {
             set(object, &["status", "availableReplicas"], available);
             set(object, &["status", "observedGeneration"], int(object, "/metadata/generation", 1));
             note_failure(object, failure);
+            // As the real type writes itself: zeros are left out, but for the first.
+            child(object, "status").retain(|field, value| field == "replicas" || value.as_i64() != Some(0));
         });
         if available < ready {
             self.look_again(key, 0.5);
@@ -73,9 +75,7 @@ impl Controllers {
         set(&mut pod, &["metadata", "name"], pod_name);
         set(&mut pod, &["metadata", "namespace"], namespace(owner));
         set(&mut pod, &["metadata", "ownerReferences"], json!([owner_reference(resource, owner)]));
-        if *resource == REPLICA_SETS {
-            set(&mut pod, &["metadata", "generateName"], format!("{}-", name(owner)));
-        }
+        set(&mut pod, &["metadata", "generateName"], format!("{}-", name(owner)));
         adjust(&mut pod);
         crate::rules::apply_defaults(&PODS, &mut pod);
         let set_name = name(owner);

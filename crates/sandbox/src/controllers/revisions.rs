@@ -4,7 +4,8 @@ use crate::json::{Value, json};
 
 use super::Controllers;
 use crate::object::{self, int, name, namespace, owner_reference, set};
-use crate::resource::{CONTROLLER_REVISIONS, Resource};
+use crate::resource::{CONTROLLER_REVISIONS, DAEMON_SETS, Resource};
+use crate::rules::TEMPLATE_GENERATION;
 use crate::storage::{Key, Object};
 
 /// The label that names a pod's revision.
@@ -27,11 +28,16 @@ impl Controllers {
                 }
             });
         }
+        if object::is_deleting(owner) {
+            // What is going makes nothing new: its namespace would never be empty.
+            return None;
+        }
         let hash = object::hash(&template);
         let mut labels =
             owner.pointer("/spec/template/metadata/labels").cloned().unwrap_or_else(|| json!({}));
-        set(&mut labels, &["controller.kubernetes.io/hash"], hash.clone());
-        let revision = json!({
+        let label = if *resource == DAEMON_SETS { LABEL } else { "controller.kubernetes.io/hash" };
+        set(&mut labels, &[label], hash.clone());
+        let mut revision = json!({
             "metadata": {
                 "name": format!("{}-{hash}", name(owner)), "namespace": namespace(owner), "labels": labels,
                 "ownerReferences": [owner_reference(resource, owner)],
@@ -39,6 +45,9 @@ impl Controllers {
             "data": { "spec": { "template": template } },
             "revision": newest + 1,
         });
+        if let Some(count) = object::annotation(owner, TEMPLATE_GENERATION) {
+            set(&mut revision, &["metadata", "annotations", TEMPLATE_GENERATION], count);
+        }
         self.create_or_adopt(&CONTROLLER_REVISIONS, &revision).map(|(revision, _)| revision)
     }
 

@@ -172,9 +172,10 @@ fn time_to_deadline(deployment: &Value, complete: bool) -> Option<f64> {
     Some((deadline - seconds_since(progressing, "/lastUpdateTime")?).max(0.0) + 0.05)
 }
 
-/// Progress renews the time of the condition also when its reason stays.
+/// Progress renews the time of the condition also when its reason stays, and puts it last.
 fn forget_update_time(deployment: &mut Value) {
     let mut conditions = list(deployment, "/status/conditions").to_vec();
+    conditions.sort_by_key(|condition| text(condition, "/type") == "Progressing");
     for condition in conditions.iter_mut().filter(|c| text(c, "/type") == "Progressing") {
         if text(condition, "/reason") == "ReplicaSetUpdated" {
             set(condition, &["lastUpdateTime"], object::now());

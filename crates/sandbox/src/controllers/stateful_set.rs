@@ -100,6 +100,13 @@ impl Controllers {
                 crate::object::set(pod, &[labels.as_slice(), &[label]].concat(), value);
             }
             crate::object::set(pod, &["spec", "hostname"], pod_name.clone());
+            if !text(set, "/spec/serviceName").is_empty() {
+                crate::object::set(pod, &["spec", "subdomain"], text(set, "/spec/serviceName"));
+            }
+            if let Some(pod) = pod.as_object_mut() {
+                // How the revision is to be applied is nothing of the pod's.
+                pod.remove("$patch");
+            }
         });
     }
 

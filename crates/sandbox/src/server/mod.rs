@@ -78,7 +78,12 @@ impl Call {
         if self.body.is_empty() {
             return Ok(Value::Null);
         }
-        if self.header(header::CONTENT_TYPE).contains("protobuf") {
+        let given = self.header(header::CONTENT_TYPE);
+        if !given.is_empty() && !["json", "yaml", "protobuf"].iter().any(|known| given.contains(known)) {
+            let known = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+            return Err(Status::unsupported_media_type(known));
+        }
+        if given.contains("protobuf") {
             let read = protobuf::decode(&self.body).map(older::read);
             return read.ok_or_else(|| Status::unsupported_media_type("application/json"));
         }
@@ -97,12 +102,35 @@ impl Call {
         if manager.is_empty() { "unknown".into() } else { manager.chars().take(128).collect() }
     }
 
+    /// What the real server calls the parameters of such a request.
+    fn options(&self) -> &'static str {
+        match self.method {
+            Method::POST => "CreateOptions",
+            Method::PUT => "UpdateOptions",
+            Method::PATCH => "PatchOptions",
+            _ => "DeleteOptions",
+        }
+    }
+
     fn dry_run(&self) -> Result<bool, Status> {
+        if self.params.text("fieldManager").len() > 128 {
+            let why = "Too long: must have at most 128 bytes";
+            return Err(Status::bad_options(self.options(), "fieldManager", why));
+        }
         match self.params.text("dryRun") {
             "" => Ok(false),
             "All" => Ok(true),
-            other => Err(Status::bad_request(format!("unsupported dryRun value: `{other}`, expected `All`"))),
+            other => {
+                let why = format!("Unsupported value: []string{{\"{other}\"}}: supported values: \"All\"");
+                Err(Status::bad_options(self.options(), "dryRun", &why))
+            }
         }
+    }
+
+    fn accepts_something(&self) -> bool {
+        let accepted = self.header(header::ACCEPT);
+        let spoken = ["json", "*/*", "application/*", "protobuf", "yaml", "text/plain"];
+        accepted.is_empty() || spoken.iter().any(|kind| accepted.contains(kind))
     }
 
     fn wants_whole_rows(&self) -> bool {
@@ -181,7 +209,11 @@ fn dispatch(
     who: &Identity,
     call: &Call,
 ) -> Result<Response, Status> {
-    match route.ok_or_else(Status::unknown_path)? {
+    let route = route.ok_or_else(Status::unknown_path)?;
+    if matches!(route, Route::Collection { .. } | Route::Object { .. }) && !call.accepts_something() {
+        return Err(Status::not_acceptable());
+    }
+    match route {
         Route::Health => Ok("ok".into_response()),
         Route::Version => Ok(discovery::version().into_response()),
         Route::Versions => Ok(discovery::versions().into_response()),

@@ -20,10 +20,7 @@ impl Language {
             "application/merge-patch+json" => Ok(Language::Merge),
             "application/strategic-merge-patch+json" => Ok(Language::Strategic),
             "application/apply-patch+yaml" => Ok(Language::Apply),
-            _ => Err(Status::unsupported_media_type(
-                "application/json-patch+json, application/merge-patch+json, \
-                 application/strategic-merge-patch+json, application/apply-patch+yaml",
-            )),
+            _ => Err(Status::no_such_patch()),
         }
     }
 }
@@ -34,13 +31,17 @@ pub(crate) fn apply(language: Language, object: &Value, patch: &Value) -> Result
     let mut patched = object.clone();
     match language {
         Language::Json => {
-            let undecodable = |error| Status::bad_request(format!("error decoding patch: {error}"));
+            let undecodable = |_| match patch {
+                Value::Array(_) => Status::unprocessable(),
+                _ => {
+                    Status::bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+                }
+            };
             let operations =
                 serde_json::to_value(patch).and_then(serde_json::from_value::<json_patch::Patch>);
             let operations = operations.map_err(undecodable)?;
             let mut plain = serde_json::to_value(object).map_err(undecodable)?;
-            json_patch::patch(&mut plain, &operations)
-                .map_err(|error| Status::unprocessable(&error.to_string()))?;
+            json_patch::patch(&mut plain, &operations).map_err(|_| Status::unprocessable())?;
             patched = plain.into();
         }
         Language::Merge => {
@@ -59,7 +60,7 @@ fn expect_mapping(patch: &Value) -> Result<(), Status> {
     if patch.is_object() {
         return Ok(());
     }
-    Err(Status::bad_request("error decoding patch: the patch must be a JSON object"))
+    Err(Status::bad_patch(&patch.to_string(), "the patch must be a JSON object"))
 }
 
 /// The field by which the entries of a list are told apart; `None` for lists that are replaced whole.
@@ -87,7 +88,7 @@ fn merge_key(field: &str, entries: &[Value]) -> Option<&'static str> {
 fn merge(target: &mut Value, patch: &Value, field: &str) -> Result<(), Status> {
     match patch {
         Value::Object(patch) => merge_mapping(target, patch),
-        Value::Array(entries) => merge_list(target, entries, field),
+        Value::Array(entries) => merge_list(target, entries, field, None),
         other => {
             *target = other.clone();
             Ok(())
@@ -121,13 +122,23 @@ fn merge_mapping(target: &mut Value, patch: &Map) -> Result<(), Status> {
             if let Some(present) = fields.get_mut(list).and_then(Value::as_array_mut) {
                 present.retain(|entry| !gone.contains(entry));
             }
+        } else if let Some(list) = key.strip_prefix("$setElementOrder/") {
+            if patch.get(list).is_none() && fields.get(list).is_some() {
+                merge_list(fields.slot(list), &[], list, value.as_array().map(Vec::as_slice))?;
+            }
         } else if key.starts_with('$') {
-            // `$setElementOrder` only orders, and the order of a merged list carries no meaning here.
+            // The other directives were seen to above.
         } else if value.is_null() {
             fields.remove(key);
         } else {
             let slot = fields.slot(key);
-            merge(slot, value, key)?;
+            let order = patch.get(&format!("$setElementOrder/{key}"));
+            match value {
+                Value::Array(entries) => {
+                    merge_list(slot, entries, key, order.and_then(Value::as_array).map(Vec::as_slice))?;
+                }
+                other => merge(slot, other, key)?,
+            }
             if slot.is_null() {
                 fields.remove(key);
             }
@@ -136,13 +147,21 @@ fn merge_mapping(target: &mut Value, patch: &Map) -> Result<(), Status> {
     Ok(())
 }
 
-fn merge_list(target: &mut Value, entries: &[Value], field: &str) -> Result<(), Status> {
+/// Merges the entries of a list; the order is that of the patch where it speaks of them.
+fn merge_list(
+    target: &mut Value,
+    entries: &[Value],
+    field: &str,
+    order: Option<&[Value]>,
+) -> Result<(), Status> {
     if !target.is_array() {
         *target = json!([]);
     }
     let Some(present) = target.as_array_mut() else { return Ok(()) };
+    let live = present.clone();
     if field == "finalizers" {
-        present.extend(entries.iter().filter(|entry| !present.contains(entry)).cloned().collect::<Vec<_>>());
+        present.extend(entries.iter().filter(|entry| !live.contains(entry)).cloned());
+        put_in_order(present, &live, order.unwrap_or(entries), None);
         return Ok(());
     }
     let whole = entries.iter().any(|entry| directive(entry) == Some("replace") && is_bare(entry));
@@ -169,7 +188,29 @@ fn merge_list(target: &mut Value, entries: &[Value], field: &str) -> Result<(), 
             }
         }
     }
+    put_in_order(present, &live, order.unwrap_or(entries), Some(key));
     Ok(())
+}
+
+/// What the order names comes in that order, and around it what was there, as far as that goes in the order in which
+/// it was there; what is new comes first (`mergeSortedSlice` of the real server).
+fn put_in_order(merged: &mut Vec<Value>, live: &[Value], order: &[Value], key: Option<&str>) {
+    let id = |entry: &Value| key.and_then(|key| entry.get(key)).unwrap_or(entry).clone();
+    let place = |list: &[Value], entry: &Value| list.iter().position(|other| id(other) == id(entry));
+    let (mut named, others): (Vec<Value>, Vec<Value>) =
+        std::mem::take(merged).into_iter().partition(|entry| place(order, entry).is_some());
+    named.sort_by_key(|entry| place(order, entry));
+    let mut named = named.into_iter().peekable();
+    for other in others {
+        let goes_first = |next: &Value| {
+            place(live, &other).zip(place(live, next)).is_none_or(|(other, next)| next < other)
+        };
+        while let Some(next) = named.next_if(goes_first) {
+            merged.push(next);
+        }
+        merged.push(other);
+    }
+    merged.extend(named);
 }
 
 fn directive(entry: &Value) -> Option<&str> {
@@ -242,7 +283,7 @@ mod tests {
                 Language::Strategic,
                 json!({ "spec": { "$setElementOrder/containers": [{ "name": "app" }], "containers": [{ "name": "app", "env": [{ "name": "B", "value": "2" }] }] } }),
                 "/spec/containers/0/env",
-                json!([{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }]),
+                json!([{ "name": "B", "value": "2" }, { "name": "A", "value": "1" }]),
             ),
             (
                 Language::Strategic,
@@ -272,7 +313,7 @@ mod tests {
                 Language::Strategic,
                 json!({ "metadata": { "finalizers": ["y"] } }),
                 "/metadata/finalizers",
-                json!(["x", "y"]),
+                json!(["y", "x"]),
             ),
             (
                 Language::Strategic,
@@ -297,7 +338,7 @@ mod tests {
     #[test]
     fn patches_that_cannot_be_applied() {
         let table = [
-            (Language::Merge, json!([]), 400),
+            (Language::Merge, json!([]), 422),
             (Language::Json, json!({}), 400),
             (Language::Json, json!([{ "op": "test", "path": "/metadata/name", "value": "other" }]), 422),
             (Language::Json, json!([{ "op": "remove", "path": "/nothing" }]), 422),

@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use super::patch::Language;
 use super::selector::Selector;
-use super::status::Status;
+use super::status::{self, Status};
 use super::{Call, Shared, eviction, identity, logs, managed_fields, patch, table, watch};
 use crate::deletion::{self, Deleted, Propagation};
-use crate::object::{self, child, int, is_deleting, list, name, namespace, set, text};
+use crate::object::{self, child, default, int, is_deleting, list, name, namespace, set, text};
 use crate::resource::{NAMESPACES, PODS, Resource};
 use crate::storage::{Key, Object, Snapshot, Storage};
-use crate::{quota, rules};
+use crate::{quota, resource, rules, storage};
 
 /// Answers for all objects of a kind.
 pub(crate) fn collection(
@@ -35,8 +35,9 @@ pub(crate) fn collection(
         Method::GET => list_objects(&shared.storage, resource, namespace, &selector()?, call),
         Method::POST if resource.namespaced && namespace.is_empty() => Err(Status::method_not_allowed()),
         Method::POST => {
+            let dry_run = call.dry_run()?;
             let object = prepare(resource, namespace, call.json()?)?;
-            let write = Write { manager: &call.manager(), operation: "Update", dry_run: call.dry_run()? };
+            let write = Write { manager: &call.manager(), operation: "Update", dry_run, is_patch: false };
             let created = create(&shared.storage, resource, object, &write)?;
             Ok((StatusCode::CREATED, Json(&*created)).into_response())
         }
@@ -65,6 +66,9 @@ pub(crate) fn object(
         _ => return Err(Status::unknown_path()),
     };
     let changed = match (&call.method, subresource) {
+        (&Method::GET, Some("scale")) => {
+            find(storage, key).map_err(|status| status.of_scale(key.resource))?
+        }
         (&Method::GET, _) => find(storage, key)?,
         (&Method::PUT, _) => put(storage, key, subresource, call)?,
         (&Method::PATCH, _) => {
@@ -106,6 +110,7 @@ fn list_objects(
     selector: &Selector,
     call: &Call,
 ) -> Result<Response, Status> {
+    check_version_match(call)?;
     let page = call.params.text("continue");
     let (snapshot, after) = if page.is_empty() {
         (first_snapshot(storage, resource, namespace, call)?, None)
@@ -121,9 +126,11 @@ fn list_objects(
     let mut items: Vec<&Object> =
         snapshot.items.iter().filter(|object| is_after(object) && selector.matches(object)).collect();
     let mut metadata = json!({ "resourceVersion": snapshot.version.to_string() });
-    let limit = call.params.number("limit")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0);
+    let limit = call.params.signed("limit")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0);
     if limit > 0 && items.len() > limit {
-        set(&mut metadata, &["remainingItemCount"], items.len() - limit);
+        if selector.is_empty() {
+            set(&mut metadata, &["remainingItemCount"], items.len() - limit);
+        }
         items.truncate(limit);
         if let Some(last) = items.last() {
             let token = format!("{}/{}/{}", snapshot.version, object::namespace(last), name(last));
@@ -135,8 +142,11 @@ fn list_objects(
         return Ok(Json(table::of(resource, items, &metadata, call.wants_whole_rows())).into_response());
     }
     let items = items.into_iter().map(|object| Item(object)).collect();
-    let kind = format!("{}List", resource.kind);
-    Ok(Json(List { kind, api_version: resource.api_version(), metadata, items }).into_response())
+    Ok(Json(list_of(resource, metadata, items)).into_response())
+}
+
+fn list_of<'a>(resource: &Resource, metadata: Value, items: Vec<Item<'a>>) -> List<'a> {
+    List { kind: format!("{}List", resource.kind), api_version: resource.api_version(), metadata, items }
 }
 
 /// As the real server's lists: what each item is, the list says once.
@@ -159,6 +169,34 @@ impl Serialize for Item<'_> {
     }
 }
 
+/// What a list asks of its version must fit together.
+fn check_version_match(call: &Call) -> Result<(), Status> {
+    let (wanted, version) = (call.params.text("resourceVersionMatch"), call.params.text("resourceVersion"));
+    let (field, why) = match (wanted, version) {
+        ("", "" | "0") => return Ok(()),
+        ("", _) if call.params.text("continue").is_empty() => return Ok(()),
+        ("", _) => {
+            return Err(Status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        (_, "") => (
+            "resourceVersionMatch",
+            "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided".to_owned(),
+        ),
+        ("Exact", "0") => (
+            "resourceVersionMatch",
+            "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"".to_owned(),
+        ),
+        ("Exact" | "NotOlderThan", _) => return Ok(()),
+        (other, _) => (
+            "resourceVersionMatch",
+            format!("Unsupported value: \"{other}\": supported values: \"Exact\", \"NotOlderThan\", \"\""),
+        ),
+    };
+    Err(Status::bad_options("ListOptions", field, &why))
+}
+
 fn first_snapshot(
     storage: &Storage,
     resource: &'static Resource,
@@ -168,10 +206,18 @@ fn first_snapshot(
     let current = storage.version();
     match call.params.number("resourceVersion")? {
         Some(version) if version > current => Err(Status::ahead(version, current)),
-        Some(version) if call.params.text("resourceVersionMatch") == "Exact" => storage
+        // Pages of a version are of just that version, unless something else is asked for.
+        Some(version) if version > 0 && is_exact(call) => storage
             .snapshot_at(resource, namespace, version)
             .map_err(|too_old| Status::expired(version, too_old.oldest)),
         _ => Ok(storage.snapshot(resource, namespace)),
+    }
+}
+
+fn is_exact(call: &Call) -> bool {
+    match call.params.text("resourceVersionMatch") {
+        "" => !matches!(call.params.text("limit"), "" | "0"),
+        given => given == "Exact",
     }
 }
 
@@ -191,6 +237,8 @@ struct Write<'a> {
     manager: &'a str,
     operation: &'a str,
     dry_run: bool,
+    /// What is wrong then is wrong with the patch.
+    is_patch: bool,
 }
 
 /// Creates an object on behalf of the sandbox itself, with its namespace if that is missing.
@@ -199,7 +247,7 @@ pub(crate) fn create_object(storage: &Storage, object: Value) -> Result<Object, 
         let (version, kind) = (text(&object, "/apiVersion"), text(&object, "/kind"));
         format!("no kind `{kind}` in version `{version}` is served")
     })?;
-    let write = Write { manager: "astradesk-sandbox", operation: "Update", dry_run: false };
+    let write = Write { manager: "astradesk-sandbox", operation: "Update", dry_run: false, is_patch: false };
     let place = match (resource.namespaced, namespace(&object)) {
         (false, _) => String::new(),
         (true, "") => "default".to_owned(),
@@ -250,16 +298,29 @@ fn check_kind(resource: &Resource, object: &Value) -> Result<(), Status> {
     if !object.is_object() {
         return Err(Status::bad_request("the body of the request must be a JSON object"));
     }
+    if object.get("metadata").is_some_and(|metadata| !metadata.is_object() && !metadata.is_null()) {
+        let (kind, version) = (resource.kind, resource.version);
+        let why =
+            format!("{kind} in version \"{version}\" cannot be handled as a {kind}: metadata is no object");
+        return Err(Status::bad_request(why));
+    }
     let (version, kind) = (text(object, "/apiVersion"), text(object, "/kind"));
     let fits = |given: &str, wanted: &str| given.is_empty() || given == wanted;
     if fits(version, &resource.api_version()) && fits(kind, resource.kind) {
         return Ok(());
     }
+    let (expected, short) = (resource.kind, version.rsplit('/').next().unwrap_or_default());
     Err(Status::bad_request(format!(
-        "the object provided is of kind {kind} in version {version}, expected {} in version {}",
-        resource.kind,
-        resource.api_version()
+        "{kind} in version \"{short}\" cannot be handled as a {expected}: {}",
+        no_kind(kind, version)
     )))
+}
+
+fn no_kind(kind: &str, version: &str) -> String {
+    format!(
+        "no kind \"{kind}\" is registered for version \"{version}\" in scheme \
+         \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\""
+    )
 }
 
 fn create(
@@ -282,11 +343,11 @@ fn create(
     }
     if write.dry_run {
         return match storage.get(&key) {
-            Some(_) => Err(Status::already_exists(resource, &key.name)),
-            None => Ok(Arc::new(object)),
+            Some(present) => Err(Status::already_exists(resource, &present)),
+            None => Ok(Storage::would_create(resource, object)),
         };
     }
-    storage.create(resource, object).map_err(|_| Status::already_exists(resource, &key.name))
+    storage.create(resource, object).map_err(|present| Status::already_exists(resource, &present))
 }
 
 /// Makes a candidate what will be stored: typed, with defaults, checked, and with the writer's name on it.
@@ -300,14 +361,22 @@ fn settle(
     let mut candidate = candidate;
     set(&mut candidate, &["apiVersion"], resource.api_version());
     set(&mut candidate, &["kind"], resource.kind);
+    let shown = if write.is_patch { candidate.to_string() } else { String::new() };
     let mut object = (resource.normalise)(candidate).map_err(|error| {
         let (kind, version) = (resource.kind, resource.version);
+        if write.is_patch {
+            return Status::bad_patch(&shown, &error.to_string());
+        }
         Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"))
     })?;
     if let Some(before) = before {
         restrict(resource, before, &mut object, subresource);
     }
     rules::apply_defaults(resource, &mut object);
+    if before.is_none() {
+        rules::begin_status(resource, &mut object);
+    }
+    rules::count_templates(resource, before, &mut object);
     let causes = rules::validate(resource, before, &object);
     if !causes.is_empty() {
         return Err(Status::invalid(resource, name(&object), &causes));
@@ -319,17 +388,29 @@ fn settle(
 /// Undoes what a write may not touch: the status from outside `/status`, everything else from inside.
 fn restrict(resource: &Resource, before: &Value, object: &mut Value, subresource: Option<&str>) {
     if subresource == Some("status") {
-        let status = object.get("status").cloned();
-        *object = before.clone();
-        if let Some(status) = status {
-            set(object, &["status"], status);
+        // Metadata goes with the status; but a Deployment keeps its labels.
+        let kept =
+            if resource.kind == "Deployment" { "/metadata/labels" } else { "/metadata/ownerReferences" };
+        let mut next = before.clone();
+        for field in ["metadata", "status"] {
+            match object.get(field) {
+                Some(value) => set(&mut next, &[field], value.clone()),
+                None => _ = next.as_object_mut().and_then(|fields| fields.remove(field)),
+            }
         }
+        let field = kept.rsplit('/').next().unwrap_or_default();
+        match before.pointer(kept) {
+            Some(value) => set(&mut next, &["metadata", field], value.clone()),
+            None => _ = child(&mut next, "metadata").remove(field),
+        }
+        *object = next;
     } else if resource.status {
         match before.get("status") {
             Some(status) => set(object, &["status"], status.clone()),
             None => _ = object.as_object_mut().and_then(|fields| fields.remove("status")),
         }
     }
+    default(object, &["metadata", "uid"], object::uid(before));
     for kept in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
         match before.pointer(&format!("/metadata/{kept}")) {
             Some(value) => set(object, &["metadata", kept], value.clone()),
@@ -349,13 +430,18 @@ fn change(
     let apply = |current: &mut Value| {
         let candidate = if subresource == Some("scale") {
             let scale = next(&scale_of(current))?;
-            let replicas = int(&scale, "/spec/replicas", 0);
+            check_place(key, &scale)?;
+            let replicas = replicas_of(&scale, key, write)?;
             let mut scaled = current.clone();
             set(&mut scaled, &["spec", "replicas"], replicas);
             check_preconditions(key, current, &scale)?;
             scaled
         } else {
             let candidate = next(current)?;
+            check_place(key, &candidate)?;
+            if !write.is_patch {
+                check_uid(key, current, text(&candidate, "/metadata/uid"))?;
+            }
             check_preconditions(key, current, &candidate)?;
             candidate
         };
@@ -364,19 +450,48 @@ fn change(
     };
     if write.dry_run {
         let mut value = (*find(storage, key)?).clone();
+        let before = value.clone();
         apply(&mut value)?;
+        storage::keep_identity(key.resource, &before, &mut value);
         return Ok(Arc::new(value));
     }
     storage.modify(key, apply)?.ok_or_else(|| Status::not_found(key.resource, &key.name))
 }
 
+/// A candidate must be what the address names.
+fn check_place(key: &Key, candidate: &Value) -> Result<(), Status> {
+    let (given, place) = (name(candidate), namespace(candidate));
+    if given.is_empty() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            key.name
+        )));
+    }
+    if given != &*key.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({})",
+            key.name
+        )));
+    }
+    if !key.namespace.is_empty() && !place.is_empty() && place != &*key.namespace {
+        return Err(Status::bad_request(format!(
+            "the namespace of the object ({place}) does not match the namespace on the request ({})",
+            key.namespace
+        )));
+    }
+    Ok(())
+}
+
 /// A candidate that carries another version or identity than the object's was made from something else.
 fn check_preconditions(key: &Key, current: &Value, candidate: &Value) -> Result<(), Status> {
     let version = text(candidate, "/metadata/resourceVersion");
-    if !version.is_empty() && version != text(current, "/metadata/resourceVersion") {
+    if !matches!(version, "" | "0") && version != text(current, "/metadata/resourceVersion") {
         return Err(Status::stale(key.resource, &key.name));
     }
-    check_uid(key, current, text(candidate, "/metadata/uid"))
+    if version.is_empty() && *key.resource == resource::DISRUPTION_BUDGETS {
+        return Err(Status::unversioned(key.resource, &key.name));
+    }
+    Ok(())
 }
 
 fn check_uid(key: &Key, current: &Value, wanted: &str) -> Result<(), Status> {
@@ -384,23 +499,20 @@ fn check_uid(key: &Key, current: &Value, wanted: &str) -> Result<(), Status> {
     if wanted.is_empty() || wanted == uid {
         return Ok(());
     }
-    let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
-    Err(Status::conflict(key.resource, &key.name, &why))
+    let (plural, namespace, name) = (key.resource.plural, &key.namespace, &key.name);
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{plural}/{namespace}/{name}, ResourceVersion: 0, \
+         AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+    );
+    Err(Status::conflict(key.resource, name, &why))
 }
 
 fn put(storage: &Storage, key: &Key, subresource: Option<&str>, call: &Call) -> Result<Object, Status> {
     let body = call.json()?;
-    if subresource != Some("scale") {
-        check_kind(key.resource, &body)?;
-    }
-    let given = name(&body);
-    if given != &*key.name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({given}) does not match the name on the URL ({})",
-            key.name
-        )));
-    }
-    let write = Write { manager: &call.manager(), operation: "Update", dry_run: call.dry_run()? };
+    check_kind(if subresource == Some("scale") { &resource::SCALE } else { key.resource }, &body)?;
+    check_place(key, &body)?;
+    let write =
+        Write { manager: &call.manager(), operation: "Update", dry_run: call.dry_run()?, is_patch: false };
     change(storage, key, subresource, &write, |_| Ok(body))
 }
 
@@ -414,7 +526,7 @@ fn patch_object(
     let language = Language::of(call.header(header::CONTENT_TYPE))?;
     let body = call.json()?;
     let operation = if language == Language::Apply { "Apply" } else { "Update" };
-    let write = Write { manager: &call.manager(), operation, dry_run: call.dry_run()? };
+    let write = Write { manager: &call.manager(), operation, dry_run: call.dry_run()?, is_patch: true };
     if language == Language::Apply {
         if call.params.text("fieldManager").is_empty() {
             let why = "Required value: is required for apply patch".to_owned();
@@ -427,9 +539,36 @@ fn patch_object(
             return create(storage, key.resource, object, &write).map(|object| (object, true));
         }
     }
-    let patched =
-        change(storage, key, subresource, &write, |current| patch::apply(language, current, &body))?;
+    let patched = change(storage, key, subresource, &write, |current| {
+        let patched = patch::apply(language, current, &body)?;
+        let (kind, given) = (text(current, "/kind"), text(&patched, "/kind"));
+        if kind != given {
+            return Err(Status::bad_patch(
+                &patched.to_string(),
+                &no_kind(given, text(&patched, "/apiVersion")),
+            ));
+        }
+        Ok(patched)
+    })?;
     Ok((patched, false))
+}
+
+/// How many replicas a scale asks for.
+fn replicas_of(scale: &Value, key: &Key, write: &Write<'_>) -> Result<i64, Status> {
+    let replicas = scale.pointer("/spec/replicas").filter(|replicas| !replicas.is_null());
+    let Some(number) = replicas.map_or(Some(0), Value::as_i64) else {
+        let why = "spec.replicas must be a whole number";
+        return Err(if write.is_patch {
+            Status::bad_patch(&scale.to_string(), why)
+        } else {
+            Status::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {why}"))
+        });
+    };
+    if number < 0 {
+        let why = format!("Invalid value: {number}: must be greater than or equal to 0");
+        return Err(Status::invalid(&resource::SCALE, &key.name, &[("spec.replicas".into(), why)]));
+    }
+    Ok(number)
 }
 
 fn scale_of(object: &Value) -> Value {
@@ -439,11 +578,15 @@ fn scale_of(object: &Value) -> Value {
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         set(&mut metadata, &[field], text(object, &format!("/metadata/{field}")));
     }
-    json!({
-        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-        "spec": { "replicas": int(object, "/spec/replicas", 0) },
+    let mut scale = json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {},
         "status": { "replicas": int(object, "/status/replicas", 0), "selector": selector.join(",") },
-    })
+    });
+    let replicas = int(object, "/spec/replicas", 0);
+    if replicas != 0 {
+        set(&mut scale, &["spec", "replicas"], replicas);
+    }
+    scale
 }
 
 // --- deleting ---
@@ -475,42 +618,65 @@ impl DeleteOptions {
             "Orphan" => Propagation::Orphan,
             "" if object::flag(&body, "/orphanDependents") => Propagation::Orphan,
             "" | "Background" => Propagation::Background,
-            other => return Err(Status::bad_request(format!("unknown propagationPolicy: `{other}`"))),
+            other => {
+                let known = "\"Foreground\", \"Background\", \"Orphan\", \"nil\"";
+                let why = format!("Unsupported value: \"{other}\": supported values: {known}");
+                return Err(Status::bad_options("DeleteOptions", "propagationPolicy", &why));
+            }
         };
+        if !asked.is_empty() && body.get("orphanDependents").is_some() {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            return Err(Status::bad_options(
+                "DeleteOptions",
+                "propagationPolicy",
+                &format!("Invalid value: \"{asked}\": {why}"),
+            ));
+        }
         let dry_run = call.dry_run()? || list(&body, "/dryRun").iter().any(|value| value == "All");
         Ok(DeleteOptions { grace, propagation, dry_run, body })
     }
 }
 
 fn delete_object(storage: &Storage, key: &Key, call: &Call) -> Result<Response, Status> {
-    match delete(storage, key, &DeleteOptions::read(call)?)? {
+    let options = DeleteOptions::read(call)?;
+    match delete(storage, key, &options)? {
         Deleted::Going(object) => Ok(Json((*object).clone()).into_response()),
-        Deleted::Gone(object) if *key.resource == PODS => Ok(Json((*object).clone()).into_response()),
-        Deleted::Gone(object) => Ok(Json(json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-            "details": {
-                "name": key.name, "group": key.resource.group, "kind": key.resource.plural,
-                "uid": object::uid(&object),
-            },
-        }))
-        .into_response()),
+        Deleted::Gone(object) if *key.resource == PODS => {
+            let mut last = (*object).clone();
+            default(&mut last, &["metadata", "deletionTimestamp"], object::now());
+            let own = int(&object, "/spec/terminationGracePeriodSeconds", 30);
+            let grace = if options.dry_run { options.grace.unwrap_or(own) } else { 0 };
+            set(&mut last, &["metadata", "deletionGracePeriodSeconds"], grace);
+            Ok(Json(last).into_response())
+        }
+        Deleted::Gone(object) => {
+            Ok(Json(status::done(key.resource, &key.name, object::uid(&object))).into_response())
+        }
     }
 }
 
 /// Deletes an object as asked, if it is the one that is meant.
 pub(super) fn delete(storage: &Storage, key: &Key, options: &DeleteOptions) -> Result<Deleted, Status> {
     let current = find(storage, key)?;
-    check_uid(key, &current, text(&options.body, "/preconditions/uid"))?;
+    let (wanted, uid) = (text(&options.body, "/preconditions/uid"), object::uid(&current));
+    if !wanted.is_empty() && wanted != uid {
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might \
+             have been deleted and then recreated"
+        );
+        return Err(Status::not_meant(key.resource, &key.name, &why));
+    }
     let version = text(&options.body, "/preconditions/resourceVersion");
     let present = text(&current, "/metadata/resourceVersion");
     if !version.is_empty() && version != present {
         let why = format!(
-            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {present}"
+            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record \
+             ({present}). The object might have been modified"
         );
-        return Err(Status::conflict(key.resource, &key.name, &why));
+        return Err(Status::not_meant(key.resource, &key.name, &why));
     }
     if options.dry_run {
-        return Ok(Deleted::Going(current));
+        return Ok(Deleted::Gone(current));
     }
     let deleted = deletion::delete(storage, key, options.grace, options.propagation);
     deleted.ok_or_else(|| Status::not_found(key.resource, &key.name))
@@ -531,10 +697,7 @@ fn delete_collection(
             deletion::delete(storage, &Key::of(resource, object), options.grace, options.propagation);
         }
     }
-    let items: Vec<Value> = chosen.iter().map(|object| (**object).clone()).collect();
-    Ok(Json(json!({
-        "kind": format!("{}List", resource.kind), "apiVersion": resource.api_version(),
-        "metadata": { "resourceVersion": storage.version().to_string() }, "items": items,
-    }))
-    .into_response())
+    let items = chosen.iter().map(|object| Item(object)).collect();
+    let metadata = json!({ "resourceVersion": storage.version().to_string() });
+    Ok(Json(list_of(resource, metadata, items)).into_response())
 }

@@ -100,13 +100,23 @@ impl Params {
         matches!(self.text(name), "true" | "1")
     }
 
+    /// A whole number, if it is given.
+    pub(crate) fn signed(&self, name: &str) -> Result<Option<i64>, Status> {
+        match self.text(name) {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| not_a_number(text)),
+        }
+    }
+
     /// A whole number that is not negative, if it is given.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Status> {
         match self.text(name) {
             "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| {
-                Status::bad_request(format!("Invalid value: \"{text}\": {name} must be a whole number"))
-            }),
+            text => text.parse().map(Some).map_err(|_| not_a_number(text)),
         }
     }
+}
+
+fn not_a_number(text: &str) -> Status {
+    Status::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
 }

@@ -5,6 +5,7 @@ use crate::json::Value;
 use super::status::Status;
 use crate::object;
 use crate::resource::Resource;
+use crate::rules;
 
 /// What a list or a watch is about, within its kind and namespace.
 #[derive(Debug, Default, Clone)]
@@ -19,6 +20,8 @@ enum Requirement {
     NotIn(String, Vec<String>),
     Exists(String),
     Missing(String),
+    Greater(String, i64),
+    Less(String, i64),
 }
 
 impl Selector {
@@ -47,6 +50,11 @@ impl Selector {
         Some(Selector { labels, fields: Vec::new() })
     }
 
+    /// Whether it chooses everything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
     pub(crate) fn matches(&self, value: &Value) -> bool {
         self.labels.iter().all(|requirement| requirement.matches(value))
             && self.fields.iter().all(|(field, wanted, text)| (field_of(value, field) == text) == *wanted)
@@ -56,11 +64,14 @@ impl Selector {
 impl Requirement {
     fn matches(&self, value: &Value) -> bool {
         let label = |key: &str| value.pointer("/metadata/labels")?.get(key)?.as_str();
+        let number = |key: &str| label(key)?.parse::<i64>().ok();
         match self {
             Requirement::In(key, values) => label(key).is_some_and(|v| values.iter().any(|w| w == v)),
             Requirement::NotIn(key, values) => label(key).is_none_or(|v| values.iter().all(|w| w != v)),
             Requirement::Exists(key) => label(key).is_some(),
             Requirement::Missing(key) => label(key).is_none(),
+            Requirement::Greater(key, than) => number(key).is_some_and(|number| number > *than),
+            Requirement::Less(key, than) => number(key).is_some_and(|number| number < *than),
         }
     }
 }
@@ -70,7 +81,7 @@ fn parse_labels(selector: &str) -> Result<Vec<Requirement>, Status> {
     split_outside_parentheses(selector)
         .into_iter()
         .map(str::trim)
-        .filter(|part| !part.is_empty())
+        .filter(|part| !part.is_empty() || !selector.trim().is_empty())
         .map(|part| {
             parse_requirement(part)
                 .ok_or_else(|| Status::bad_request(format!("unable to parse requirement: {part}")))
@@ -79,14 +90,11 @@ fn parse_labels(selector: &str) -> Result<Vec<Requirement>, Status> {
 }
 
 fn parse_requirement(part: &str) -> Option<Requirement> {
-    let key = |text: &str| {
-        let text = text.trim();
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-        (!text.is_empty() && text.chars().all(allowed)).then(|| text.to_owned())
-    };
+    let key = |text: &str| Some(text.trim().to_owned()).filter(|text| rules::bad_key(text).is_none());
+    let value = |text: &str| Some(text.trim().to_owned()).filter(|text| rules::bad_value(text).is_none());
     let set = |text: &str| -> Option<Vec<String>> {
         let inner = text.trim().strip_prefix('(')?.strip_suffix(')')?;
-        Some(inner.split(',').map(|value| value.trim().to_owned()).collect())
+        inner.split(',').map(value).collect()
     };
     if let Some((left, right)) = part.split_once(" notin ") {
         return Some(Requirement::NotIn(key(left)?, set(right)?));
@@ -95,10 +103,16 @@ fn parse_requirement(part: &str) -> Option<Requirement> {
         return Some(Requirement::In(key(left)?, set(right)?));
     }
     if let Some((left, right)) = part.split_once("!=") {
-        return Some(Requirement::NotIn(key(left)?, vec![right.trim().to_owned()]));
+        return Some(Requirement::NotIn(key(left)?, vec![value(right)?]));
     }
     if let Some((left, right)) = part.split_once("==").or_else(|| part.split_once('=')) {
-        return Some(Requirement::In(key(left)?, vec![right.trim().to_owned()]));
+        return Some(Requirement::In(key(left)?, vec![value(right)?]));
+    }
+    if let Some((left, right)) = part.split_once('>') {
+        return Some(Requirement::Greater(key(left)?, right.trim().parse().ok()?));
+    }
+    if let Some((left, right)) = part.split_once('<') {
+        return Some(Requirement::Less(key(left)?, right.trim().parse().ok()?));
     }
     match part.strip_prefix('!') {
         Some(rest) => Some(Requirement::Missing(key(rest)?)),
@@ -132,7 +146,13 @@ fn parse_fields(resource: &Resource, selector: &str) -> Result<Vec<(String, bool
             )));
         };
         if !supports(resource, field) {
-            return Err(Status::bad_request(format!("field label not supported: {field}")));
+            let by_table = matches!(resource.kind, "Pod" | "Event" | "Node" | "Namespace");
+            return Err(Status::bad_request(if by_table {
+                format!("field label not supported: {field}")
+            } else {
+                let known = "\"metadata.name\", \"metadata.namespace\"";
+                format!("\"{field}\" is not a known field selector: only {known}")
+            }));
         }
         fields.push((field.to_owned(), wanted, value.to_owned()));
     }
@@ -143,9 +163,12 @@ fn supports(resource: &Resource, field: &str) -> bool {
     match field {
         "metadata.name" | "metadata.namespace" => true,
         "status.phase" => matches!(resource.kind, "Pod" | "Namespace"),
-        "spec.nodeName" | "spec.restartPolicy" | "spec.schedulerName" | "status.podIP" => {
-            resource.kind == "Pod"
-        }
+        "spec.nodeName"
+        | "spec.restartPolicy"
+        | "spec.schedulerName"
+        | "spec.serviceAccountName"
+        | "status.podIP"
+        | "status.nominatedNodeName" => resource.kind == "Pod",
         "spec.unschedulable" => resource.kind == "Node",
         "type" | "reason" | "source" | "reportingComponent" => resource.kind == "Event",
         other => {

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use crate::object::set;
+use crate::object::{self, set};
 use crate::resource::Resource;
 
 /// A `metav1.Status` that says what went wrong.
@@ -16,7 +16,7 @@ pub(crate) struct Status {
     code: u16,
     reason: Cow<'static, str>,
     message: String,
-    details: Value,
+    details: Option<Value>,
 }
 
 impl Status {
@@ -30,17 +30,17 @@ impl Status {
         reason: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
     ) -> Status {
-        Status { code, reason: reason.into(), message: message.into(), details: json!({}) }
+        Status { code, reason: reason.into(), message: message.into(), details: None }
     }
 
     /// The same, with how long the client should wait, in seconds.
     pub(crate) fn retry_after(mut self, seconds: u32) -> Status {
-        set(&mut self.details, &["retryAfterSeconds"], seconds);
+        set(self.details.get_or_insert_with(|| json!({})), &["retryAfterSeconds"], seconds);
         self
     }
 
     fn about(mut self, resource: &Resource, name: &str) -> Status {
-        self.details = json!({ "name": name, "group": resource.group, "kind": resource.plural });
+        self.details = Some(details(name, resource.group, resource.plural));
         self
     }
 
@@ -49,13 +49,28 @@ impl Status {
         Status::new(404, "NotFound", message).about(resource, name)
     }
 
-    /// No such path.
-    pub(crate) fn unknown_path() -> Status {
-        Status::new(404, "NotFound", "the server could not find the requested resource")
+    /// The same of the scale of a Deployment or a `ReplicaSet`, which the real server names.
+    pub(crate) fn of_scale(mut self, resource: &Resource) -> Status {
+        if matches!(resource.kind, "Deployment" | "ReplicaSet") {
+            let scale = format!("{}/scale", resource.plural);
+            self.message = self.message.replacen(resource.plural, &scale, 1);
+            if let Some(details) = &mut self.details {
+                set(details, &["kind"], scale);
+            }
+        }
+        self
     }
 
-    pub(crate) fn already_exists(resource: &Resource, name: &str) -> Status {
-        let message = format!("{} \"{name}\" already exists", resource.qualified());
+    /// No such path.
+    pub(crate) fn unknown_path() -> Status {
+        let message = "the server could not find the requested resource";
+        Status { details: Some(json!({})), ..Status::new(404, "NotFound", message) }
+    }
+
+    pub(crate) fn already_exists(resource: &Resource, present: &Value) -> Status {
+        let name = object::name(present);
+        let going = if object::is_deleting(present) { "object is being deleted: " } else { "" };
+        let message = format!("{going}{} \"{name}\" already exists", resource.qualified());
         Status::new(409, "AlreadyExists", message).about(resource, name)
     }
 
@@ -70,6 +85,20 @@ impl Status {
         Status::conflict(resource, name, why)
     }
 
+    /// A replacement that must say which version it is for, and does not.
+    pub(crate) fn unversioned(resource: &Resource, name: &str) -> Status {
+        let what = "Invalid value: 0x0: must be specified for an update";
+        let message =
+            format!("{} \"{name}\" is invalid: metadata.resourceVersion: {what}", resource.qualified());
+        let cause =
+            json!({ "reason": "FieldValueInvalid", "message": what, "field": "metadata.resourceVersion" });
+        let mut status = Status::new(422, "Invalid", message).about(resource, name);
+        if let Some(details) = &mut status.details {
+            set(details, &["causes"], vec![cause]);
+        }
+        status
+    }
+
     /// Fields that are wrong: each with its path and what is wrong with it.
     pub(crate) fn invalid(resource: &Resource, name: &str, causes: &[(String, String)]) -> Status {
         let lines: Vec<String> = causes.iter().map(|(field, what)| format!("{field}: {what}")).collect();
@@ -82,25 +111,47 @@ impl Status {
         let causes: Vec<Value> = causes
             .iter()
             .map(|(field, what)| {
-                let reason = match what.split(':').next() {
-                    Some("Required value") => "FieldValueRequired",
-                    Some("Forbidden") => "FieldValueForbidden",
-                    _ => "FieldValueInvalid",
-                };
+                let reason = reason_of(what);
                 json!({ "reason": reason, "message": what, "field": field })
             })
             .collect();
-        status.details =
-            json!({ "name": name, "group": resource.group, "kind": resource.kind, "causes": causes });
+        let mut details = details(name, resource.group, resource.kind);
+        set(&mut details, &["causes"], causes);
+        status.details = Some(details);
+        status
+    }
+
+    /// A patch after which the object is none any more.
+    pub(crate) fn bad_patch(patched: &str, why: &str) -> Status {
+        let what = format!("Invalid value: {patched:?}: {why}");
+        let mut status = Status::new(422, "Invalid", format!(" \"\" is invalid: patch: {what}"));
+        let cause = json!({ "reason": "FieldValueInvalid", "message": what, "field": "patch" });
+        status.details = Some(json!({ "causes": [cause] }));
+        status
+    }
+
+    /// Options of a request that contradict each other or say nothing.
+    pub(crate) fn bad_options(kind: &str, field: &str, what: &str) -> Status {
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {field}: {what}");
+        let cause = json!({ "reason": reason_of(what), "message": what, "field": field });
+        let mut status = Status::new(422, "Invalid", message);
+        status.details = Some(json!({ "group": "meta.k8s.io", "kind": kind, "causes": [cause] }));
+        status
+    }
+
+    /// A delete that was meant for another object, or for an earlier version of it.
+    pub(crate) fn not_meant(resource: &Resource, name: &str, why: &str) -> Status {
+        let message =
+            format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified_kind());
+        let mut status = Status::new(409, "Conflict", message);
+        status.details = Some(details(name, resource.group, resource.kind));
         status
     }
 
     /// A patch that cannot be applied to the object.
-    pub(crate) fn unprocessable(why: &str) -> Status {
+    pub(crate) fn unprocessable() -> Status {
         let message = "the server rejected our request due to an error in our request";
-        let mut status = Status::new(422, "Invalid", message);
-        status.details = json!({ "causes": [{ "reason": "UnexpectedServerResponse", "message": why }] });
-        status
+        Status { details: Some(json!({})), ..Status::new(422, "Invalid", message) }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Status {
@@ -120,9 +171,10 @@ impl Status {
             (resource, name) => format!("{resource}{dot}{group} \"{name}\" is forbidden: {why}"),
         };
         let mut status = Status::new(403, "Forbidden", message);
+        status.details = Some(json!({}));
         for (field, value) in [("name", name), ("group", group), ("kind", resource)] {
             if !value.is_empty() {
-                set(&mut status.details, &[field], value);
+                set(status.details.get_or_insert_with(|| json!({})), &[field], value);
             }
         }
         status
@@ -138,11 +190,8 @@ impl Status {
     }
 
     pub(crate) fn method_not_allowed() -> Status {
-        Status::new(
-            405,
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource",
-        )
+        let message = "the server does not allow this method on the requested resource";
+        Status { details: Some(json!({})), ..Status::new(405, "MethodNotAllowed", message) }
     }
 
     pub(crate) fn too_large(limit: usize) -> Status {
@@ -155,6 +204,18 @@ impl Status {
             "the body of the request was in an unknown format - accepted media types include: {accepted}"
         );
         Status::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// The body is of no type that there is a way for.
+    pub(crate) fn no_such_patch() -> Status {
+        let message = "415: Unsupported Media Type";
+        Status { details: Some(json!({})), ..Status::new(415, "UnsupportedMediaType", message) }
+    }
+
+    /// The reply would have to be of a type that is not spoken.
+    pub(crate) fn not_acceptable() -> Status {
+        let message = "406: Not Acceptable";
+        Status { details: Some(json!({})), ..Status::new(406, "NotAcceptable", message) }
     }
 
     /// The version asked for is no longer in the history.
@@ -172,10 +233,10 @@ impl Status {
     pub(crate) fn ahead(version: u64, current: u64) -> Status {
         let message = format!("Too large resource version: {version}, current: {current}");
         let mut status = Status::new(504, "Timeout", message);
-        status.details = json!({
+        status.details = Some(json!({
             "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
             "retryAfterSeconds": 1,
-        });
+        }));
         status
     }
 
@@ -183,7 +244,7 @@ impl Status {
     pub(crate) fn disruption(why: &str) -> Status {
         let message = "Cannot evict pod as it would violate the pod's disruption budget.";
         let mut status = Status::new(429, "TooManyRequests", message);
-        status.details = json!({ "causes": [{ "reason": "DisruptionBudget", "message": why }] });
+        status.details = Some(json!({ "causes": [{ "reason": "DisruptionBudget", "message": why }] }));
         status
     }
 
@@ -204,15 +265,55 @@ impl Status {
              being terminated",
             resource.qualified()
         );
-        Status::new(403, "Forbidden", message).about(resource, name)
+        let mut status = Status::new(403, "Forbidden", message).about(resource, name);
+        let why = format!("namespace {namespace} is being terminated");
+        let cause =
+            json!({ "reason": "NamespaceTerminating", "message": why, "field": "metadata.namespace" });
+        if let Some(details) = &mut status.details {
+            set(details, &["causes"], vec![cause]);
+        }
+        status
     }
 
     pub(crate) fn to_value(&self) -> Value {
-        json!({
+        let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": *self.reason, "details": self.details, "code": self.code,
-        })
+            "message": self.message, "reason": *self.reason, "code": self.code,
+        });
+        if let Some(details) = &self.details {
+            set(&mut status, &["details"], details.clone());
+        }
+        status
     }
+}
+
+/// The reason of a cause, which its message begins with.
+fn reason_of(what: &str) -> &'static str {
+    match what.split(':').next() {
+        Some("Required value") => "FieldValueRequired",
+        Some("Forbidden") => "FieldValueForbidden",
+        Some("Unsupported value") => "FieldValueNotSupported",
+        Some("Duplicate value") => "FieldValueDuplicate",
+        Some("Too long") => "FieldValueTooLong",
+        Some("Not found") => "FieldValueNotFound",
+        _ => "FieldValueInvalid",
+    }
+}
+
+/// The answer to a delete of what is gone.
+pub(crate) fn done(resource: &Resource, name: &str, uid: &str) -> Value {
+    let mut details = details(name, resource.group, resource.plural);
+    set(&mut details, &["uid"], uid);
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
+}
+
+/// What a status is about; of what is empty it does not speak.
+fn details(name: &str, group: &str, kind: &str) -> Value {
+    let mut details = json!({ "name": name, "group": group, "kind": kind });
+    if let Some(fields) = details.as_object_mut() {
+        fields.retain(|_, value| *value != "");
+    }
+    details
 }
 
 impl std::fmt::Display for Status {
