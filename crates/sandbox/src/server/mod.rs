@@ -21,6 +21,7 @@ mod protobuf;
 mod resources;
 mod reviews;
 mod route;
+mod scale;
 mod selector;
 mod status;
 mod table;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::patch::Language;
 use super::selector::Selector;
 use super::status::{self, Status};
-use super::{Call, Shared, eviction, identity, logs, managed_fields, patch, table, watch};
+use super::{Call, Shared, eviction, identity, logs, managed_fields, patch, scale, table, watch};
 use crate::deletion::{self, Deleted, Propagation};
 use crate::object::{self, child, default, int, is_deleting, list, name, namespace, set, text};
 use crate::resource::{NAMESPACES, PODS, Resource};
@@ -82,7 +82,7 @@ pub(crate) fn object(
         _ => return Err(Status::method_not_allowed()),
     };
     if subresource == Some("scale") {
-        return Ok(Json(scale_of(&changed)).into_response());
+        return Ok(Json(scale::of(&changed)).into_response());
     }
     if call.method == Method::GET && call.wants_table() {
         return Ok(Json(table::of(
@@ -429,7 +429,7 @@ fn change(
 ) -> Result<Object, Status> {
     let apply = |current: &mut Value| {
         let candidate = if subresource == Some("scale") {
-            let scale = next(&scale_of(current))?;
+            let scale = next(&scale::of(current))?;
             check_place(key, &scale)?;
             let replicas = replicas_of(&scale, key, write)?;
             let mut scaled = current.clone();
@@ -569,24 +569,6 @@ fn replicas_of(scale: &Value, key: &Key, write: &Write<'_>) -> Result<i64, Statu
         return Err(Status::invalid(&resource::SCALE, &key.name, &[("spec.replicas".into(), why)]));
     }
     Ok(number)
-}
-
-fn scale_of(object: &Value) -> Value {
-    let labels = object::strings(object, "/spec/selector/matchLabels");
-    let selector: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let mut metadata = json!({});
-    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
-        set(&mut metadata, &[field], text(object, &format!("/metadata/{field}")));
-    }
-    let mut scale = json!({
-        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {},
-        "status": { "replicas": int(object, "/status/replicas", 0), "selector": selector.join(",") },
-    });
-    let replicas = int(object, "/spec/replicas", 0);
-    if replicas != 0 {
-        set(&mut scale, &["spec", "replicas"], replicas);
-    }
-    scale
 }
 
 // --- deleting ---
