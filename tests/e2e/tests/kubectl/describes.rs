@@ -35,8 +35,6 @@ async fn everything_is_described(place: &Place) {
     kubectl.show_only(0, &format!("describe service web {without_events}"), is_of_service).await;
     // Who runs the containers differs: a stand-in on the real control plane.
     let of_the_kubelet = [
-        "Priority:",
-        "Tolerations:",
         "node.kubernetes.io/unreachable:",
         "Container ID:",
         "Image ID:",
