@@ -24,13 +24,13 @@
 //! - `controllers` is one task: what manages workloads, the garbage collector, the
 //!   scheduler and the kubelet, driven by changes and by one heap of timers.
 //! - `behaviour` reads from a pod's annotations what becomes of it:
-//!   `sandbox.astradesk.dev/behaviour` is `ready`, `slow:SECONDS`, `crash:EXIT_CODE`, `image-pull` or
-//!   `never-ready`; `sandbox.astradesk.dev/behaviour-once-restarted` takes its place when the template also
+//!   `sandbox.astradesk.dev/behaviour` is `ready`, `slow:SECONDS`, `flaky:SECONDS`, `crash:EXIT_CODE`,
+//!   `image-pull`, `never-ready` or `unschedulable` (of a node: `down`); `sandbox.astradesk.dev/behaviour-once-restarted` takes its place when the template also
 //!   carries `kubectl.kubernetes.io/restartedAt`; `sandbox.astradesk.dev/logs` are the lines of its log.
 //!
 //! # What is absent
 //!
-//! No etcd, no containers, no network, no admission. Of protobuf only what kubectl sends; the OpenAPI document knows
+//! No etcd, no containers, no network, no admission but quotas. Of protobuf only what kubectl sends; the OpenAPI document knows
 //! no fields. An applied configuration is merged: conflicts are not reported, and what is left out stays.
 
 mod behaviour;
@@ -153,7 +153,6 @@ pub enum Error {
 const NODES: u32 = 1_000;
 
 /// A running cluster. It ends with [`Sandbox::shutdown`], or when it is dropped.
-#[derive(Debug)]
 pub struct Sandbox {
     url: String,
     secure_url: String,
@@ -164,6 +163,13 @@ pub struct Sandbox {
     happenings: Option<mpsc::Receiver<String>>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Sandbox {
+    /// Without the tokens.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandbox").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Sandbox {

@@ -169,7 +169,8 @@ pub(crate) fn int_or_percent(value: Option<&Value>, total: i64, round_up: bool) 
         Some(Value::String(percent)) => {
             let percent: i64 = percent.trim_end_matches('%').parse().unwrap_or(0);
             let scaled = percent.saturating_mul(total);
-            if round_up { (scaled + 99) / 100 } else { scaled / 100 }
+            let scaled = if round_up { scaled.saturating_add(99) / 100 } else { scaled / 100 };
+            scaled.clamp(0, i64::from(i32::MAX))
         }
         Some(number) => number.as_i64().unwrap_or(0),
         None => 0,

@@ -316,3 +316,55 @@ async fn nobody_may_ask_how_the_server_is() {
         assert_eq!(answer.status(), expected, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_right_reaches_as_far_as_it_says() {
+    let (cluster, bob) = with_bob().await;
+    let admin = cluster.sandbox.token().to_owned();
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for name in ["public", "private"] {
+        cluster.make(maps, &json!({ "metadata": { "name": name } })).await;
+    }
+    let rules = json!([
+        { "verbs": ["watch"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["public"] },
+        { "verbs": ["patch"], "apiGroups": [""], "resources": ["configmaps"] },
+        { "verbs": ["create"], "apiGroups": ["authorization.k8s.io"], "resources": ["localsubjectaccessreviews"] },
+    ]);
+    cluster.make(&format!("{RBAC}/namespaces/default/roles"), &role("Role", "some", &rules)).await;
+    let bound = binding("RoleBinding", "some", ("Role", "some"), &json!({ "kind": "User", "name": "bob" }));
+    cluster.make(&format!("{RBAC}/namespaces/default/rolebindings"), &bound).await;
+
+    // One object is read, whatever the query says of watching another.
+    let sly = format!("{maps}/private?watch=true&fieldSelector=metadata.name=public");
+    assert_eq!(cluster.as_(&bob, "GET", &sly, &Value::Null).await.0, 403);
+
+    // An applied configuration makes what is missing, for whoever may create it.
+    let apply = |token: String, name: &'static str| {
+        let path = format!("{maps}/{name}?fieldManager=test");
+        let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "a": "b" } });
+        let cluster = &cluster;
+        async move { cluster.call_with(&[], &token, "PATCH", &path, "application/apply-patch+yaml", map).await }
+    };
+    assert_eq!(apply(bob.clone(), "public").await.0, 200);
+    let (code, why) = apply(bob.clone(), "fresh").await;
+    assert_eq!((code, message(&why).contains("cannot create resource \"configmaps\"")), (403, true), "{why}");
+    assert_eq!(apply(admin.clone(), "fresh").await.0, 201);
+
+    // A local review is about its namespace.
+    let path = format!("{REVIEWS}/namespaces/default/localsubjectaccessreviews");
+    let ask = |namespace: &str| {
+        let about = json!({ "verb": "get", "resource": "pods", "namespace": namespace });
+        json!({ "spec": { "user": "sandbox", "resourceAttributes": about } })
+    };
+    assert_eq!(cluster.as_(&bob, "POST", &path, &ask("default")).await.0, 201);
+    assert_eq!(cluster.as_(&bob, "POST", &path, &ask("kube-system")).await.0, 422);
+
+    // Whom nobody can read is nobody, and not the administrator.
+    let url = format!("{}{maps}", cluster.sandbox.url());
+    let ask = |user: &[u8]| {
+        let user = reqwest::header::HeaderValue::from_bytes(user).unwrap();
+        reqwest::Client::new().get(&url).bearer_auth(&admin).header("impersonate-user", user).send()
+    };
+    assert_eq!(ask("jürgen".as_bytes()).await.unwrap().status().as_u16(), 403);
+    assert_eq!(ask(b"j\xfcrgen").await.unwrap().status().as_u16(), 400);
+}

@@ -27,14 +27,14 @@ pub(super) fn one_line(text: &str) -> String {
     line
 }
 
-/// A line broken between words wherever it is wider than this many columns; what follows stands a little further in.
-/// A word that is wider alone (a token, an address) stays whole, so that it can be copied.
+/// A line broken between words wherever it is wider than this many columns. What follows stands further in than any line
+/// of ours begins, so that nobody's words pass for one. A word that is wider alone (a token, an address) stays whole, so that it can be copied.
 pub(super) fn folded(line: &str, width: usize) -> String {
     let mut start = line;
     while let Some(behind) = start.strip_prefix('\u{1b}') {
         start = &behind[style(behind)..];
     }
-    let indent = " ".repeat(start.len() - start.trim_start_matches(' ').len() + 2);
+    let indent = " ".repeat(start.len() - start.trim_start_matches(' ').len() + 4);
     behind(line, "", &indent, width)
 }
 
@@ -62,15 +62,17 @@ mod tests {
         let (bold, plain) = ("\u{1b}[1m", "\u{1b}[0m");
         for (line, expected) in [
             ("short", "short"),
-            ("one two three", "one two\n  three"),
-            ("  one two three", "  one two\n    three"),
+            ("one two three", "one two\n    three"),
+            ("  one two three", "  one two\n      three"),
             ("a-token-that-is-wide", "a-token-that-is-wide"),
             ("", ""),
         ] {
             assert_eq!(folded(line, 10), expected, "{line}");
         }
+        let forged = format!("✗ {} → do this", "x".repeat(20));
+        assert_eq!(folded(&forged, 10), format!("✗\n    {}\n    → do\n    this", "x".repeat(20)));
         let styled = format!("{bold}  → one{plain} two three");
-        assert_eq!(folded(&styled, 10), format!("{bold}  → one{plain}\n    two\n    three"));
+        assert_eq!(folded(&styled, 10), format!("{bold}  → one{plain}\n      two\n      three"));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What makes the cluster live: one task that follows the store's changes, reconciles what they touch, and
 //! sleeps until the next change or the next timer. Idle, it costs nothing.
 //!
-//! Every controller reads the present state and writes what should come next; nothing is remembered between
-//! two passes except a pod's stage of life. Order is by arrival, and the only randomness is seeded.
+//! Every controller reads the present state and writes what should come next; what is remembered between
+//! two passes (stages of life, orphans, nodes that are down) can be found out anew. Order is by arrival, and the only randomness is seeded.
 
 mod adoption;
 mod collector;
@@ -96,9 +96,14 @@ impl Controllers {
 
     fn enqueue_everything(&mut self) {
         self.usage = scheduler::Usage::default();
+        self.orphans.clear();
+        self.lives.retain(|uid, _| self.storage.is_present(uid));
         for (key, object) in self.storage.all() {
             self.usage.note(&key, Some(&object));
-            self.enqueue(key);
+            self.enqueue(key.clone());
+            // Its owner may have gone unseen.
+            collector::collect_stray(&self.storage, &key, &object);
+            self.match_owners(&Change { version: 0, key, before: None, after: Some(object) });
         }
     }
 

@@ -12,6 +12,8 @@ use crate::quota;
 use crate::resource::{PODS, REPLICA_SETS, Resource};
 use crate::storage::{Key, Object};
 
+/// How many pods are created in one pass, as the real controller does; the next pass goes on.
+pub(super) const BURST: usize = 500;
 /// After how many seconds it is tried again to create a pod that was refused.
 const RETRY: f64 = 2.0;
 
@@ -22,7 +24,7 @@ impl Controllers {
         let wanted = usize::try_from(int(replica_set, "/spec/replicas", 1)).unwrap_or(0);
         let mut failure = None;
         if !is_deleting(replica_set) {
-            for _ in pods.len()..wanted {
+            for _ in (pods.len()..wanted).take(BURST) {
                 let pod_name = format!("{}-{}", name(replica_set), self.suffix());
                 let made =
                     self.create_pod(&REPLICA_SETS, replica_set, &pod_name, "replicaset-controller", |_| {});
@@ -80,8 +82,13 @@ impl Controllers {
         crate::rules::apply_defaults(&PODS, &mut pod);
         let set_name = name(owner);
         let numbered = resource.kind == "StatefulSet";
-        if let Err(why) = quota::admit(&self.storage, &pod) {
-            let why = format!("pods \"{pod_name}\" is forbidden: {why}");
+        let admitted = quota::admit(&self.storage, &pod);
+        let made =
+            admitted.map_err(|why| format!("pods \"{pod_name}\" is forbidden: {why}")).and_then(|()| {
+                let made = self.create_or_adopt(&PODS, &pod);
+                made.map(|(_, made)| made).ok_or_else(|| format!("pods \"{pod_name}\" already exists"))
+            });
+        if let Err(why) = &made {
             let message = if numbered {
                 format!("create Pod {pod_name} in StatefulSet {set_name} failed error: {why}")
             } else {
@@ -89,9 +96,8 @@ impl Controllers {
             };
             self.event(owner, "Warning", "FailedCreate", &message, component);
             self.look_again(&Key::of(resource, owner), RETRY);
-            return Err(why);
         }
-        if self.create_or_adopt(&PODS, &pod).is_some_and(|(_, made)| made) {
+        if made? {
             let message = if numbered {
                 format!("create Pod {pod_name} in StatefulSet {set_name} successful")
             } else {

@@ -3,6 +3,7 @@
 use crate::json::{Value, json};
 
 use super::Controllers;
+use super::replica_set::BURST;
 use super::revisions::{self, LABEL};
 use crate::object::{int, is_deleting, name, pod_available, pod_ready, set, text};
 use crate::resource::{CONTROLLER_REVISIONS, PODS, STATEFUL_SETS};
@@ -38,11 +39,13 @@ impl Controllers {
         pods.sort_by_key(|pod| ordinal(pod));
         let at = |number: i64| pods.iter().find(|pod| ordinal(pod) == number);
 
+        let mut created = 0;
         for number in 0..wanted {
             match at(number) {
                 None => {
                     self.create_numbered(set, number, revisions);
-                    if !parallel {
+                    created += 1;
+                    if !parallel || created == BURST {
                         return;
                     }
                 }

@@ -1,7 +1,7 @@
 //! One heap of everything that will happen by itself.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -25,6 +25,8 @@ pub(super) enum Due {
 pub(super) struct Timers {
     heap: BinaryHeap<Reverse<Timer>>,
     count: u64,
+    /// When each object is looked at again next. There is one time for each: a pass that needs another one asks for it.
+    next: BTreeMap<Key, Instant>,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,12 @@ struct Timer {
 
 impl Timers {
     pub(super) fn push(&mut self, at: Instant, due: Due) {
+        if let Due::Reconcile(key) = &due {
+            if self.next.get(key).is_some_and(|next| *next <= at) {
+                return;
+            }
+            self.next.insert(key.clone(), at);
+        }
         self.count += 1;
         self.heap.push(Reverse(Timer { at, number: self.count, due }));
     }
@@ -46,10 +54,19 @@ impl Timers {
     }
 
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Due> {
-        if self.next_at()? > now {
-            return None;
+        while self.next_at()? <= now {
+            let Reverse(timer) = self.heap.pop()?;
+            match &timer.due {
+                // An earlier one took its place.
+                Due::Reconcile(key) if self.next.get(key) != Some(&timer.at) => {}
+                Due::Reconcile(key) => {
+                    self.next.remove(key);
+                    return Some(timer.due);
+                }
+                Due::Pod { .. } => return Some(timer.due),
+            }
         }
-        self.heap.pop().map(|Reverse(timer)| timer.due)
+        None
     }
 }
 
@@ -70,5 +87,31 @@ impl PartialOrd for Timer {
 impl Ord for Timer {
     fn cmp(&self, other: &Self) -> Ordering {
         (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::resource::PODS;
+
+    #[test]
+    fn an_object_is_looked_at_again_once_however_often_that_is_asked_for() {
+        let (mut timers, start) = (Timers::default(), Instant::now());
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let key = |name: &str| Key::new(&PODS, "default", name);
+        for (seconds, name) in [(5, "a"), (3, "a"), (3, "a"), (4, "a"), (6, "b")] {
+            timers.push(at(seconds), Due::Reconcile(key(name)));
+        }
+        let mut due = |now| match timers.pop_due(at(now)) {
+            Some(Due::Reconcile(key)) => Some(key.name.to_string()),
+            Some(Due::Pod { .. }) | None => None,
+        };
+        let found = [due(2), due(3), due(3), due(5), due(9), due(9)];
+        assert_eq!(found, [None, Some("a".into()), None, None, Some("b".into()), None]);
+        timers.push(at(10), Due::Reconcile(key("a")));
+        assert!(timers.pop_due(at(10)).is_some() && timers.next.is_empty() && timers.heap.is_empty());
     }
 }

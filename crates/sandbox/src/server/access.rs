@@ -111,8 +111,9 @@ impl Attributes {
             ("PATCH", _) => "patch",
             ("DELETE", false) => "delete",
             ("DELETE", true) => "deletecollection",
-            (_, _) if params.flag("watch") => "watch",
+            // One object is read whatever the query says.
             (_, false) => "get",
+            (_, true) if params.flag("watch") => "watch",
             (_, true) => "list",
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -116,9 +116,20 @@ pub(crate) fn create_token(shared: &Shared, key: &Key, call: &Call) -> Result<Re
 
 /// Who is meant when somebody speaks for somebody else, if they may.
 pub(crate) fn impersonate(storage: &Storage, who: Identity, headers: &HeaderMap) -> Result<Identity, Status> {
-    let texts = |name: &str| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    let groups: Vec<String> = texts("impersonate-group").take(GROUPS).map(str::to_owned).collect();
-    let Some(user) = texts("impersonate-user").next().filter(|user| !user.is_empty()) else {
+    // What cannot be read must not pass for what is not there: the caller would act with rights of their own.
+    let texts = |name: &str| -> Result<Vec<String>, Status> {
+        let values: Vec<&[u8]> = headers.get_all(name).into_iter().map(HeaderValue::as_bytes).collect();
+        let read =
+            values.iter().map(|value| String::from_utf8(value.to_vec())).collect::<Result<Vec<_>, _>>();
+        let read = read.map_err(|_| Status::bad_request(format!("the header `{name}` is not in UTF-8")))?;
+        if read.len() > GROUPS {
+            return Err(Status::bad_request(format!("there are more than {GROUPS} headers `{name}`")));
+        }
+        Ok(read)
+    };
+    let groups = texts("impersonate-group")?;
+    let users = texts("impersonate-user")?;
+    let Some(user) = users.first().filter(|user| !user.is_empty()) else {
         return match groups.as_slice() {
             [] => Ok(who),
             _ => Err(Status::internal("requested groups without impersonating a user")),

@@ -37,6 +37,8 @@ struct Log {
 
 /// Answers with the log, and (when asked to follow) with what is written until the container ends.
 pub(crate) fn read(shared: &Arc<Shared>, key: &Key, call: &Call) -> Result<Response, Status> {
+    // Before the pod is read, or what happens in between would not be followed.
+    let latest = shared.storage.subscribe();
     let pod = super::resources::find(&shared.storage, key)?;
     let container = choose_container(&pod, call.params.text("container"))?;
     if text(&pod, "/spec/nodeName").is_empty() {
@@ -47,7 +49,7 @@ pub(crate) fn read(shared: &Arc<Shared>, key: &Key, call: &Call) -> Result<Respo
     let status = status_of(&pod, &container);
     let restarts = status.map_or(0, |status| int(status, "/restartCount", 0));
     let mut log = Log {
-        latest: shared.storage.subscribe(),
+        latest,
         shared: shared.clone(),
         key: key.clone(),
         run: restarts - i64::from(previous),

@@ -193,9 +193,12 @@ async fn answer(shared: &Arc<Shared>, scissors: &Scissors, request: Request) -> 
     let strike = if exempt { None } else { shared.faults.strike(&who, &about, agent) };
     let admitted = async {
         access::check(&shared.storage, &who, &about)?;
+        if creates_by_patch(shared, route.as_ref(), &call) {
+            access::check(&shared.storage, &who, &Attributes { verb: "create".into(), ..about.clone() })?;
+        }
         match faults_name {
             Some(name) => shared.faults.answer(&name, &call),
-            None => dispatch(shared, route, &who, &call),
+            None => dispatch(shared, route, &who, &about.namespace, &call),
         }
     };
     match strike {
@@ -204,10 +207,18 @@ async fn answer(shared: &Arc<Shared>, scissors: &Scissors, request: Request) -> 
     }
 }
 
+/// Whether an applied configuration is to make what is missing, which takes a right of its own.
+fn creates_by_patch(shared: &Shared, route: Option<&Route>, call: &Call) -> bool {
+    let Some(Route::Object { key, .. }) = route else { return false };
+    let applies = call.method == Method::PATCH && call.header(header::CONTENT_TYPE).contains("apply-patch");
+    applies && shared.storage.get(key).is_none()
+}
+
 fn dispatch(
     shared: &Arc<Shared>,
     route: Option<Route>,
     who: &Identity,
+    namespace: &str,
     call: &Call,
 ) -> Result<Response, Status> {
     let route = route.ok_or_else(Status::unknown_path)?;
@@ -224,7 +235,7 @@ fn dispatch(
             discovery::resources(&group, &version).map(IntoResponse::into_response)
         }
         Route::OpenApi => Ok(openapi::document(call)),
-        Route::Review(review) => review.answer(shared, who, call),
+        Route::Review(review) => review.answer(shared, who, namespace, call),
         Route::Collection { resource, namespace } => {
             resources::collection(shared, resource, &namespace, call)
         }

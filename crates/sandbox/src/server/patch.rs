@@ -1,8 +1,13 @@
 //! The four patch languages, as functions from an object and a patch to the patched object.
 
+use json_patch::PatchOperation;
+
 use crate::json::{Map, Value, json};
 
 use super::status::Status;
+
+/// How often a patch may copy, which is looked at each time.
+const COPIES: usize = 100;
 
 /// How the body of a PATCH is to be read; its content type says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +46,19 @@ pub(crate) fn apply(language: Language, object: &Value, patch: &Value) -> Result
                 serde_json::to_value(patch).and_then(serde_json::from_value::<json_patch::Patch>);
             let operations = operations.map_err(undecodable)?;
             let mut plain = serde_json::to_value(object).map_err(undecodable)?;
-            json_patch::patch(&mut plain, &operations).map_err(|_| Status::unprocessable())?;
+            let copies = operations.iter().filter(|one| matches!(one, PatchOperation::Copy(_))).count();
+            if copies > COPIES {
+                return Err(Status::too_large(super::BODY_LIMIT));
+            }
+            for operation in operations.iter() {
+                json_patch::patch(&mut plain, std::slice::from_ref(operation))
+                    .map_err(|_| Status::unprocessable())?;
+                // Each copy can double what is there.
+                if matches!(operation, PatchOperation::Copy(_)) && plain.to_string().len() > super::BODY_LIMIT
+                {
+                    return Err(Status::too_large(super::BODY_LIMIT));
+                }
+            }
             patched = plain.into();
         }
         Language::Merge => {

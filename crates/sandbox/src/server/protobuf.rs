@@ -207,9 +207,11 @@ fn read(bytes: &[u8], message: Message) -> Option<Value> {
             }
             (Texts | List(_), Content::Bytes(bytes)) => {
                 let item = if let List(message) = shape { read(bytes, message)? } else { text(bytes)? };
-                let mut items = object.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-                items.push(item);
-                items.into()
+                if let Some(items) = object.get_mut(name).and_then(Value::as_array_mut) {
+                    items.push(item);
+                    return Some(());
+                }
+                vec![item].into()
             }
             _ => return None,
         };

@@ -62,14 +62,27 @@ impl Review {
         })
     }
 
-    /// Answers it.
-    pub(crate) fn answer(self, shared: &Shared, who: &Identity, call: &Call) -> Result<Response, Status> {
+    /// Answers it; a local one about its namespace only.
+    pub(crate) fn answer(
+        self,
+        shared: &Shared,
+        who: &Identity,
+        place: &str,
+        call: &Call,
+    ) -> Result<Response, Status> {
         if call.method != Method::POST {
             return Err(Status::method_not_allowed());
         }
         let asked = call.json()?;
         let spec = asked.get("spec").filter(|spec| spec.is_object()).cloned().unwrap_or_else(|| json!({}));
         let storage = &shared.storage;
+        if self == LocalAccess && text(&spec, "/resourceAttributes/namespace") != place {
+            let why = format!(
+                "spec.resourceAttributes.namespace: Invalid value: \"{}\": must match metadata.namespace",
+                text(&spec, "/resourceAttributes/namespace")
+            );
+            return Err(Status::invalid_request("LocalSubjectAccessReview.authorization.k8s.io", &why));
+        }
         let status = match self {
             SelfAccess => verdict(storage, who, &spec)?,
             Access | LocalAccess => {
