@@ -30,6 +30,8 @@ pub fn normalise(replies: Vec<Reply>, node: &str) -> Vec<Reply> {
     let mut replies = replies;
     for reply in &mut replies {
         prune(&mut reply.value);
+        // The order of appearance must not be that in which a server, or a library with this feature, keeps fields.
+        reply.value.sort_all_objects();
         names.learn(&reply.value);
     }
     for reply in &mut replies {
