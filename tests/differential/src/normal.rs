@@ -319,6 +319,8 @@ impl Names {
             text = text.replace(end.as_str(), "-$random");
         }
         without_end(&mut text);
+        // Any other number that a version happens to be (`415: Unsupported Media Type`) is none.
+        let of_versions = text.to_lowercase().contains("version");
         words(&text, |word| {
             if word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Some("$random".to_owned());
@@ -326,7 +328,7 @@ impl Names {
             if is_uid(word) {
                 return Some(number(word, "$uid"));
             }
-            let is_version = word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_digit());
+            let is_version = of_versions && word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_digit());
             let known = is_version.then(|| self.numbers.get(word)).flatten();
             known.cloned().or_else(|| {
                 (is_version && key == "message" && self.alike.contains(word)).then(|| "$version".to_owned())
@@ -413,7 +415,7 @@ mod tests {
             [owner, list, refusal].map(|value| Reply { step: String::new(), value }).to_vec()
         };
         let one = story("11111111-2222-3333-4444-555555555555", "117", "5f5d8c7b9c", ["aaaaa", "bbbbb"]);
-        let other = story("66666666-7777-8888-9999-000000000000", "2041", "6b6d4", ["zzzzz", "ccccc"]);
+        let other = story("66666666-7777-8888-9999-000000000000", "2041", "6b6d4", ["fffff", "ccccc"]);
         let shown = |replies: Vec<Reply>| -> Vec<Value> {
             normalise(replies, "node-1").into_iter().map(|reply| reply.value).collect()
         };
@@ -422,6 +424,9 @@ mod tests {
         assert_eq!(one[2]["message"], "version $version1 of $uid1 made pod web-$hash1-$random");
         assert_eq!(one[1]["items"][0]["metadata"]["ownerReferences"][0]["uid"], "$uid1");
         assert_eq!(one[1]["metadata"]["resourceVersion"], "$version");
+        let code = Names { numbers: [("415".to_owned(), "$version1".to_owned())].into(), ..Names::default() };
+        assert_eq!(code.replaced("415: Unsupported Media Type", "message"), "415: Unsupported Media Type");
+        assert_eq!(code.replaced("ResourceVersion: 415", "message"), "ResourceVersion: $version1");
     }
 
     #[test]
