@@ -61,6 +61,9 @@ fn prune(value: &mut Value) {
                     fresh
                 });
             }
+            if fields.get("type").is_some_and(|kind| kind == "Progressing") {
+                without_haste(fields);
+            }
             if fields.get("spec").is_some_and(|spec| spec["containers"].is_array()) {
                 without_kubelet(fields);
             }
@@ -131,6 +134,15 @@ fn without_values(message: &mut String, start: &str) {
             message.replace_range(at..end, "$value");
         }
         from = at;
+    }
+}
+
+/// Whether a rollout that goes on was last seen to begin or to advance depends on which of two writes came first.
+fn without_haste(condition: &mut Map<String, Value>) {
+    let reason = condition.get("reason").and_then(Value::as_str).unwrap_or_default();
+    if matches!(reason, "NewReplicaSetCreated" | "FoundNewReplicaSet" | "ReplicaSetUpdated") {
+        condition.insert("reason".to_owned(), "$progress".into());
+        condition.insert("message".to_owned(), "$progress".into());
     }
 }
 
