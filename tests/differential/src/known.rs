@@ -52,16 +52,20 @@ impl Known {
         self.of(family).count()
     }
 
+    /// Whether the list explains a difference.
+    pub fn explains(&self, family: &str, difference: &Difference) -> bool {
+        let place = place(difference);
+        self.of(family).any(|entry| fits(&entry.pattern, &place))
+    }
+
     fn of<'a>(&'a self, family: &'a str) -> impl Iterator<Item = &'a Entry> {
         self.entries.iter().filter(move |entry| entry.families.iter().any(|named| named == family))
     }
 
     fn faults(&self, family: &str, differences: &[Difference], all_played: bool) -> String {
-        let place = |d: &Difference| format!("{} / {} / {}", d.script, d.step, d.pointer);
-        let is_known =
-            |difference: &Difference| self.of(family).any(|entry| fits(&entry.pattern, &place(difference)));
         let mut faults = String::new();
-        let fresh: Vec<&Difference> = differences.iter().filter(|difference| !is_known(difference)).collect();
+        let fresh: Vec<&Difference> =
+            differences.iter().filter(|difference| !self.explains(family, difference)).collect();
         for difference in fresh.iter().take(SHOWN) {
             let _ = writeln!(faults, "{difference}");
         }
@@ -79,6 +83,11 @@ impl Known {
         }
         faults
     }
+}
+
+/// What the patterns are matched against.
+fn place(difference: &Difference) -> String {
+    format!("{} / {} / {}", difference.script, difference.step, difference.pointer)
 }
 
 /// Whether a text is as a pattern says, in which `*` stands for anything.
