@@ -5,14 +5,13 @@
 
 use super::client::Requests;
 use super::errors::{Failure, Operation};
-use super::workload::{Workload, rest_digest, template_digest};
+use super::workload::{Workload, kept_template, rest_digest, template_digest};
 use astradesk_core::canonical::Digest;
 use astradesk_core::target::Kind;
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, ObjectList};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// How many are asked for at a time, and how often: controllers keep 10 unless they are told otherwise.
@@ -46,8 +45,7 @@ pub(crate) async fn read(requests: &Requests, workload: &Workload) -> Result<His
         .await
     } else {
         read_as(requests, workload, "controllerrevisions.apps", |object: &ControllerRevision| {
-            let data = object.data.as_ref().and_then(|data| data.0.pointer("/spec/template")).cloned();
-            (&object.metadata, data.and_then(template))
+            (&object.metadata, kept_template(object))
         })
         .await
     }
@@ -100,10 +98,4 @@ fn revision(meta: &ObjectMeta, template: Option<&PodTemplateSpec>) -> Option<Rev
         template_annotations: of(template.metadata.as_ref()),
         annotations: of(Some(meta)),
     })
-}
-
-/// The template in a `ControllerRevision`, which is kept as a patch that replaces.
-fn template(mut patch: Value) -> Option<PodTemplateSpec> {
-    patch.as_object_mut()?.remove("$patch");
-    serde_json::from_value(patch).ok()
 }

@@ -33,7 +33,7 @@ const NEEDS: &[(&str, &str, &str, &[&str], &str)] = &[
     ("apps", "daemonsets", "", &["get", "list", "watch"], "to find and watch DaemonSets"),
     ("apps", "daemonsets", "", &["patch"], "to restart DaemonSets"),
     ("apps", "replicasets", "", &["list", "watch"], "to tell the new pods of a Deployment from the old"),
-    ("apps", "controllerrevisions", "", &["list"], "to find out after a crash what became of a restart"),
+    ("apps", "controllerrevisions", "", &["list", "watch"], "to tell the new pods of a DaemonSet from the old, and what became of a restart after a crash"),
     ("policy", "poddisruptionbudgets", "", &["list"], "to respect PodDisruptionBudgets"),
     ("", "pods", "", &["list", "watch"], "to see that new pods are ready and old ones gone"),
     ("", "pods", "log", &["get"], "to show the last log lines of a sick pod (optional)"),

@@ -423,7 +423,7 @@ pub(crate) mod tests {
             replica_sets: vec![replica_set("new-rs", "new"), replica_set("old-rs", "old")],
             pods: pods.into_iter().map(Arc::new).collect(),
             warnings: Vec::new(),
-            restored: None,
+            revisions: Vec::new(),
         }
     }
 

@@ -85,6 +85,24 @@ async fn a_failed_restart_is_undone_and_the_old_pods_are_kept() {
     }
 }
 
+/// The pods that were never replaced count as they did before, however many templates came and went since.
+#[tokio::test]
+async fn a_second_undo_of_a_daemon_set_keeps_the_pods_of_before_the_first() {
+    let world = World::start(vec![webapp("DaemonSet", 3, &json!({}), &json!({}))]).await;
+    world.healthy(Kind::DaemonSet).await;
+    for run in ["run-1", "run-2"] {
+        let restart = world.perform(&world.job(Kind::DaemonSet, run, 30)).await.unwrap();
+        let undo = world.undo(Kind::DaemonSet, &restart, 10);
+        let receipt = world.perform(&undo).await.unwrap();
+        verify(&world.cluster, &undo, &receipt).await.unwrap();
+    }
+    let first = |pod: &PodView| pod.template_generation.as_deref() == Some("1");
+    let (workload, family) =
+        world.cluster.scope(&world.cluster.namespace().clone()).family(Kind::DaemonSet, "webapp").unwrap();
+    assert!(family.pods.iter().any(|pod| first(pod)), "no pod is old enough to show anything");
+    assert!(family.pods.iter().all(|pod| family.is_new(&workload, pod)), "{:?}", family.pods);
+}
+
 #[tokio::test]
 async fn an_undo_puts_back_the_marks_of_the_restart_before() {
     let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({}))]).await;

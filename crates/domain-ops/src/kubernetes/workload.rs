@@ -8,7 +8,7 @@ use astradesk_core::Timestamp;
 use astradesk_core::canonical::Digest;
 use astradesk_core::facts::GitOps;
 use astradesk_core::target::Kind;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, LabelSelector, ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 
 /// What a message of the cluster may be long at most, in characters.
 const MESSAGE: usize = 400;
+/// The label by which pods and revisions of a DaemonSet or StatefulSet are matched.
+const REVISION_HASH: &str = "controller-revision-hash";
 
 /// A Deployment, StatefulSet or DaemonSet, seen the same way.
 #[derive(Debug, Clone, PartialEq)]
@@ -394,6 +396,35 @@ impl Replicas {
     }
 }
 
+/// A template that a DaemonSet has or had, as a `ControllerRevision` keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// The DaemonSet's id.
+    pub owner: String,
+    /// The label `controller-revision-hash`, which the pods of that template carry too.
+    pub hash: String,
+    /// The digest of the template, comparable with [`Workload::template`].
+    pub template: Digest,
+}
+
+impl Revision {
+    /// The view of a DaemonSet's revision. A StatefulSet says in its status which revision is the newest.
+    pub fn of(object: &ControllerRevision) -> Option<Self> {
+        let meta = &object.metadata;
+        let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+        let hash = meta.labels.as_ref()?.get(REVISION_HASH)?.clone();
+        let template = template_digest(&kept_template(object)?);
+        (owner.kind == "DaemonSet").then(|| Self { owner: owner.uid.clone(), hash, template })
+    }
+}
+
+/// The template in a `ControllerRevision`, which is kept as a patch that replaces.
+pub(crate) fn kept_template(object: &ControllerRevision) -> Option<PodTemplateSpec> {
+    let mut patch = object.data.as_ref()?.0.pointer("/spec/template")?.clone();
+    patch.as_object_mut()?.remove("$patch");
+    serde_json::from_value(patch).ok()
+}
+
 /// A pod that a controller owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodView {
@@ -476,7 +507,7 @@ impl PodView {
                 .filter(|c| c.status == "False" && c.reason.as_deref() == Some("Unschedulable"))
                 .map(|c| redact::line(c.message.as_deref().unwrap_or("no node fits"), MESSAGE)),
             node: object.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|n| !n.is_empty()),
-            revision: label("controller-revision-hash"),
+            revision: label(REVISION_HASH),
             template_generation: label("pod-template-generation"),
             annotations: object.metadata.annotations.clone().unwrap_or_default(),
             containers: init.chain(main).collect(),
@@ -565,20 +596,20 @@ impl Warning {
 pub struct Family {
     /// Its `ReplicaSets`.
     pub replica_sets: Vec<std::sync::Arc<Replicas>>,
+    /// A DaemonSet's templates.
+    pub revisions: Vec<std::sync::Arc<Revision>>,
     /// Its pods, by name.
     pub pods: Vec<std::sync::Arc<PodView>>,
     /// The warnings on it, its `ReplicaSets` and its pods, newest first.
     pub warnings: Vec<std::sync::Arc<Warning>>,
-    /// For the undo of a DaemonSet's restart: the count of templates before that restart. Pods from it on that
-    /// carry the template's own annotations are of the template that the undo has brought back.
-    pub restored: Option<i64>,
 }
 
 impl Family {
     /// Whether the pod is of the workload's newest template.
     ///
     /// A Deployment's pods are as new as their `ReplicaSet`. The others carry the template's annotations, and
-    /// beside them the newest revision's name (`StatefulSet`) or the count of templates (`DaemonSet`).
+    /// beside them the newest revision's name (`StatefulSet`), or the count of templates or the hash of a revision
+    /// with that template (`DaemonSet`: one that goes back to an earlier template keeps the pods that have it).
     pub fn is_new(&self, workload: &Workload, pod: &PodView) -> bool {
         let marked = |name| pod.annotations.get(name) == workload.template_annotations.get(name);
         let annotated = || {
@@ -594,7 +625,7 @@ impl Family {
             Kind::StatefulSet => pod.revision.is_some() && pod.revision == workload.revision && annotated(),
             Kind::DaemonSet => {
                 let counted = match (&workload.template_generation, &pod.template_generation) {
-                    (Some(wanted), Some(has)) => wanted == has || self.is_restored(has),
+                    (Some(wanted), Some(has)) => wanted == has || self.is_kept(workload, pod),
                     _ => true,
                 };
                 counted && annotated()
@@ -603,8 +634,10 @@ impl Family {
         }
     }
 
-    fn is_restored(&self, template_generation: &str) -> bool {
-        self.restored.is_some_and(|since| template_generation.parse().is_ok_and(|count: i64| count >= since))
+    /// Whether a DaemonSet's pod was made from a revision with the present template.
+    fn is_kept(&self, workload: &Workload, pod: &PodView) -> bool {
+        let has = |revision: &Revision| pod.revision.as_deref() == Some(&revision.hash);
+        self.revisions.iter().any(|revision| revision.template == workload.template && has(revision))
     }
 }
 

@@ -97,10 +97,12 @@ impl Controllers {
         let available = live.iter().filter(|pod| pod_available(pod, min_ready)).count();
         let updated = live.iter().filter(|pod| revisions::is_at(pod, daemon_set, name(revision))).count();
         let current = live.len();
+        // What was counted is of the object as it was read.
+        let observed = int(daemon_set, "/metadata/generation", 1);
         self.storage.update(key, |object| {
             let mut status = json!({
                 "currentNumberScheduled": current, "desiredNumberScheduled": nodes.len(), "numberMisscheduled": 0,
-                "numberReady": ready, "observedGeneration": int(object, "/metadata/generation", 1),
+                "numberReady": ready, "observedGeneration": observed,
             });
             let others = [
                 ("updatedNumberScheduled", updated),

@@ -51,7 +51,7 @@ impl Controllers {
         let paused = object::flag(deployment, "/spec/paused");
         super::rollout::note_pause(&self.storage, key, paused);
         if is_deleting(deployment) {
-            self.report(key, None, &sets);
+            self.report(key, deployment, None, &sets);
             return;
         }
         let rescaled = self.rescale(deployment, &sets);
@@ -69,7 +69,7 @@ impl Controllers {
         let mut sets = self.owned(&REPLICA_SETS, deployment);
         sets.sort_by_key(|rs| revision(rs));
         let newest = newest_of(deployment, &sets).cloned();
-        let complete = self.report(key, newest.as_ref(), &sets);
+        let complete = self.report(key, deployment, newest.as_ref(), &sets);
         if complete {
             let keep = int(deployment, "/spec/revisionHistoryLimit", 10);
             let old: Vec<&Object> = sets
@@ -84,8 +84,8 @@ impl Controllers {
         }
     }
 
-    fn report(&mut self, key: &Key, newest: Option<&Object>, sets: &[Object]) -> bool {
-        let rollout = Rollout::observe(newest.map(|rs| &**rs), sets);
+    fn report(&mut self, key: &Key, deployment: &Value, newest: Option<&Object>, sets: &[Object]) -> bool {
+        let rollout = Rollout::observe(deployment, newest.map(|rs| &**rs), sets);
         let told = rollout.write(&self.storage, key);
         if let Some(seconds) = told.look_again_in {
             self.look_again(key, seconds);

@@ -54,7 +54,7 @@ impl Controllers {
             set(object, &["status", "fullyLabeledReplicas"], pods.len());
             set(object, &["status", "readyReplicas"], ready);
             set(object, &["status", "availableReplicas"], available);
-            set(object, &["status", "observedGeneration"], int(object, "/metadata/generation", 1));
+            set(object, &["status", "observedGeneration"], int(replica_set, "/metadata/generation", 1));
             note_failure(object, failure);
             // As the real type writes itself: zeros are left out, but for the first.
             child(object, "status").retain(|field, value| field == "replicas" || value.as_i64() != Some(0));

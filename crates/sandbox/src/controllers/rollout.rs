@@ -9,6 +9,8 @@ use crate::storage::{Key, Object, Storage};
 
 /// The state of a rollout, summed over its `ReplicaSet`s.
 pub(super) struct Rollout {
+    /// Of the Deployment as it was read: what was counted is of that one.
+    generation: i64,
     newest: Option<String>,
     replicas: i64,
     updated: i64,
@@ -27,9 +29,10 @@ pub(super) struct Told {
 }
 
 impl Rollout {
-    pub(super) fn observe(newest: Option<&Value>, sets: &[Object]) -> Rollout {
+    pub(super) fn observe(deployment: &Value, newest: Option<&Value>, sets: &[Object]) -> Rollout {
         let sum = |pointer: &str| sets.iter().map(|rs| int(rs, pointer, 0)).sum();
         Rollout {
+            generation: int(deployment, "/metadata/generation", 1),
             newest: newest.map(|rs| name(rs).to_owned()),
             replicas: sum("/status/replicas"),
             updated: newest.map_or(0, |rs| int(rs, "/status/replicas", 0)),
@@ -48,7 +51,7 @@ impl Rollout {
         let mut told = Told { complete: false, look_again_in: None };
         storage.update(key, |deployment| {
             let before = deployment.clone();
-            set(deployment, &["status", "observedGeneration"], int(&before, "/metadata/generation", 1));
+            set(deployment, &["status", "observedGeneration"], self.generation);
             set(deployment, &["status", "replicas"], self.replicas);
             set(deployment, &["status", "updatedReplicas"], self.updated);
             set(deployment, &["status", "readyReplicas"], self.ready);

@@ -125,12 +125,13 @@ impl Controllers {
         let at_current = count(&|pod| living(pod) && revisions::is_at(pod, set_object, current));
         let updated = count(&|pod| living(pod) && revisions::is_at(pod, set_object, update));
         let replicas = pods.len() as i64;
+        let observed = int(set_object, "/metadata/generation", 1);
         let rolling = text(set_object, "/spec/updateStrategy/type") == "RollingUpdate";
         let complete = rolling && [updated, replicas, ready] == [wanted; 3];
         let (current, at_current) = if complete { (update, updated) } else { (current, at_current) };
         self.storage.update(key, |object| {
             let mut status = json!({
-                "observedGeneration": int(object, "/metadata/generation", 1), "replicas": replicas,
+                "observedGeneration": observed, "replicas": replicas,
                 "readyReplicas": ready, "availableReplicas": available, "currentReplicas": at_current,
                 "updatedReplicas": updated, "currentRevision": current, "updateRevision": update,
                 "collisionCount": 0,

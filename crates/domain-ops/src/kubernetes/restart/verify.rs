@@ -84,11 +84,7 @@ impl Watch<'_> {
     /// The workload and what belongs to it, as the watches have it.
     fn look(&self) -> (Option<Arc<Workload>>, Family) {
         let (workload, family) = self.scope.family(self.job.kind, &self.job.name).unzip();
-        let mut family = family.unwrap_or_default();
-        family.restored = self.job.undoes.as_ref().and_then(|restart| {
-            restart.previous_revision.as_ref().and_then(|revision| revision.parse().ok())
-        });
-        (workload, family)
+        (workload, family.unwrap_or_default())
     }
 
     /// The watches have not shown the change yet: once that has lasted, they start over. Gives when to look again.

@@ -2,7 +2,7 @@
 
 use super::Slot;
 use crate::kubernetes::facts::Described;
-use crate::kubernetes::workload::{Family, PodView, Replicas, Warning, Workload};
+use crate::kubernetes::workload::{Family, PodView, Replicas, Revision, Warning, Workload};
 use astradesk_core::target::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ const MAX_WARNINGS: usize = 5000;
 pub(super) enum Item {
     Workload(Box<Described>),
     Replicas(Replicas),
+    Revision(Revision),
     Pod(Box<PodView>),
     Warning(Warning),
 }
@@ -67,6 +68,7 @@ pub(super) struct Contents {
     /// By name; one place for each kind.
     pub(super) workloads: BTreeMap<String, [Option<Arc<Described>>; 3]>,
     replica_sets: Index<Replicas>,
+    revisions: Index<Revision>,
     pods: Index<PodView>,
     warnings: Index<Warning>,
     /// Which workload has this id.
@@ -95,6 +97,7 @@ impl Contents {
             let gone = self.gone.get(&workload.uid).into_iter().flatten();
             family.pods = owners.chain(gone).flat_map(|uid| self.pods.group(uid)).cloned().collect();
         } else {
+            family.revisions = self.revisions.group(&workload.uid).cloned().collect();
             family.pods = self.pods.group(&workload.uid).cloned().collect();
         }
         let about = std::iter::once(&workload.uid)
@@ -127,6 +130,7 @@ impl Contents {
                 self.workloads.iter().filter(|(_, slots)| held(slots)).map(|(name, _)| name.clone()).collect()
             }
             Slot::ReplicaSets => self.replica_sets.by_name.keys().cloned().collect(),
+            Slot::Revisions => self.revisions.by_name.keys().cloned().collect(),
             Slot::Pods => self.pods.by_name.keys().cloned().collect(),
             Slot::Warnings => self.warnings.by_name.keys().cloned().collect(),
         }
@@ -141,6 +145,9 @@ impl Contents {
             Some(Item::Replicas(replicas)) => {
                 self.owners.insert(replicas.uid.clone(), replicas.owner.clone());
                 self.replica_sets.insert(name, replicas.owner.clone(), replicas);
+            }
+            Some(Item::Revision(revision)) => {
+                self.revisions.insert(name, revision.owner.clone(), revision);
             }
             Some(Item::Pod(pod)) => {
                 if let Some((_, old)) = self.pods.by_name.get(name).filter(|(_, old)| old.uid != pod.uid) {
@@ -167,6 +174,7 @@ impl Contents {
                 return Some((workload.kind, workload.name.clone()));
             }
             Slot::ReplicaSets => &self.replica_sets.by_name.get(name)?.0,
+            Slot::Revisions => &self.revisions.by_name.get(name)?.0,
             Slot::Pods => &self.pods.by_name.get(name)?.0,
             Slot::Warnings => &self.warnings.by_name.get(name)?.0,
         };
@@ -220,6 +228,9 @@ impl Contents {
                         self.forget_gone(&owner);
                     }
                 }
+            }
+            Slot::Revisions => {
+                self.revisions.remove(name);
             }
             Slot::Warnings => {
                 self.warnings.remove(name);

@@ -18,12 +18,12 @@ pub use follow::Followed;
 
 use super::client::Requests;
 use super::facts::Described;
-use super::workload::{Family, PodView, Replicas, Warning, Workload};
+use super::workload::{Family, PodView, Replicas, Revision, Warning, Workload};
 use astradesk_core::target::Kind;
 use astradesk_core::{Code, Error, Result};
 use contents::{Contents, Item};
 use follow::Followers;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use std::any::Any;
 use std::collections::HashMap;
@@ -82,16 +82,18 @@ enum Slot {
     StatefulSets,
     DaemonSets,
     ReplicaSets,
+    Revisions,
     Pods,
     Warnings,
 }
 
 impl Slot {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Deployments,
         Self::StatefulSets,
         Self::DaemonSets,
         Self::ReplicaSets,
+        Self::Revisions,
         Self::Pods,
         Self::Warnings,
     ];
@@ -111,6 +113,7 @@ impl Slot {
             Self::StatefulSets => "statefulsets.apps",
             Self::DaemonSets => "daemonsets.apps",
             Self::ReplicaSets => "replicasets.apps",
+            Self::Revisions => "controllerrevisions.apps",
             Self::Pods => "pods",
             Self::Warnings => "events",
         }
@@ -153,6 +156,9 @@ impl Scope {
             }),
             keep::<ReplicaSet>(requests, workload(Slot::ReplicaSets), |o| {
                 Replicas::of(o).map(Item::Replicas)
+            }),
+            keep::<ControllerRevision>(requests, workload(Slot::Revisions), |o| {
+                Revision::of(o).map(Item::Revision)
             }),
             keep::<Pod>(requests, workload(Slot::Pods), |o| PodView::of(o).map(|p| Item::Pod(Box::new(p)))),
             keep::<Event>(requests, workload(Slot::Warnings), |o| Warning::of(o).map(Item::Warning)),
@@ -310,11 +316,10 @@ impl Scope {
 
 impl Shared {
     fn new(namespace: &str) -> Self {
-        let starting = || Health::Starting { failing: None };
         Self {
             namespace: namespace.to_owned(),
             contents: RwLock::default(),
-            health: Mutex::new([starting(), starting(), starting(), starting(), starting(), starting()]),
+            health: Mutex::new(Slot::ALL.map(|_| Health::Starting { failing: None })),
             listed: Mutex::new([None; Slot::ALL.len()]),
             renewed: watch::Sender::new(None),
             version: watch::Sender::new(0),
