@@ -64,6 +64,8 @@ pub(crate) struct Snapshot {
 
 pub(crate) struct Storage {
     inner: Mutex<Inner>,
+    /// Held from a check to the write that rests on it.
+    turn: Mutex<()>,
     latest: watch::Sender<u64>,
 }
 
@@ -79,11 +81,17 @@ impl Storage {
     pub(crate) fn new() -> Storage {
         // A young cluster does not begin at one either, and `0` has a meaning of its own.
         let inner = Inner { version: 100, ..Inner::default() };
-        Storage { inner: Mutex::new(inner), latest: watch::Sender::new(100) }
+        Storage { inner: Mutex::new(inner), turn: Mutex::default(), latest: watch::Sender::new(100) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it is one's turn to check something and then write: what was checked holds until the guard is
+    /// dropped, as far as others take their turn too. Never taken twice by one.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes whenever the version rises.

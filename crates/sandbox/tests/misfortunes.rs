@@ -92,6 +92,28 @@ async fn a_quota_holds_a_rollout_up_until_it_is_raised() {
     cluster.until::<Deployment>("web", "the rollout is through", through).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clients_at_once_do_not_exceed_a_quota_together() {
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "small" },
+        "spec": { "hard": { "pods": "20" } },
+    });
+    let cluster = std::sync::Arc::new(cluster(vec![quota]).await);
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let cluster = cluster.clone();
+        calls.spawn(async move {
+            let spec = json!({ "containers": [{ "name": "a", "image": "a:1" }] });
+            let pod = json!({ "metadata": { "name": format!("pod-{number}") }, "spec": spec });
+            let path = "/api/v1/namespaces/default/pods";
+            cluster.call("POST", path, "application/json", &pod).await.0
+        });
+    }
+    let statuses = calls.join_all().await;
+    let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
+    assert_eq!((count(201), count(403)), (20, 180));
+}
+
 #[tokio::test]
 async fn a_node_goes_down_and_what_was_there_moves() {
     let objects = vec![

@@ -41,16 +41,22 @@ pub(super) fn tend(storage: &Storage, key: &Key, object: &Value) -> bool {
         return true;
     }
     let finalizers = list(object, "/metadata/finalizers");
-    let without = |done: &str| -> Vec<Value> { finalizers.iter().filter(|f| *f != done).cloned().collect() };
+    let finish = |done: &str| {
+        storage.update(key, |object| {
+            let mut left = list(object, "/metadata/finalizers").to_vec();
+            left.retain(|finalizer| finalizer != done);
+            set(object, &["metadata", "finalizers"], left);
+        });
+    };
     if finalizers.iter().any(|finalizer| finalizer == ORPHAN) {
         deletion::orphan(storage, text(object, "/metadata/uid"));
-        storage.update(key, |object| set(object, &["metadata", "finalizers"], without(ORPHAN)));
+        finish(ORPHAN);
         return true;
     }
     if finalizers.iter().any(|finalizer| finalizer == FOREGROUND) {
         let dependents = storage.dependents(text(object, "/metadata/uid"));
         if dependents.is_empty() {
-            storage.update(key, |object| set(object, &["metadata", "finalizers"], without(FOREGROUND)));
+            finish(FOREGROUND);
         }
         for (dependent, object) in dependents {
             if !is_deleting(&object) {

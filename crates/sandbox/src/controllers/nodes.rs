@@ -63,9 +63,9 @@ impl Controllers {
     fn give_up(&mut self, key: &Key, node: &Value) {
         let taint =
             |effect: &str| json!({ "key": UNREACHABLE, "effect": effect, "timeAdded": object::now() });
-        let mut taints = list(node, "/spec/taints").to_vec();
-        taints.extend([taint("NoSchedule"), taint("NoExecute")]);
         self.storage.update(key, |node| {
+            let mut taints = list(node, "/spec/taints").to_vec();
+            taints.extend([taint("NoSchedule"), taint("NoExecute")]);
             set(node, &["spec", "taints"], taints);
             set_ready(node, "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.");
         });
@@ -95,9 +95,9 @@ impl Controllers {
 
     fn revive(&mut self, key: &Key, node: &Value, outage: Outage) {
         if is_tainted(node) {
-            let mut taints = list(node, "/spec/taints").to_vec();
-            taints.retain(|taint| text(taint, "/key") != UNREACHABLE);
             self.storage.update(key, |node| {
+                let mut taints = list(node, "/spec/taints").to_vec();
+                taints.retain(|taint| text(taint, "/key") != UNREACHABLE);
                 if taints.is_empty() {
                     object::child(node, "spec").remove("taints");
                 } else {

@@ -64,6 +64,15 @@ impl Controllers {
         }
     }
 
+    /// Also says whether the pod was created; else it was there, and nobody's.
+    fn admit_and_create(&self, pod: &Value) -> Result<bool, String> {
+        let _turn = self.storage.turn();
+        let pod_name = name(pod);
+        quota::admit(&self.storage, pod).map_err(|why| format!("pods \"{pod_name}\" is forbidden: {why}"))?;
+        let made = self.create_or_adopt(&PODS, pod).map(|(_, made)| made);
+        made.ok_or_else(|| format!("pods \"{pod_name}\" already exists"))
+    }
+
     /// Creates a pod from a workload's template, or says why it may not be, and looks again some time later.
     pub(super) fn create_pod(
         &mut self,
@@ -82,12 +91,7 @@ impl Controllers {
         crate::rules::apply_defaults(&PODS, &mut pod);
         let set_name = name(owner);
         let numbered = resource.kind == "StatefulSet";
-        let admitted = quota::admit(&self.storage, &pod);
-        let made =
-            admitted.map_err(|why| format!("pods \"{pod_name}\" is forbidden: {why}")).and_then(|()| {
-                let made = self.create_or_adopt(&PODS, &pod);
-                made.map(|(_, made)| made).ok_or_else(|| format!("pods \"{pod_name}\" already exists"))
-            });
+        let made = self.admit_and_create(&pod);
         if let Err(why) = &made {
             let message = if numbered {
                 format!("create Pod {pod_name} in StatefulSet {set_name} failed error: {why}")

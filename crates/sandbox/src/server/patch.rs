@@ -1,5 +1,7 @@
 //! The four patch languages, as functions from an object and a patch to the patched object.
 
+use std::collections::HashMap;
+
 use json_patch::PatchOperation;
 
 use crate::json::{Map, Value, json};
@@ -212,15 +214,20 @@ fn merge_list(
 /// What the order names comes in that order, and around it what was there, as far as that goes in the order in which
 /// it was there; what is new comes first (`mergeSortedSlice` of the real server).
 fn put_in_order(merged: &mut Vec<Value>, live: &[Value], order: &[Value], key: Option<&str>) {
-    let id = |entry: &Value| key.and_then(|key| entry.get(key)).unwrap_or(entry).clone();
-    let place = |list: &[Value], entry: &Value| list.iter().position(|other| id(other) == id(entry));
+    let id = |entry: &Value| key.and_then(|key| entry.get(key)).unwrap_or(entry).to_string();
+    // The first of two alike counts.
+    let places = |list: &[Value]| -> HashMap<String, usize> {
+        list.iter().enumerate().rev().map(|(place, entry)| (id(entry), place)).collect()
+    };
+    let (ordered, lived) = (places(order), places(live));
+    let place = |places: &HashMap<String, usize>, entry: &Value| places.get(&id(entry)).copied();
     let (mut named, others): (Vec<Value>, Vec<Value>) =
-        std::mem::take(merged).into_iter().partition(|entry| place(order, entry).is_some());
-    named.sort_by_key(|entry| place(order, entry));
+        std::mem::take(merged).into_iter().partition(|entry| place(&ordered, entry).is_some());
+    named.sort_by_cached_key(|entry| place(&ordered, entry));
     let mut named = named.into_iter().peekable();
     for other in others {
         let goes_first = |next: &Value| {
-            place(live, &other).zip(place(live, next)).is_none_or(|(other, next)| next < other)
+            place(&lived, &other).zip(place(&lived, next)).is_none_or(|(other, next)| next < other)
         };
         while let Some(next) = named.next_if(goes_first) {
             merged.push(next);

@@ -1,6 +1,6 @@
 //! The verbs, for every kind alike.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use crate::json::{Map, Value, json};
 use axum::Json;
@@ -26,6 +26,7 @@ pub(crate) fn collection(
     namespace: &str,
     call: &Call,
 ) -> Result<Response, Status> {
+    let _turn = turn_to_write(&shared.storage, call);
     let selector =
         || Selector::parse(resource, call.params.text("labelSelector"), call.params.text("fieldSelector"));
     match call.method {
@@ -54,6 +55,7 @@ pub(crate) fn object(
     call: &Call,
 ) -> Result<Response, Status> {
     let storage = &shared.storage;
+    let _turn = turn_to_write(storage, call);
     let subresource = match subresource {
         "" => None,
         "status" if key.resource.status => Some("status"),
@@ -94,6 +96,11 @@ pub(crate) fn object(
         .into_response());
     }
     Ok(Json(&*changed).into_response())
+}
+
+/// What a write has checked (quotas, preconditions, budgets) still holds when it is written.
+fn turn_to_write<'a>(storage: &'a Storage, call: &Call) -> Option<MutexGuard<'a, ()>> {
+    (call.method != Method::GET).then(|| storage.turn())
 }
 
 /// The object, or that there is none.
@@ -259,6 +266,7 @@ pub(crate) fn create_object(storage: &Storage, object: Value) -> Result<Object, 
         made.map_err(|status| status.to_string())?;
     }
     let object = prepare(resource, &place, object).map_err(|status| status.to_string())?;
+    let _turn = storage.turn();
     create(storage, resource, object, &write).map_err(|status| status.to_string())
 }
 
