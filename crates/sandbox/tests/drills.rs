@@ -45,6 +45,18 @@ impl Cluster {
             .collect()
     }
 
+    /// Waits until the faults have happened as wanted.
+    async fn until_fired(&self, wanted: impl Fn(&[(String, u64)]) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let fired = self.fired().await;
+            if wanted(&fired) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{fired:?}");
+        }
+    }
+
     async fn code(&self, method: &str, path: &str) -> u16 {
         let body =
             if method == "PATCH" { json!({ "data": { "x": "y" } }).to_string() } else { String::new() };
@@ -138,9 +150,7 @@ async fn a_request_is_held_up_within_limits() {
     assert_eq!(cluster.call("PUT", FAULTS, JSON, long).await.0, 200);
     let held = cluster.request("GET", CONFIG_MAPS, cluster.sandbox.token()).send();
     let held = tokio::spawn(held);
-    while cluster.fired().await != counted(&[("fault-1", 1)]) {
-        tokio::task::yield_now().await;
-    }
+    cluster.until_fired(|fired| fired == counted(&[("fault-1", 1)])).await;
     tokio::time::timeout(PATIENCE, cluster.sandbox.shutdown()).await.unwrap();
     assert!(held.await.unwrap().is_ok());
 }
@@ -331,9 +341,7 @@ timeline:
     let made =
         |map: &k8s_openapi::api::core::v1::ConfigMap| map.data.as_ref().is_some_and(|data| data["a"] == "c");
     cluster.until("made", "made and patched", made).await;
-    while cluster.fired().await.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    cluster.until_fired(|fired| !fired.is_empty()).await;
     let delete = cluster.call("DELETE", &format!("{CONFIG_MAPS}/made"), JSON, "").await;
     assert_eq!(delete.0, 503);
     for name in ["webapp", "payments-api"] {
