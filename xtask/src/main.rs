@@ -10,6 +10,7 @@ mod cluster;
 mod gateway;
 mod http;
 mod kubectl;
+mod left_out;
 mod proc;
 mod schemathesis;
 mod test;

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test, those against a real control plane included.
 
 use std::ffi::OsString;
+use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -8,7 +9,7 @@ use clap::Args;
 
 use crate::cargo::{self, cargo};
 use crate::ui::{self, Pace};
-use crate::{cluster, kubectl, proc, schemathesis};
+use crate::{cluster, kubectl, left_out, proc, schemathesis};
 
 /// How to test.
 #[derive(Args)]
@@ -43,10 +44,19 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut nextest = cargo(&arguments(in_ci, &options.nextest));
     nextest.args(&options.nextest);
     hand_kubectl(&mut nextest, in_ci)?;
-    match ready {
-        Some(ready) => cluster::with(&ready, |kubeconfig| cluster::foreground(&mut nextest, kubeconfig)),
-        None => without_cluster(&mut nextest),
-    }
+    let Some(ready) = ready else { return without_cluster(&mut nextest) };
+    cluster::with(&ready, |kubeconfig| {
+        let report = cargo::target_directory()?.join(left_out::REPORT);
+        let _ = fs::remove_file(&report);
+        let code = cluster::foreground(&mut nextest, kubeconfig)?;
+        if code == ExitCode::SUCCESS || !in_ci || !options.nextest.is_empty() {
+            return Ok(code);
+        }
+        let Some((filter, names)) = left_out::find(&report)? else { return Ok(code) };
+        ui::note(&format!("nextest did not run these, and they are run now: {}", names.join(", ")));
+        nextest.args(["-E", &filter]);
+        cluster::foreground(&mut nextest, kubeconfig)
+    })
 }
 
 /// Without a kubectl its tests are skipped, loudly; not in CI.
