@@ -38,6 +38,8 @@ pub enum Source {
     Http,
     /// The command line with its embedded Engine.
     Cli,
+    /// The MCP server: an agent's tool call, over HTTP or standard input.
+    Mcp,
 }
 
 impl Source {
@@ -46,6 +48,7 @@ impl Source {
         match self {
             Self::Http => "http",
             Self::Cli => "cli",
+            Self::Mcp => "mcp",
         }
     }
 }

@@ -115,6 +115,27 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The names that begin with `prefix`, that `argument` of the tool may take, and that the principal may use it on:
+    /// sorted, of the first `limit`. None for who may not use the tool at all, or when they cannot be found out.
+    pub async fn names(
+        &self,
+        principal: &Principal,
+        source: Source,
+        (tool, argument): (&str, &str),
+        prefix: &str,
+        limit: usize,
+    ) -> Vec<String> {
+        let Ok(tool) = self.tool(principal, tool) else { return Vec::new() };
+        let names = PrincipalNames { engine: self, principal, source };
+        let tool = &tool.spec().name;
+        let Ok(Some(mut candidates)) = names.candidates(tool, argument).await else { return Vec::new() };
+        candidates.retain(|name| name.starts_with(prefix));
+        candidates.truncate(limit);
+        names.permitted(tool, argument, &candidates).await
+    }
+}
+
 /// The names that exist, and those among them that may be shown to the principal.
 struct PrincipalNames<'a> {
     engine: &'a Engine,

@@ -172,7 +172,11 @@ impl Engine {
         self.sign().await
     }
 
-    pub(super) fn authorize_evidence(&self, principal: &Principal) -> Result<()> {
+    /// Whether the principal may read the evidence.
+    ///
+    /// # Errors
+    /// [`Code::PolicyDenied`] when they may not.
+    pub fn authorize_evidence(&self, principal: &Principal) -> Result<()> {
         if self.0.policy.may_read_evidence(principal) {
             return Ok(());
         }
