@@ -1,5 +1,6 @@
 //! Addresses that secrets and keys go over, and the clients that ask them.
 
+use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
 use reqwest::{Client, ClientBuilder, Url};
 use std::net::IpAddr;
@@ -41,6 +42,23 @@ pub(crate) fn secure_url(text: &str) -> std::result::Result<Url, String> {
         "http" if is_loopback(&url) => Ok(url),
         _ => Err("must begin with https:// (http:// is for loopback only)".to_owned()),
     }
+}
+
+/// Reads the address by which clients reach the gateway: http or https, a host, and no more than a path.
+pub(crate) fn public_url(text: &str) -> Result<Url> {
+    let url = Url::parse(text).ok();
+    let sound = url.filter(|url| {
+        let plain = url.username().is_empty() && url.password().is_none();
+        let bare = url.query().is_none() && url.fragment().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && plain && bare
+    });
+    sound.ok_or_else(|| {
+        Error::new(
+            Code::ConfigInvalid,
+            format!("`server.public_url` is `{}`, which is no such address", shown(text, 200)),
+        )
+        .with_remedy("write it as `https://ops.example.com`")
+    })
 }
 
 /// Whether the URL names this machine itself.

@@ -14,6 +14,12 @@ pub struct Config {
     pub limits: Limits,
     /// Who is told that a run awaits approval.
     pub webhooks: Vec<Webhook>,
+    /// How clients reach the gateway, such as `https://ops.example.com`. Default: the address, by http.
+    pub public_url: Option<String>,
+    /// Hosts that an agent's request may be for, beside loopback, `listen` and `public_url`.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of web pages that may speak to `/mcp`, beside loopback and `public_url`.
+    pub allowed_origins: Vec<String>,
 }
 
 impl Default for Config {
@@ -22,6 +28,9 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8787)),
             limits: Limits::default(),
             webhooks: Vec::new(),
+            public_url: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
         }
     }
 }
@@ -52,6 +61,13 @@ pub struct Limits {
     /// Requests that wait for a run (`Prefer: wait`) at the same time; one more is answered 202 at once.
     /// Default: 512.
     pub waits: usize,
+    /// How long an agent's call waits for its run unless it says otherwise; at most 600. Default: 50.
+    pub mcp_wait_seconds: u64,
+    /// MCP sessions at the same time, for protocol versions that have them; one more is refused at once, and one more
+    /// than 16 of the same principal closes the oldest of these. Default: 1024.
+    pub mcp_sessions: usize,
+    /// After how long without a word an MCP session ends. Default: 1800.
+    pub mcp_session_seconds: u64,
     /// Denials for lack of authentication that are put on record in one second; the others are counted in
     /// the next record. Default: 50.
     pub auth_records_per_second: u32,
@@ -72,6 +88,9 @@ impl Default for Limits {
             event_streams: 256,
             event_stream_seconds: 3600,
             waits: 512,
+            mcp_wait_seconds: 50,
+            mcp_sessions: 1024,
+            mcp_session_seconds: 1800,
             auth_records_per_second: 50,
             shutdown_seconds: 10,
         }

@@ -7,6 +7,7 @@
 //! | `server` | connections: accepted, bounded, drained at the end |
 //! | `http` | what every request passes: limits, ids, metrics, problems |
 //! | `api` | the resources, one file each, and their OpenAPI document |
+//! | [`mcp`] | the MCP server: agents, over HTTP and over standard input |
 //! | `webhook` | who is told that a run awaits approval |
 //!
 //! A request passes, in this order: the connection's limits → `http::edge` (request id, span, concurrency,
@@ -23,6 +24,7 @@ mod api;
 pub mod auth;
 pub mod config;
 mod http;
+pub mod mcp;
 mod server;
 mod webhook;
 

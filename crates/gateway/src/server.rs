@@ -1,10 +1,12 @@
 //! Connections: accepted, bounded, drained at the end.
 
+use crate::address;
 use crate::api;
 use crate::auth::Auth;
 use crate::config::{Config, Limits};
 use crate::http::App;
 use crate::http::caller::Peer;
+use crate::mcp::Allowed;
 use crate::webhook::Webhooks;
 use astradesk_core::{Code, Error, Result};
 use astradesk_runtime::Engine;
@@ -52,7 +54,7 @@ impl Gateway {
     /// [`Code::ConfigInvalid`] when the address cannot be bound, a limit is no limit, or the development
     /// issuer would be reachable from outside this machine.
     pub fn bind(config: Config, engine: Engine, auth: Auth) -> Result<Self> {
-        let Config { listen, limits, webhooks } = config;
+        let Config { listen, limits, webhooks, public_url, allowed_hosts, allowed_origins } = config;
         check(&limits)?;
         if auth.is_development() && !listen.ip().is_loopback() {
             return Err(Error::new(
@@ -67,11 +69,15 @@ impl Gateway {
         };
         let listener = listen_on(listen).map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
+        let public = public_url.unwrap_or_else(|| format!("http://{address}"));
+        let public = address::public_url(&public)?;
+        let allowed = Allowed::new(address, &public, &allowed_hosts, &allowed_origins)?;
+        let door = (public.as_str().trim_end_matches('/').to_owned(), allowed);
         let webhooks = Arc::new(Webhooks::new(webhooks)?);
         let document = api::document();
         let text =
             serde_json::to_vec(&document).map_err(|error| Error::internal(format!("OpenAPI: {error}")))?;
-        let app = App::new(engine, auth, limits, webhooks, &api::paths(&document), Bytes::from(text));
+        let app = App::new(engine, auth, limits, webhooks, door, &api::paths(&document), Bytes::from(text));
         Ok(Self { listener, address, app })
     }
 
@@ -104,6 +110,7 @@ impl Gateway {
         connections.close();
         let patience = Duration::from_secs(app.limits.shutdown_seconds);
         let drained = tokio::time::timeout(patience, connections.wait()).await.is_ok();
+        app.drained.cancel();
         tracing::info!(drained, "stopped");
         drained
     }
@@ -127,6 +134,7 @@ fn check(limits: &Limits) -> Result<()> {
         ("request_seconds", limits.request_seconds == 0),
         ("concurrent_requests", limits.concurrent_requests == 0),
         ("connections", limits.connections == 0),
+        ("mcp_session_seconds", limits.mcp_session_seconds == 0),
     ];
     let invalid = |what: String| Err(Error::new(Code::ConfigInvalid, what));
     if let Some((name, _)) = zero.into_iter().find(|(_, zero)| *zero) {

@@ -53,7 +53,8 @@ fn add_problem(schemas: &mut Map<String, Value>) {
 }
 
 fn complete_operation(path: &str, operation: &mut Value) {
-    let protected = path.starts_with("/v1/");
+    let agents = path == "/mcp";
+    let protected = path.starts_with("/v1/") || agents;
     let probe = matches!(path, "/healthz" | "/readyz" | "/metrics");
     let Some(operation) = operation.as_object_mut() else { return };
     let has_body = operation.contains_key("requestBody");
@@ -79,7 +80,9 @@ fn complete_operation(path: &str, operation: &mut Value) {
     add(true, "500", "A defect of AstraDesk");
     add(!probe, "503", "Something that is needed cannot be reached");
     for (status, response) in responses.iter_mut() {
-        complete_response(status, response, submits);
+        // What the protocol itself refuses is JSON-RPC or plain text.
+        let by_protocol = agents && matches!(status.as_str(), "400" | "403" | "404" | "405" | "406");
+        complete_response(status, response, submits, !by_protocol);
     }
 }
 
@@ -100,10 +103,10 @@ fn without_null(schema: &mut Value) {
     }
 }
 
-fn complete_response(status: &str, response: &mut Value, submits: bool) {
+fn complete_response(status: &str, response: &mut Value, submits: bool, is_problem: bool) {
     let Some(response) = response.as_object_mut() else { return };
     let succeeded = status.starts_with('2');
-    if !succeeded {
+    if !succeeded && is_problem {
         let problem =
             json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}});
         response.insert("content".to_owned(), problem);

@@ -5,6 +5,7 @@ mod approvals;
 mod audit;
 mod document;
 mod events;
+mod mcp;
 mod packs;
 mod policy;
 mod probes;
@@ -15,9 +16,13 @@ mod tools;
 mod webhooks;
 mod wire;
 
+pub(crate) use submit::{ending, will_end};
+
 use crate::http::{App, caller, edge};
-use axum::Router;
+use crate::mcp::http::Mcp;
+use crate::mcp::oauth;
 use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa_axum::router::OpenApiRouter;
@@ -30,6 +35,13 @@ fn open() -> OpenApiRouter<App> {
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::metrics))
         .routes(routes!(probes::openapi))
+        .routes(routes!(mcp::metadata))
+        .routes(routes!(mcp::mcp_metadata))
+}
+
+/// The door of agents, which needs a token as well, and says where one is to be had.
+fn agents_door() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(mcp::send, mcp::listen, mcp::end))
 }
 
 /// The routes that need a token; `router` puts authentication before every one of them.
@@ -64,8 +76,13 @@ fn protected() -> OpenApiRouter<App> {
 pub(crate) fn router(app: App) -> Router {
     let protected =
         Router::from(protected()).route_layer(from_fn_with_state(app.clone(), caller::authenticate));
+    let agents = Router::from(agents_door())
+        .route_layer(Extension(Mcp::new(&app)))
+        .route_layer(from_fn_with_state(app.clone(), caller::authenticate))
+        .route_layer(from_fn_with_state(app.clone(), oauth::challenge));
     Router::from(open())
         .merge(protected)
+        .merge(agents)
         .method_not_allowed_fallback(edge::method_not_allowed)
         .fallback(edge::not_found)
         .layer(from_fn_with_state(app.clone(), edge::edge))
@@ -74,13 +91,13 @@ pub(crate) fn router(app: App) -> Router {
 
 /// The OpenAPI 3.1 document, made from the code: the answer of `GET /openapi.json`.
 pub fn document() -> Value {
-    let (_, api) = open().merge(protected()).split_for_parts();
+    let (_, api) = open().merge(protected()).merge(agents_door()).split_for_parts();
     let mut document = serde_json::to_value(&api).unwrap_or_default();
     document::complete(&mut document);
     document
 }
 
-/// Every path with its method, in upper case; each path has one.
+/// Every path with each of its methods, in upper case.
 pub(crate) fn paths(document: &Value) -> Vec<(String, String)> {
     let paths: BTreeMap<&String, &Value> =
         document.get("paths").and_then(Value::as_object).into_iter().flatten().collect();

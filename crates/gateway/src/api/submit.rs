@@ -73,7 +73,7 @@ pub(super) async fn submit(
 }
 
 /// Whether it makes sense to wait for the run: not for one that has ended, nor for people.
-fn will_end(run: &Run) -> bool {
+pub(crate) fn will_end(run: &Run) -> bool {
     !run.state.is_final() && run.state != State::AwaitingApproval
 }
 
@@ -140,7 +140,7 @@ impl Submitting {
 }
 
 /// The error that a run ended with, if it has ended and did not succeed.
-fn ending(run: &Run) -> Option<Error> {
+pub(crate) fn ending(run: &Run) -> Option<Error> {
     if let Some(error) = run.state.error() {
         return Some(error.clone());
     }

@@ -24,6 +24,7 @@ mod token;
 pub use dev::DevIssuer;
 pub use issuer::{Algorithm, Issuer, KeySource, RolesClaim};
 
+use crate::address::secure_url;
 use astradesk_core::canonical::Digest;
 use astradesk_core::{Code, Error, Principal, Result};
 use astradesk_runtime::port::Clock;
@@ -102,6 +103,12 @@ impl Auth {
     /// Whether the development issuer is among the issuers.
     pub const fn is_development(&self) -> bool {
         self.development
+    }
+
+    /// The issuers that a client can ask for a token: those whose name is an address.
+    pub(crate) fn authorization_servers(&self) -> Vec<&str> {
+        let names = self.issuers.iter().map(|verifier| verifier.rules.issuer.as_str());
+        names.filter(|name| secure_url(name).is_ok()).collect()
     }
 
     /// How many issuers there are, and of how many the keys are at hand.

@@ -4,11 +4,13 @@ use super::App;
 use super::problem::Problem;
 use super::trace;
 use astradesk_core::{Code, Error};
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
+use http_body_util::BodyExt as _;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 use tracing::Instrument as _;
@@ -65,7 +67,7 @@ async fn admitted(app: &App, method: &Method, route: Option<&str>, request: Requ
     if matches!(route, Some("/healthz" | "/readyz" | "/metrics")) {
         return next.run(request).await;
     }
-    let Ok(_room) = app.requests.try_acquire() else {
+    let Ok(room) = app.requests.clone().try_acquire_owned() else {
         let limit = app.limits.concurrent_requests;
         let message = format!("{limit} requests are being worked on, which is the limit");
         return Problem::from(Error::new(Code::RequestOverloaded, message)).into_response();
@@ -73,6 +75,15 @@ async fn admitted(app: &App, method: &Method, route: Option<&str>, request: Requ
     // A request for a run is bounded by the Engine: by the time limits of its tools, and by its wait.
     if *method == Method::POST && matches!(route, Some("/v1/run" | "/v1/tools/{tool}/runs")) {
         return next.run(request).await;
+    }
+    // So is an agent's call, whose answer may come as a stream: it counts for as long as it lasts.
+    if *method == Method::POST && route == Some("/mcp") {
+        return next.run(request).await.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _held = &room;
+                frame
+            }))
+        });
     }
     if let Ok(response) = tokio::time::timeout(app.limits.request_timeout(), next.run(request)).await {
         return response;

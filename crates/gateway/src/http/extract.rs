@@ -4,6 +4,7 @@ use super::App;
 use super::problem::{Problem, shown};
 use super::strict;
 use astradesk_core::{Code, Error, RunId};
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -20,7 +21,8 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         refuse_other_than_json(request.headers())?;
-        parse(&read(request, app).await?).map(Self)
+        let (parts, body) = request.into_parts();
+        parse(&read(&parts.headers, body, app).await?).map(Self)
     }
 }
 
@@ -31,17 +33,18 @@ impl<T: DeserializeOwned> FromRequest<App> for OptionalJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        let headers = request.headers().clone();
-        let body = read(request, app).await?;
+        let (parts, body) = request.into_parts();
+        let body = read(&parts.headers, body, app).await?;
         if body.is_empty() {
             return Ok(Self(None));
         }
-        refuse_other_than_json(&headers)?;
+        refuse_other_than_json(&parts.headers)?;
         parse(&body).map(Self)
     }
 }
 
-fn refuse_other_than_json(headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses what does not say that it is JSON.
+pub(crate) fn refuse_other_than_json(headers: &HeaderMap) -> Result<(), Problem> {
     if is_json(headers) {
         return Ok(());
     }
@@ -55,14 +58,14 @@ fn refuse_other_than_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// The whole body, within its limits of size and time.
-async fn read(request: Request, app: &App) -> Result<Bytes, Problem> {
+pub(crate) async fn read(headers: &HeaderMap, body: Body, app: &App) -> Result<Bytes, Problem> {
     let limit = app.limits.max_body_bytes;
-    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced = headers.get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit as u64) {
         return Err(too_large(limit));
     }
-    let body = Limited::new(request.into_body(), limit).collect();
+    let body = Limited::new(body, limit).collect();
     match tokio::time::timeout(app.limits.body_timeout(), body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),

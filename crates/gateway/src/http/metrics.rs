@@ -48,7 +48,7 @@ const SAID: [(Said, &str); 3] =
 
 /// Everything that is counted.
 pub(crate) struct Metrics {
-    routes: HashMap<Box<str>, Series>,
+    routes: HashMap<Box<str>, Vec<Series>>,
     unmatched: Series,
     auth: Vec<(Code, AtomicU64)>,
     refusals: Vec<(Code, AtomicU64)>,
@@ -72,7 +72,10 @@ struct Series {
 impl Metrics {
     /// Counts for these routes: path and method.
     pub(crate) fn new(routes: &[(String, String)]) -> Self {
-        let series = |(path, method): &(String, String)| (path.as_str().into(), Series::new(method));
+        let mut series: HashMap<Box<str>, Vec<Series>> = HashMap::new();
+        for (path, method) in routes {
+            series.entry(path.as_str().into()).or_default().push(Series::new(method));
+        }
         let counts = |of: &[&str]| {
             let mut codes = Vec::new();
             for code in Code::ALL.iter().filter(|code| of.contains(&namespace(**code))) {
@@ -81,7 +84,7 @@ impl Metrics {
             codes
         };
         Self {
-            routes: routes.iter().map(series).collect(),
+            routes: series,
             unmatched: Series::new("other"),
             auth: counts(&["auth"]),
             refusals: counts(&["policy", "approval", "guard"]),
@@ -95,8 +98,8 @@ impl Metrics {
     /// A request was answered.
     pub(crate) fn answered(&self, route: Option<&str>, method: &Method, status: StatusCode, took: Duration) {
         let method = if *method == Method::HEAD { Method::GET.as_str() } else { method.as_str() };
-        let series =
-            route.and_then(|route| self.routes.get(route)).filter(|series| *series.method == *method);
+        let of_route = route.and_then(|route| self.routes.get(route)).into_iter().flatten();
+        let series = of_route.into_iter().find(|series| *series.method == *method);
         series.unwrap_or(&self.unmatched).add(status, took);
     }
 
@@ -198,8 +201,8 @@ impl Metrics {
 
     fn render_requests(&self, out: &mut String) {
         let mut routes: Vec<(&str, &Series)> =
-            self.routes.iter().map(|(path, series)| (&**path, series)).collect();
-        routes.sort_unstable_by_key(|(path, _)| *path);
+            self.routes.iter().flat_map(|(path, all)| all.iter().map(|one| (&**path, one))).collect();
+        routes.sort_unstable_by_key(|(path, series)| (*path, series.method.clone()));
         routes.push(("unmatched", &self.unmatched));
 
         let name = "astradesk_http_requests_total";

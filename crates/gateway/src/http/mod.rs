@@ -26,6 +26,7 @@ pub(crate) mod trace;
 
 use crate::auth::Auth;
 use crate::config::Limits;
+use crate::mcp::Allowed;
 use crate::webhook::Webhooks;
 use astradesk_runtime::Engine;
 use bytes::Bytes;
@@ -49,7 +50,13 @@ pub(crate) struct Inner {
     pub(crate) document: Bytes,
     /// Cancelled when the gateway is to stop: waits answer, streams end.
     pub(crate) stopping: CancellationToken,
-    pub(crate) requests: Semaphore,
+    /// Cancelled when no request is in flight any more: nothing that serves MCP stays behind.
+    pub(crate) drained: CancellationToken,
+    /// How clients reach the gateway, without a slash at the end.
+    pub(crate) public_url: String,
+    /// Which `Host` and `Origin` an agent's request may have.
+    pub(crate) allowed: Allowed,
+    pub(crate) requests: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) waits: Semaphore,
     pub(crate) webhooks: Arc<Webhooks>,
@@ -72,6 +79,7 @@ impl App {
         auth: Auth,
         limits: Limits,
         webhooks: Arc<Webhooks>,
+        (public_url, allowed): (String, Allowed),
         routes: &[(String, String)],
         document: Bytes,
     ) -> Self {
@@ -82,7 +90,10 @@ impl App {
             denials: caller::Denials::new(limits.auth_records_per_second),
             document,
             stopping: CancellationToken::new(),
-            requests: Semaphore::new(limits.concurrent_requests),
+            drained: CancellationToken::new(),
+            public_url,
+            allowed,
+            requests: Arc::new(Semaphore::new(limits.concurrent_requests)),
             streams: Arc::new(Semaphore::new(limits.event_streams)),
             waits: Semaphore::new(limits.waits),
             webhooks,

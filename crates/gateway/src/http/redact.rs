@@ -3,6 +3,7 @@
 use super::App;
 use astradesk_core::run::{State, StepState};
 use astradesk_core::{Code, Decision, Error, Run};
+use astradesk_runtime::Engine;
 use astradesk_runtime::engine::PreviewedStep;
 use serde_json::Value;
 
@@ -11,11 +12,16 @@ const HIDDEN: &str = "this is a defect of AstraDesk, and its log has the details
 impl App {
     /// Makes a run fit to be shown.
     pub(crate) fn fit(&self, run: &mut Run) {
-        redact(run);
-        for step in &mut run.steps {
-            if let Ok(tool) = self.engine.registry().tool(step.call.tool.as_str()) {
-                step.call = tool.shown(&step.call);
-            }
+        fit(&self.engine, run);
+    }
+}
+
+/// Makes a run fit to be shown.
+pub(crate) fn fit(engine: &Engine, run: &mut Run) {
+    redact(run);
+    for step in &mut run.steps {
+        if let Ok(tool) = engine.registry().tool(step.call.tool.as_str()) {
+            step.call = tool.shown(&step.call);
         }
     }
 }

@@ -10,6 +10,11 @@ pub(crate) fn id(headers: &HeaderMap) -> Option<String> {
     if values.next().is_some() {
         return None;
     }
+    parse(text)
+}
+
+/// The same of the header's text, wherever it stands.
+pub(crate) fn parse(text: &str) -> Option<String> {
     let mut parts = text.split('-');
     let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     // Versions to come may have more parts; version 0 has none.

@@ -16,6 +16,7 @@ mod health;
 mod input;
 mod issuers;
 mod limits;
+mod mcp;
 mod openapi;
 mod proxies;
 mod repeats;

@@ -4,7 +4,7 @@ use crate::support::{Reply, start};
 use astradesk_gateway::openapi;
 use reqwest::Method;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// What stands before a route.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,10 +23,19 @@ enum Passes {
     Approver,
     /// The same as `Run`, and then that one has approved it.
     Approved,
+    /// A token, and then what `METHODS` in `mcp/methods.rs` says of each method.
+    Agent,
+    /// A token, and that one has opened the session.
+    Session,
 }
 
-const ROUTES: [(&str, &str, Passes); 27] = [
+const ROUTES: [(&str, &str, Passes); 32] = [
+    ("GET", "/.well-known/oauth-protected-resource", Passes::Open),
+    ("GET", "/.well-known/oauth-protected-resource/mcp", Passes::Open),
     ("GET", "/healthz", Passes::Open),
+    ("DELETE", "/mcp", Passes::Session),
+    ("GET", "/mcp", Passes::Session),
+    ("POST", "/mcp", Passes::Agent),
     ("GET", "/metrics", Passes::Open),
     ("GET", "/openapi.json", Passes::Open),
     ("GET", "/readyz", Passes::Open),
@@ -58,13 +67,13 @@ const ROUTES: [(&str, &str, Passes); 27] = [
 #[test]
 fn the_list_has_every_route() {
     let document = openapi();
-    let mut found = BTreeMap::new();
+    let mut found = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
-            found.insert(path.clone(), method.to_uppercase());
+            found.insert((path.clone(), method.to_uppercase()));
         }
     }
-    let listed: BTreeMap<String, String> =
+    let listed: BTreeSet<(String, String)> =
         ROUTES.iter().map(|(method, path, _)| ((*path).to_owned(), (*method).to_owned())).collect();
     assert_eq!(found, listed, "a new route needs a line here, with the authorization that it passes");
 }
@@ -105,7 +114,11 @@ async fn every_route_passes_what_the_list_says() {
         }
         without.is_problem(401, "auth.token_missing");
         match passes {
-            Passes::Open => {}
+            Passes::Open | Passes::Agent => {}
+            // What has no session has nothing to listen to or to end.
+            Passes::Session => {
+                assert!(matches!(with.status, 400 | 406), "{method} {path}: {with:?}");
+            }
             Passes::Filtered if path == "/v1/tools/get_status" => with.is_problem(404, "tool.not_found"),
             Passes::Filtered => {
                 let lists = with.body.as_object().unwrap();

@@ -124,6 +124,8 @@ pub(crate) enum Source {
     Http,
     /// The command line.
     Cli,
+    /// The MCP server.
+    Mcp,
 }
 
 /// One call of a run, and where it stands.

@@ -82,6 +82,9 @@ pub struct Setup {
     pub webhooks: Vec<Webhook>,
     /// The names of the webhooks that the Engine tells; those of `webhooks` unless they are to differ.
     pub told: Option<Vec<String>>,
+    pub public_url: Option<String>,
+    pub allowed_hosts: Vec<String>,
+    pub allowed_origins: Vec<String>,
 }
 
 impl Default for Setup {
@@ -95,6 +98,9 @@ impl Default for Setup {
             guardrails: vec![],
             webhooks: vec![],
             told: None,
+            public_url: None,
+            allowed_hosts: vec![],
+            allowed_origins: vec![],
         }
     }
 }
@@ -159,8 +165,14 @@ pub async fn start_with(setup: Setup) -> Harness {
         None => Arc::new(TestStore::in_memory().await),
     };
     let policy = Arc::<RolePolicy>::default();
-    let config =
-        Config { listen: setup.listen, limits: setup.limits.clone(), webhooks: setup.webhooks.clone() };
+    let config = Config {
+        listen: setup.listen,
+        limits: setup.limits.clone(),
+        webhooks: setup.webhooks.clone(),
+        public_url: setup.public_url.clone(),
+        allowed_hosts: setup.allowed_hosts.clone(),
+        allowed_origins: setup.allowed_origins.clone(),
+    };
     let dev = DevIssuer::generate().unwrap();
     let auth = Auth::new(setup.issuers.clone(), Some(&dev), clock.clone()).unwrap();
     let names = setup.webhooks.iter().map(|webhook| webhook.name().to_owned()).collect();

@@ -34,20 +34,25 @@ pub struct TestPack {
 
 impl TestPack {
     pub fn new() -> Self {
+        Self::of(&[
+            ("get_status", Effect::Read),
+            ("open_thing", Effect::Read),
+            ("restart_thing", Effect::Write),
+        ])
+    }
+
+    /// A pack with these tools.
+    pub fn of(tools: &[(&str, Effect)]) -> Self {
         let state = Arc::new(State {
             effects: AtomicUsize::new(0),
             undone: AtomicUsize::new(0),
             begun: Semaphore::new(0),
             gate: Semaphore::new(0),
         });
-        let tool = |name, effect| -> Arc<dyn Tool> {
+        let tool = |name: &str, effect| -> Arc<dyn Tool> {
             Arc::new(TestTool { spec: Arc::new(spec(name, effect)), state: state.clone() })
         };
-        let tools = vec![
-            tool("get_status", Effect::Read),
-            tool("open_thing", Effect::Read),
-            tool("restart_thing", Effect::Write),
-        ];
+        let tools = tools.iter().map(|(name, effect)| tool(name, *effect)).collect();
         Self { state, tools }
     }
 
@@ -99,6 +104,9 @@ fn spec(name: &str, effect: Effect) -> ToolSpec {
     if name == "open_thing" {
         input_schema["properties"]["password"] = json!({"type": "string", "writeOnly": true});
     }
+    if name.starts_with("list") {
+        input_schema = json!({"type": "object", "additionalProperties": false});
+    }
     ToolSpec {
         name: ToolName::parse(name).unwrap(),
         version: "1".into(),
@@ -116,7 +124,7 @@ struct TestTool {
 }
 
 fn service(arguments: &Arguments) -> &str {
-    arguments["service"].as_str().unwrap()
+    arguments.get("service").map_or("all", |service| service.as_str().unwrap())
 }
 
 impl TestTool {
@@ -145,6 +153,11 @@ impl Tool for TestTool {
     async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
         let target = format!("kubernetes/test/default/deployment/{}", service(arguments));
         Ok(vec![target.parse()?])
+    }
+
+    async fn candidates(&self, _: &str) -> Result<Vec<String>> {
+        let names = ["api", "lead-web", "web", "web-admin"];
+        Ok(names.map(str::to_owned).to_vec())
     }
 
     async fn guard(&self, call: &FrozenCall) -> Result<()> {
