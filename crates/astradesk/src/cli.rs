@@ -80,6 +80,8 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<Webhooks>,
     },
+    /// Serve an AI agent over standard input and output, by the Model Context Protocol, on your own kubeconfig
+    Mcp,
     /// Mint a token of the development issuer, for a gateway on loopback with `auth.dev`
     Token(Token),
     /// Run the embedded cluster alone

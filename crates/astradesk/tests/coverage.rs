@@ -30,6 +30,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("config show", "nothing: no key holds a secret"),
     ("demo", "engine, on a cluster and a state folder of its own"),
     ("doctor", "state folder"),
+    ("mcp", "engine, by the table of methods in the gateway's tests"),
     ("policy check", "nothing"),
     ("policy explain", "nothing; runs for a run; evidence with --server"),
     ("policy test", "nothing; evidence with --server"),

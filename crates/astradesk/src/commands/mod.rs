@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod demo;
 mod doctor;
+mod mcp;
 mod policy;
 mod runs;
 mod sandbox;
@@ -34,6 +35,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Policy(command) => policy::run(&context, command).await,
         Command::Webhooks { command } => webhooks::run(&context, command).await,
         Command::Audit(command) => audit::run(&context, command).await,
+        Command::Mcp => mcp::run(&context).await,
         Command::Token(args) => token::run(&context, args),
         Command::Sandbox(args) => sandbox::run(args).await,
         Command::Doctor => doctor::run(&context).await,

@@ -108,10 +108,15 @@ pub(super) fn gateway_config(config: &Config) -> Result<astradesk_gateway::Confi
     let mut gateway = astradesk_gateway::Config {
         listen: config.server.listen,
         webhooks: webhooks(config)?,
+        public_url: Some(config.server.public_url.clone()).filter(|url| !url.is_empty()),
+        allowed_hosts: config.mcp.allowed_hosts.clone(),
+        allowed_origins: config.mcp.allowed_origins.clone(),
         ..astradesk_gateway::Config::default()
     };
     gateway.limits.max_body_bytes = config.server.max_body_bytes;
     gateway.limits.concurrent_requests = config.server.max_concurrent_requests;
+    gateway.limits.mcp_wait_seconds = config.mcp.wait_seconds;
+    gateway.limits.mcp_sessions = config.mcp.sessions;
     gateway.limits.shutdown_seconds = config.server.stop_seconds;
     Ok(gateway)
 }
@@ -135,10 +140,8 @@ pub(super) async fn stop_signal() {
 }
 
 /// Logs as configured, on standard error.
-fn log(config: &Config) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.log.level).map_err(|_| {
-        Error::new(Code::ConfigInvalid, format!("`log.level` is `{}`, which is no filter", config.log.level))
-    })?;
+pub(super) fn log(config: &Config) -> Result<()> {
+    let filter = filter(&config.log.level)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -153,10 +156,32 @@ fn log(config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// What is logged. The protocol's library would log whole messages, arguments and results among them: warnings are
+/// all that is taken of it, whatever is configured.
+fn filter(level: &str) -> Result<EnvFilter> {
+    let wrong = || Error::new(Code::ConfigInvalid, format!("`log.level` is `{level}`, which is no filter"));
+    let quiet = "rmcp=warn".parse().map_err(|_| Error::internal("no filter for rmcp"))?;
+    Ok(EnvFilter::try_new(level).map_err(|_| wrong())?.add_directive(quiet))
+}
+
 /// Logs warnings only: for commands whose output is for a person.
 pub(crate) fn log_quietly() {
     let filter = EnvFilter::try_from_env("ASTRADESK_LOG_LEVEL")
         .unwrap_or_else(|_| EnvFilter::new("error,kube_client=off"));
     // A second call finds logging set up already, which is what was wanted.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_level_makes_the_protocol_s_library_log_messages() {
+        for level in ["trace", "debug,rmcp=trace", "rmcp=debug", "off"] {
+            let filter = filter(level).unwrap().to_string();
+            let of_rmcp: Vec<&str> = filter.split(',').filter(|part| part.starts_with("rmcp")).collect();
+            assert_eq!(of_rmcp, ["rmcp=warn"], "{level}: {filter}");
+        }
+    }
 }

@@ -49,6 +49,36 @@ pub const KEYS: &[Key] = &[
         "how long a stop waits for requests and runs, in seconds",
     ),
     key(
+        "server.public_url",
+        &["ASTRADESK_SERVER_PUBLIC_URL"],
+        "\"\"",
+        "how clients reach the gateway, such as `https://ops.example.com`; empty: `server.listen`, by http",
+    ),
+    key(
+        "mcp.allowed_hosts",
+        &["ASTRADESK_MCP_ALLOWED_HOSTS"],
+        "[]",
+        "hosts that a request to `/mcp` may be for, with or without a port, beside loopback, `server.listen` and `server.public_url`",
+    ),
+    key(
+        "mcp.allowed_origins",
+        &["ASTRADESK_MCP_ALLOWED_ORIGINS"],
+        "[]",
+        "origins of web pages that may speak to `/mcp`, such as `https://app.example.com`, or with `:*` for any port, beside loopback and `server.public_url`",
+    ),
+    key(
+        "mcp.wait_seconds",
+        &["ASTRADESK_MCP_WAIT_SECONDS"],
+        "50",
+        "how long an agent's call waits for its run unless it says otherwise, in seconds; 0 to 600. The run goes on",
+    ),
+    key(
+        "mcp.sessions",
+        &["ASTRADESK_MCP_SESSIONS"],
+        "1024",
+        "MCP sessions at the same time, for versions of the protocol that have them; one more is answered `request.overloaded`",
+    ),
+    key(
         "auth.dev",
         &["ASTRADESK_AUTH_DEV"],
         "false",

@@ -171,10 +171,14 @@ pub(super) fn one_line(text: &str) -> String {
 /// Who approves something must still remember what it was about.
 const MOST_APPROVAL_MINUTES: u32 = 7 * 24 * 60;
 
+/// The longest that a call may wait for its run.
+const MOST_WAIT_SECONDS: u64 = 600;
+
 fn check(config: &Config) -> Result<()> {
     let positive = [
         ("server.max_body_bytes", config.server.max_body_bytes),
         ("server.max_concurrent_requests", config.server.max_concurrent_requests),
+        ("mcp.sessions", config.mcp.sessions),
         ("kubernetes.requests_per_second", config.kubernetes.requests_per_second as usize),
         ("kubernetes.request_burst", config.kubernetes.request_burst as usize),
         ("limits.concurrent_runs", config.limits.concurrent_runs),
@@ -192,6 +196,12 @@ fn check(config: &Config) -> Result<()> {
         return Err(invalid(format!(
             "`policy.approval_minutes` is {}, and may be at most {MOST_APPROVAL_MINUTES} (a week)",
             config.policy.approval_minutes
+        )));
+    }
+    if config.mcp.wait_seconds > MOST_WAIT_SECONDS {
+        return Err(invalid(format!(
+            "`mcp.wait_seconds` is {}, and may be at most {MOST_WAIT_SECONDS}",
+            config.mcp.wait_seconds
         )));
     }
     let (keys, runs) = (config.limits.idempotency_hours, config.runs.keep_days);

@@ -24,6 +24,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// The gateway.
     pub server: Server,
+    /// The gateway's door for agents.
+    pub mcp: Mcp,
     /// Who may speak to the gateway.
     pub auth: Auth,
     /// Who may do what.
@@ -62,6 +64,22 @@ pub struct Server {
     pub max_concurrent_requests: usize,
     /// How long a stop waits for requests and runs, in seconds.
     pub stop_seconds: u64,
+    /// How clients reach the gateway; empty: by its address.
+    pub public_url: String,
+}
+
+/// `[mcp]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mcp {
+    /// Further hosts that a request may be for.
+    pub allowed_hosts: Vec<String>,
+    /// Further origins of web pages that may speak to it.
+    pub allowed_origins: Vec<String>,
+    /// How long a call waits for its run unless it says otherwise, in seconds.
+    pub wait_seconds: u64,
+    /// The most sessions.
+    pub sessions: usize,
 }
 
 /// `[auth]`
