@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: the release build against a real control plane, with a peer beside it.
 //!
 //! [`cluster`] is what both work on, seen independently of them; [`gateway`] and [`peer`] are the two, [`ours`] and
-//! [`theirs`] measure them; [`restart`] takes the time of a restart apart; [`load`] repeats a request; [`comparison`]
+//! [`theirs`] measure them; [`restart`] takes the time of a restart apart; [`load`] repeats a request, [`mcp`] makes those of that protocol; [`comparison`]
 //! makes lines of it, [`figures`] a table and [`report`] prints it. [`scale`] is another bench: very many runs, on the
 //! sandbox. [`policy`], [`executes`] and [`evidence`] measure parts of the product from within, by the programs in
 //! `xtask/benches`.
@@ -14,6 +14,7 @@ mod executes;
 mod figures;
 mod gateway;
 mod load;
+mod mcp;
 mod memory;
 mod ours;
 mod peer;

@@ -6,6 +6,7 @@ mod bench;
 mod cargo;
 mod chaos;
 mod check;
+mod clients;
 mod cluster;
 mod gateway;
 mod http;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -9,7 +10,7 @@ use clap::Args;
 
 use crate::cargo::{self, cargo};
 use crate::ui::{self, Pace};
-use crate::{cluster, kubectl, left_out, proc, schemathesis};
+use crate::{clients, cluster, kubectl, left_out, proc, schemathesis};
 
 /// How to test.
 #[derive(Args)]
@@ -43,7 +44,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let mut nextest = cargo(&arguments(in_ci, &options.nextest));
     nextest.args(&options.nextest);
-    hand_kubectl(&mut nextest, in_ci)?;
+    let cache = cluster::cache()?;
+    hand(&mut nextest, in_ci, kubectl::TEST_KUBECTL, "kubectl", || kubectl::ensure(&cache))?;
+    hand(&mut nextest, in_ci, clients::TEST_CLIENTS, "other MCP clients", || clients::ensure(&cache))?;
     let Some(ready) = ready else { return without_cluster(&mut nextest) };
     cluster::with(&ready, |kubeconfig| {
         let report = cargo::target_directory()?.join(left_out::REPORT);
@@ -59,12 +62,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     })
 }
 
-/// Without a kubectl its tests are skipped, loudly; not in CI.
-fn hand_kubectl(nextest: &mut std::process::Command, in_ci: bool) -> Result<()> {
-    match kubectl::ensure(&cluster::cache()?) {
-        Ok(program) => _ = nextest.env(kubectl::TEST_KUBECTL, program),
-        Err(error) if in_ci => return Err(error.context("in CI the tests need kubectl")),
-        Err(error) => ui::note(&format!("SKIPPED: the tests with kubectl: {error:#}")),
+/// Tells the tests where a program is. Without it its tests are skipped, loudly; not in CI.
+fn hand(
+    nextest: &mut std::process::Command,
+    in_ci: bool,
+    variable: &str,
+    what: &str,
+    ensure: impl FnOnce() -> Result<PathBuf>,
+) -> Result<()> {
+    match ensure() {
+        Ok(path) => _ = nextest.env(variable, path),
+        Err(error) if in_ci => return Err(error.context(format!("in CI the tests need {what}"))),
+        Err(error) => ui::note(&format!("SKIPPED: the tests with {what}: {error:#}")),
     }
     Ok(())
 }

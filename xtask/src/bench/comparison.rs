@@ -2,7 +2,7 @@
 
 use super::cluster;
 use super::figures::{Aim, Better, Row, Sample};
-use super::load::{self, CONNECTIONS};
+use super::load::{self, CONNECTIONS, Outcome};
 use super::ours::Ours;
 use super::theirs::Theirs;
 use super::{IDLE, WARM_UP, peer};
@@ -25,7 +25,7 @@ pub(super) fn rows(
     let of = |figure: &dyn Fn(&Theirs) -> f64| theirs.map(|theirs| one(figure(theirs)));
     let reads = &ours.reads.outcome;
     let share = &ours.shares;
-    vec![
+    let mut rows = vec![
         row(
             "start to ready",
             "ms",
@@ -70,43 +70,31 @@ pub(super) fn rows(
             Better::Unlike,
             Aim::None,
         ),
-        row(
-            "reads per second | resources_get",
-            "/s",
-            one(reads.per_second),
-            of(&|t| t.reads.per_second),
-            Better::More,
-            Aim::Least(10_000.0),
-        ),
-        row("  p50", "ms", one(reads.p50), of(&|t| t.reads.p50), Better::Less, Aim::None),
-        row("  p99", "ms", one(reads.p99), of(&|t| t.reads.p99), Better::Less, Aim::None),
-        row(
-            "  errors and time-outs",
-            "",
-            one(reads.errors() as f64),
-            of(&|t| t.reads.errors() as f64),
-            Better::Unlike,
-            Aim::Most(0.0),
-        ),
-        row(
-            "tools listed per second",
-            "/s",
-            one(ours.tools.per_second),
-            of(&|t| t.tools.per_second),
-            Better::More,
-            Aim::None,
-        ),
-        row("  p50", "ms", one(ours.tools.p50), of(&|t| t.tools.p50), Better::Less, Aim::None),
-        row("  p99", "ms", one(ours.tools.p99), of(&|t| t.tools.p99), Better::Less, Aim::None),
-        row(
-            "  errors and time-outs",
-            "",
-            one(ours.tools.errors() as f64),
-            of(&|t| t.tools.errors() as f64),
-            Better::Unlike,
-            Aim::Most(0.0),
-        ),
-    ]
+    ];
+    let loads = [
+        ("reads per second | resources_get", reads, theirs.map(|t| &t.reads), Aim::Least(10_000.0)),
+        ("  by tools/call of /mcp | resources_get", &ours.mcp_calls, theirs.map(|t| &t.reads), Aim::None),
+        ("tools listed per second", &ours.tools, theirs.map(|t| &t.tools), Aim::None),
+        ("  by tools/list of /mcp", &ours.mcp_lists, theirs.map(|t| &t.tools), Aim::None),
+    ];
+    for (what, ours, theirs, aim) in loads {
+        let of = |figure: &dyn Fn(&Outcome) -> f64| theirs.map(|theirs| one(figure(theirs)));
+        let errors = |outcome: &Outcome| outcome.errors() as f64;
+        rows.extend([
+            row(what, "/s", one(ours.per_second), of(&|t| t.per_second), Better::More, aim),
+            row("    p50", "ms", one(ours.p50), of(&|t| t.p50), Better::Less, Aim::None),
+            row("    p99", "ms", one(ours.p99), of(&|t| t.p99), Better::Less, Aim::None),
+            row(
+                "    errors and time-outs",
+                "",
+                one(errors(ours)),
+                of(&errors),
+                Better::Unlike,
+                Aim::Most(0.0),
+            ),
+        ]);
+    }
+    rows
 }
 
 /// What must be known about them.

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::cluster::{RESTARTED, Seen, What};
+use super::mcp::Session;
 use super::{load, memory};
 use crate::gateway::{Gateway, bearer, call_path, get};
 use crate::http::{Answer, Request};
@@ -55,6 +56,12 @@ impl Gateway {
             body: String::new(),
             good: None,
         }
+    }
+
+    /// A session by MCP.
+    pub(super) fn mcp(&self, token: &str) -> Result<Session> {
+        let session = Session::open(self.address, Some(bearer(token)))?;
+        session.context("`initialize` at /mcp was not answered with 200")
     }
 
     /// Reads a service's status; the answer must be 200 and of that service.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use serde_json::json;
 
 use super::cluster::{self, Cluster};
 use super::figures::Sample;
@@ -25,6 +26,8 @@ pub(super) struct Ours {
     pub(super) checked: u64,
     pub(super) reads: Reads,
     pub(super) tools: Outcome,
+    pub(super) mcp_calls: Outcome,
+    pub(super) mcp_lists: Outcome,
     pub(super) database_mb: f64,
 }
 
@@ -82,9 +85,33 @@ pub(super) fn measure(
     let tools = ui::stage(&format!("lists of tools for {seconds} s"), Pace::Slow, || {
         generator.run(&gateway.tools_list(&token), seconds)
     })?;
+    let session = gateway.mcp(&token)?;
+    let status = json!({"service": cluster::bystander(0)});
+    session.call("get_service_status", &status)?;
+    let mcp_calls =
+        ui::stage(&format!("the same by tools/call of /mcp for {seconds} s"), Pace::Slow, || {
+            let calls = session.calls("get_service_status", &status, "\"isError\":false");
+            generator.run(&calls, WARM_UP)?;
+            generator.run(&calls, seconds)
+        })?;
+    let mcp_lists = ui::stage(&format!("tools/list of /mcp for {seconds} s"), Pace::Slow, || {
+        generator.run(&session.lists(), seconds)
+    })?;
     let database_mb = gateway.database_bytes() as f64 / 1e6;
     gateway.stop();
-    Ok(Ours { starts, idle, watching, loaded, shares, checked, reads, tools, database_mb })
+    Ok(Ours {
+        starts,
+        idle,
+        watching,
+        loaded,
+        shares,
+        checked,
+        reads,
+        tools,
+        mcp_calls,
+        mcp_lists,
+        database_mb,
+    })
 }
 
 /// A fixed number of reads over as many connections as the load has: every answer must be 200 and of the

@@ -1,18 +1,17 @@
 //! The peer: `kubernetes-mcp-server`, from npm, over MCP's Streamable HTTP.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cluster::NAMESPACE;
+use super::mcp::Session;
 use super::{load, memory};
 use crate::gateway::free_address;
-use crate::http::{self, Request};
 use crate::proc::{self, Life};
 use crate::ui::{self, Pace};
 
@@ -21,8 +20,6 @@ pub(super) const PACKAGE: &str = "kubernetes-mcp-server@0.0.67";
 /// How long it may take to answer.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_micros(500);
-/// What its transport asks a client to accept.
-const ACCEPT: &str = "application/json, text/event-stream";
 
 /// The peer's binary.
 pub(super) struct Program {
@@ -33,11 +30,10 @@ pub(super) struct Program {
 
 /// The peer at work.
 pub(super) struct Peer {
-    address: SocketAddr,
     pid: u32,
     /// From before the process was started until `initialize` was answered.
     pub(super) answered_after: Duration,
-    session: Option<String>,
+    session: Session,
 }
 
 impl Program {
@@ -68,15 +64,9 @@ impl Program {
         let log = self.work.join("peer.log");
         let begun = Instant::now();
         let child = proc::background(&command, &log, Life::Bound)?;
-        let initialize = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"},
-        }})
-        .to_string();
         let session = loop {
-            if let Ok(answer) = post(address, None, &initialize)
-                && answer.status == 200
-            {
-                break answer.header("Mcp-Session-Id").map(str::to_owned);
+            if let Some(session) = Session::open(address, None)? {
+                break session;
             }
             ensure!(
                 begun.elapsed() < READY_WITHIN && proc::is_alive(child.id() as i32),
@@ -86,14 +76,7 @@ impl Program {
             std::thread::sleep(ASK_EVERY);
         };
         let answered_after = begun.elapsed();
-        let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();
-        let answer = post(address, session.as_deref(), &initialized)?;
-        ensure!(
-            (200..300).contains(&answer.status),
-            "the peer answered `initialized` with {}",
-            answer.status
-        );
-        Ok(Peer { address, pid: child.id(), answered_after, session })
+        Ok(Peer { pid: child.id(), answered_after, session })
     }
 }
 
@@ -108,57 +91,25 @@ impl Peer {
 
     /// Reads a Deployment once; the answer must be that Deployment.
     pub(super) fn read(&self, deployment: &str) -> Result<()> {
-        let answer = post(self.address, self.session.as_deref(), &get(deployment, "0"))?;
-        let (status, text) = (answer.status, answer.text()?);
-        ensure!(
-            status == 200
-                && text.contains(RESULT)
-                && text.contains(deployment)
-                && !text.contains("\"isError\":true"),
-            "the peer answered {status}: {text}"
-        );
+        let text = self.session.call(GET, &of(deployment))?;
+        ensure!(text.contains(deployment), "the peer answered with another Deployment: {text}");
         Ok(())
     }
 
     /// `tools/call resources_get` of a Deployment, as a load.
     pub(super) fn get_call(&self, deployment: &str) -> load::Call {
-        self.load(get(deployment, ID), "availableReplicas")
+        self.session.calls(GET, &of(deployment), "availableReplicas")
     }
 
     /// `tools/list`, as a load.
     pub(super) fn tools_list(&self) -> load::Call {
-        self.load(json!({"jsonrpc": "2.0", "id": ID, "method": "tools/list"}).to_string(), "\"tools\"")
-    }
-
-    fn load(&self, body: String, good: &'static str) -> load::Call {
-        let mut headers: Vec<(String, String)> =
-            vec![("Accept".into(), ACCEPT.into()), ("Content-Type".into(), "application/json".into())];
-        headers.extend(self.session.clone().map(|session| ("Mcp-Session-Id".into(), session)));
-        load::Call {
-            url: format!("http://{}/mcp", self.address),
-            method: "POST",
-            headers,
-            body,
-            good: Some(good),
-        }
+        self.session.lists()
     }
 }
 
-/// Where the load puts the number of a request.
-const ID: &str = "@ID@";
-/// What an answer with a result has.
-const RESULT: &str = "\"result\"";
+/// Its tool that reads an object.
+const GET: &str = "resources_get";
 
-fn get(deployment: &str, id: &str) -> String {
-    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {
-        "name": "resources_get",
-        "arguments": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": NAMESPACE, "name": deployment},
-    }})
-    .to_string()
-}
-
-fn post(address: SocketAddr, session: Option<&str>, body: &str) -> Result<http::Answer> {
-    let mut headers = vec![("Accept", ACCEPT), ("Content-Type", "application/json")];
-    headers.extend(session.map(|session| ("Mcp-Session-Id", session)));
-    Request { method: "POST", path: "/mcp", headers: &headers, body }.send(address)
+fn of(deployment: &str) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "namespace": NAMESPACE, "name": deployment})
 }
