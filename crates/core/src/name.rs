@@ -81,6 +81,22 @@ name!(
     /// The name under which a cluster is known here: the kubeconfig's context, or as configured.
     ClusterName, "a cluster name", is_cluster, "1 to 253 printable ASCII characters without white space, `/`, quotes or backslashes, at least one of them not a dot"
 );
+name!(
+    /// The kind of a Kubernetes object with its API group, such as `ingress.networking.k8s.io`.
+    ObjectKind, "a kind with its group", is_object_kind,
+    "the kind in lower case, a dot, and its API group (`core` for the group without a name), such as \
+     `ingress.networking.k8s.io`; workloads and namespaces are written `deployment`, `statefulset`, `daemonset`, `namespace`"
+);
+name!(
+    /// A system that is no Kubernetes cluster, or a kind of thing in it, such as `unleash` and `flag`.
+    SystemName, "a name of a system or of a kind in it", is_system,
+    "1 to 63 lower-case letters, digits and `-`, starting and ending with a letter or digit, and not `kubernetes` or `external`"
+);
+name!(
+    /// The name of a thing in such a system.
+    ExternalName, "a name in a system", is_cluster,
+    "1 to 253 printable ASCII characters without white space, `/`, quotes or backslashes, at least one of them not a dot"
+);
 
 fn is_identifier(text: &str) -> bool {
     text.len() <= 64
@@ -113,6 +129,22 @@ fn is_label_body(part: &str) -> bool {
     part.bytes().next().is_some_and(alphanumeric)
         && part.bytes().next_back().is_some_and(alphanumeric)
         && part.bytes().all(|b| alphanumeric(b) || b == b'-')
+}
+
+/// Kinds that have a short name of their own are not written with their group: one object has one name.
+fn is_object_kind(text: &str) -> bool {
+    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let short = ["deployment.apps", "statefulset.apps", "daemonset.apps", "namespace.core"];
+    text.split_once('.').is_some_and(|(kind, group)| {
+        kind.len() <= 63
+            && kind.starts_with(|c: char| c.is_ascii_lowercase())
+            && kind.bytes().all(alphanumeric)
+            && is_subdomain(group)
+    }) && !short.contains(&text)
+}
+
+fn is_system(text: &str) -> bool {
+    is_label(text) && !matches!(text, "kubernetes" | "external")
 }
 
 fn is_cluster(text: &str) -> bool {

@@ -1,16 +1,16 @@
 //! What an action is done to.
 
-use crate::name::{ClusterName, Namespace, ObjectName};
+use crate::name::{ClusterName, ExternalName, Namespace, ObjectKind, ObjectName, SystemName};
 use crate::text::shown;
 use crate::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// A target, written `kubernetes/CLUSTER/NAMESPACE/KIND/NAME`.
+/// A target, written `kubernetes/CLUSTER/NAMESPACE/KIND/NAME` or `external/SYSTEM/KIND/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
-    /// An object, or a whole namespace (kind [`Kind::Namespace`]), of a Kubernetes cluster.
+    /// A workload, or a whole namespace (kind [`Kind::Namespace`]), of a Kubernetes cluster.
     Kubernetes {
         /// The cluster, always explicit.
         cluster: ClusterName,
@@ -21,9 +21,29 @@ pub enum Target {
         /// The object's name.
         name: ObjectName,
     },
+    /// Any other object of a Kubernetes cluster, with the group of its kind.
+    Object {
+        /// The cluster, always explicit.
+        cluster: ClusterName,
+        /// The namespace.
+        namespace: Namespace,
+        /// The kind of the object.
+        kind: ObjectKind,
+        /// The object's name.
+        name: ObjectName,
+    },
+    /// A thing in a system that is no Kubernetes cluster: a flag, a session of a database.
+    External {
+        /// The system.
+        system: SystemName,
+        /// The kind of the thing.
+        kind: SystemName,
+        /// Its name.
+        name: ExternalName,
+    },
 }
 
-/// The kinds of Kubernetes objects that tools act on.
+/// The kinds of Kubernetes objects that have a short name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -73,13 +93,50 @@ impl FromStr for Kind {
 }
 
 impl Target {
-    /// Every system that there are targets of.
-    pub const SYSTEMS: [&str; 1] = ["kubernetes"];
+    /// With what a target that is no object of a cluster begins.
+    pub const EXTERNAL: &'static str = "external";
 
-    /// The system that the target belongs to.
-    pub const fn system(&self) -> &'static str {
+    /// With what an object of a cluster begins, and its system.
+    pub const KUBERNETES: &'static str = "kubernetes";
+
+    /// The system that the target belongs to: `kubernetes`, or as an external one is called.
+    pub fn system(&self) -> &str {
         match self {
-            Self::Kubernetes { .. } => "kubernetes",
+            Self::Kubernetes { .. } | Self::Object { .. } => Self::KUBERNETES,
+            Self::External { system, .. } => system.as_str(),
+        }
+    }
+
+    /// The cluster; empty outside of clusters.
+    pub fn cluster(&self) -> &str {
+        match self {
+            Self::Kubernetes { cluster, .. } | Self::Object { cluster, .. } => cluster.as_str(),
+            Self::External { .. } => "",
+        }
+    }
+
+    /// The namespace; empty outside of clusters.
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Kubernetes { namespace, .. } | Self::Object { namespace, .. } => namespace.as_str(),
+            Self::External { .. } => "",
+        }
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Kubernetes { kind, .. } => kind.as_str(),
+            Self::Object { kind, .. } => kind.as_str(),
+            Self::External { kind, .. } => kind.as_str(),
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Kubernetes { name, .. } | Self::Object { name, .. } => name.as_str(),
+            Self::External { name, .. } => name.as_str(),
         }
     }
 }
@@ -90,6 +147,10 @@ impl fmt::Display for Target {
             Self::Kubernetes { cluster, namespace, kind, name } => {
                 write!(f, "kubernetes/{cluster}/{namespace}/{kind}/{name}")
             }
+            Self::Object { cluster, namespace, kind, name } => {
+                write!(f, "kubernetes/{cluster}/{namespace}/{kind}/{name}")
+            }
+            Self::External { system, kind, name } => write!(f, "external/{system}/{kind}/{name}"),
         }
     }
 }
@@ -100,16 +161,26 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self> {
         let parts: Vec<&str> = text.splitn(5, '/').collect();
         match parts.as_slice() {
-            ["kubernetes", cluster, namespace, kind, name] => Ok(Self::Kubernetes {
-                cluster: ClusterName::parse(*cluster)?,
-                namespace: Namespace::parse(*namespace)?,
-                kind: kind.parse()?,
-                name: ObjectName::parse(*name)?,
+            [Self::KUBERNETES, cluster, namespace, kind, name] => {
+                let cluster = ClusterName::parse(*cluster)?;
+                let namespace = Namespace::parse(*namespace)?;
+                let name = ObjectName::parse(*name)?;
+                if kind.contains('.') {
+                    let kind = ObjectKind::parse(*kind)?;
+                    return Ok(Self::Object { cluster, namespace, kind, name });
+                }
+                Ok(Self::Kubernetes { cluster, namespace, kind: kind.parse()?, name })
+            }
+            [Self::EXTERNAL, system, kind, name] => Ok(Self::External {
+                system: SystemName::parse(*system)?,
+                kind: SystemName::parse(*kind)?,
+                name: ExternalName::parse(*name)?,
             }),
             _ => Err(Error::new(
                 Code::RequestMalformed,
                 format!(
-                    "`{}` is not a target, such as `kubernetes/prod/default/deployment/webapp`",
+                    "`{}` is not a target, such as `kubernetes/prod/default/deployment/webapp` or \
+                     `external/unleash/flag/checkout`",
                     shown(text, 80)
                 ),
             )),
@@ -135,8 +206,18 @@ mod tests {
 
     #[test]
     fn a_target_reads_back_as_it_is_written() {
-        for text in ["kubernetes/prod/default/deployment/webapp", "kubernetes/a:b/x/namespace/x"] {
-            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        for text in [
+            "kubernetes/prod/default/deployment/webapp",
+            "kubernetes/a:b/x/namespace/x",
+            "kubernetes/prod/default/ingress.networking.k8s.io/shop",
+            "kubernetes/prod/default/configmap.core/settings",
+            "external/unleash/flag/default.production.new-checkout",
+            "external/postgresql/backend/shop:4711",
+        ] {
+            let target: Target = text.parse().unwrap();
+            assert_eq!(target.to_string(), text);
+            let named = text.ends_with(target.name()) && text.contains(&format!("/{}/", target.kind()));
+            assert!(named, "{target:?}");
         }
         for text in [
             "",
@@ -145,8 +226,27 @@ mod tests {
             "kubernetes/p/d/pod/x",
             "aws/p/d/deployment/x",
             "kubernetes/p/d/deployment/a/b",
+            "kubernetes/p/d/deployment.apps/x",
+            "kubernetes/p/d/namespace.core/d",
+            "kubernetes/p/d/Ingress.networking.k8s.io/x",
+            "kubernetes/p/d/ingress./x",
+            "external/unleash/flag",
+            "external/unleash/flag/",
+            "external/unleash/flag/..",
+            "external/unleash/flag/a/b",
+            "external/unleash/flag/a b",
+            "external/Unleash/flag/a",
+            "external/kubernetes/deployment/webapp",
+            "external/x/external/a",
         ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_no_object_of_a_cluster_is_in_none() {
+        let target: Target = "external/unleash/flag/checkout".parse().unwrap();
+        let parts = (target.system(), target.cluster(), target.namespace(), target.kind(), target.name());
+        assert_eq!(parts, ("unleash", "", "", "flag", "checkout"));
     }
 }

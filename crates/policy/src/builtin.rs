@@ -2,6 +2,7 @@
 
 use crate::settings::Settings;
 use astradesk_core::RoleName;
+use astradesk_core::target::Kind;
 use cedar_policy::{EntityId, EntityTypeName, EntityUid, Expression};
 use std::fmt::Write as _;
 
@@ -28,12 +29,17 @@ pub(crate) fn policies(settings: &Settings, role: &EntityTypeName) -> String {
     if !settings.allowed_services.is_empty() {
         let required = role(&settings.required_role_restart);
         let allowed = Expression::new_set(settings.allowed_services.iter().map(|name| string(name.as_str())));
+        // The services are workloads: whatever else has the name of one is not on the list.
+        let kinds = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Namespace);
+        let kinds: Vec<String> = kinds.map(|kind| string(kind.as_str()).to_string()).collect();
+        let kinds = kinds.join(", ");
         // Writing to a `String` cannot fail.
         let _ = write!(
             text,
             "\n@id(\"{WRITE}\")\n\
              permit (principal in {required}, action in Action::\"write\", resource)\n\
-             when {{ resource.namespace == {namespace} && {allowed}.contains(resource.name) }};\n"
+             when {{ resource.namespace == {namespace} && {allowed}.contains(resource.name) && \
+             [{kinds}].contains(resource.kind) }};\n"
         );
     }
     text

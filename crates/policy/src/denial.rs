@@ -27,15 +27,22 @@ pub(crate) fn not_permitted(set: &Set, request: &PolicyRequest<'_>, target: &Tar
         Effect::Write if !settings.may_write(request.principal) => role_required(settings, request),
         Effect::Read if !settings.may_read(request.principal) => role_required(settings, request),
         Effect::Write | Effect::Read => {
-            let Target::Kubernetes { namespace, name, .. } = target;
-            if *namespace != settings.namespace {
+            if let Target::External { .. } = target {
+                let text = format!("no policy permits `{tool}` on `{target}`");
+                return Error::new(Code::PolicyDenied, text).with_remedy(
+                    "permit it with a policy of `policy.dir`: the built-in ones are for clusters",
+                );
+            }
+            let (namespace, name) = (target.namespace(), target.name());
+            if namespace != settings.namespace.as_str() {
                 let managed = &settings.namespace;
                 let text =
                     format!("`{tool}` may act in the namespace `{managed}` only, and not in `{namespace}`");
                 return Error::new(Code::PolicyNamespaceNotAllowed, text);
             }
-            if request.call.effect == Effect::Write && !settings.allowed_services.contains(name) {
-                return target_not_allowed(settings, name.as_str());
+            let mut allowed = settings.allowed_services.iter();
+            if request.call.effect == Effect::Write && !allowed.any(|service| service.as_str() == name) {
+                return target_not_allowed(settings, name);
             }
             Error::new(Code::PolicyDenied, format!("no policy permits `{tool}` on `{target}`"))
         }

@@ -66,7 +66,11 @@ fn never(sources: &PolicySources, tools: &Tools, scan: &Scan) -> Vec<String> {
     }
     let managed = sources.settings.namespace.as_str();
     let targets = scan.named("Target").map(|target| match target.parse::<Target>() {
-        Ok(Target::Kubernetes { namespace, .. }) => Ok(namespace.to_string()),
+        // What is in no cluster is in no namespace, and not bound to the one that is managed.
+        Ok(Target::External { .. }) => Ok(managed.to_owned()),
+        Ok(Target::Kubernetes { namespace, .. } | Target::Object { namespace, .. }) => {
+            Ok(namespace.to_string())
+        }
         Err(_) => Err(format!("`{}` is not a target, so nothing is ever equal to it", shown(target, 96))),
     });
     let namespaces = scan.namespaces.iter().cloned().map(Ok);

@@ -113,19 +113,18 @@ impl Types {
 }
 
 fn target(id: EntityUid, question: &Question<'_>, needs: Needs) -> Result<Entity, Unaskable> {
-    let Target::Kubernetes { cluster, namespace, kind, name } = question.target;
-    let facts = question.facts;
+    let (target, facts) = (question.target, question.facts);
     let mut attributes = HashMap::new();
     let mut add = |need: Needs, name: &str, value: Option<&str>| {
         if let Some(value) = value.filter(|_| needs.any(need)) {
             attributes.insert(name.to_owned(), string(value));
         }
     };
-    add(Needs::SYSTEM, "system", Some(question.target.system()));
-    add(Needs::CLUSTER, "cluster", Some(cluster.as_str()));
-    add(Needs::NAMESPACE, "namespace", Some(namespace.as_str()));
-    add(Needs::KIND, "kind", Some(kind.as_str()));
-    add(Needs::NAME, "name", Some(name.as_str()));
+    add(Needs::SYSTEM, "system", Some(target.system()));
+    add(Needs::CLUSTER, "cluster", Some(target.cluster()));
+    add(Needs::NAMESPACE, "namespace", Some(target.namespace()));
+    add(Needs::KIND, "kind", Some(target.kind()));
+    add(Needs::NAME, "name", Some(target.name()));
     add(Needs::OWNER, "owner", facts.owner.as_deref());
     add(Needs::TIER, "tier", facts.tier.as_deref());
     add(Needs::GITOPS, "gitops", controller(facts));

@@ -23,6 +23,8 @@ pub(crate) struct Tools(BTreeMap<String, Tool>);
 /// A tool, as policies see it.
 #[derive(Debug)]
 pub(crate) struct Tool {
+    /// The version of its definition: a call of another one may have arguments that policies do not see.
+    pub(crate) version: String,
     /// What it does to the world.
     pub(crate) effect: Effect,
     /// Its arguments that have a type in Cedar.
@@ -60,7 +62,8 @@ impl Tools {
         Self(
             known
                 .filter_map(|spec| {
-                    let tool = Tool { effect: spec.effect?, arguments: arguments(&spec.input_schema) };
+                    let (version, arguments) = (spec.version.clone(), arguments(&spec.input_schema));
+                    let tool = Tool { version, effect: spec.effect?, arguments };
                     Some((spec.name.to_string(), tool))
                 })
                 .collect(),

@@ -5,6 +5,7 @@ use crate::denial;
 use crate::index::{self, Bucket, Probe};
 use crate::needs::Needs;
 use crate::request::Question;
+use crate::schema::Tool;
 use crate::set::Set;
 use crate::tally::Tally;
 use astradesk_core::decision::Reason;
@@ -55,13 +56,12 @@ impl Set {
     /// Everything about the call on one of its targets, as far as `tally` have agreed.
     pub(crate) fn matter<'a>(&'a self, question: Question<'a>, index: usize) -> Matter<'a> {
         let Question { request, principal, tool, target, id, .. } = question;
-        let Target::Kubernetes { namespace, name, .. } = target;
         let buckets = self.index.find(&Probe {
             action: tool.map_or(crate::schema::BREAK_GLASS, |_| request.call.tool.as_str()),
             effect: tool.map(|tool| tool.effect),
             principal,
             roles: &request.principal.roles,
-            target: Some(index::Place { id, namespace: namespace.as_str(), name: name.as_str() }),
+            target: Some(index::Place { id, namespace: target.namespace(), name: target.name() }),
         });
         let mut needs = Needs::default();
         for bucket in &buckets {
@@ -165,7 +165,8 @@ impl Set {
     ) -> Result<Vec<T>, Error> {
         // A tool that is not what it was when the set was put together is not known to it either.
         let tool = self.tools.get(request.call.tool.as_str());
-        let Some(tool) = tool.filter(|tool| tool.effect == request.call.effect) else {
+        let same = |tool: &&Tool| tool.effect == request.call.effect && tool.version == request.call.version;
+        let Some(tool) = tool.filter(same) else {
             return Err(denial::unknown_tool(request));
         };
         if request.call.targets.is_empty() {

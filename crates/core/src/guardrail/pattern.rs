@@ -1,6 +1,6 @@
-//! Patterns of targets: `kubernetes/prod/*/deployment/pay*`.
+//! Patterns of targets: `kubernetes/prod/*/deployment/pay*`, `external/unleash/flag/*`.
 
-use crate::name::{ClusterName, Namespace, ObjectName};
+use crate::name::{ClusterName, ExternalName, Namespace, ObjectKind, ObjectName, SystemName};
 use crate::target::Kind;
 use crate::text::shown;
 use crate::{Code, Error, Result, Target};
@@ -12,23 +12,29 @@ use wildmatch::WildMatch;
 pub struct TargetPattern(Vec<WildMatch>);
 
 impl TargetPattern {
-    /// Reads a pattern with its five parts: system, cluster, namespace, kind and name.
+    /// Reads a pattern with the parts of a target: `kubernetes`, cluster, namespace, kind and name, or `external`,
+    /// system, kind and name.
     ///
     /// # Errors
     /// [`Code::ConfigInvalid`]: it has other parts than these, or one that nothing can match.
     pub fn parse(text: &str) -> Result<Self> {
         let parts: Vec<&str> = text.split('/').collect();
-        let [system, cluster, namespace, kind, name] = parts.as_slice() else {
-            return Err(wrong(text, "it must have five parts"));
-        };
         let fits = |part: &str, known: &[&str]| known.iter().any(|known| WildMatch::new(part).matches(known));
-        let checks = [
-            (*system, "system", fits(system, &Target::SYSTEMS)),
-            (*cluster, "cluster", stands_for(cluster, |name| ClusterName::parse(name).is_ok())),
-            (*namespace, "namespace", stands_for(namespace, |name| Namespace::parse(name).is_ok())),
-            (*kind, "kind", fits(kind, &Kind::ALL.map(Kind::as_str))),
-            (*name, "name", stands_for(name, |name| ObjectName::parse(name).is_ok())),
-        ];
+        let checks = match parts.as_slice() {
+            [system, cluster, namespace, kind, name] => vec![
+                (*system, "system", fits(system, &[Target::KUBERNETES])),
+                (*cluster, "cluster", stands_for(cluster, |name| ClusterName::parse(name).is_ok())),
+                (*namespace, "namespace", stands_for(namespace, |name| Namespace::parse(name).is_ok())),
+                (*kind, "kind", fits(kind, &Kind::ALL.map(Kind::as_str)) || is_kind_with_group(kind)),
+                (*name, "name", stands_for(name, |name| ObjectName::parse(name).is_ok())),
+            ],
+            [first, system, kind, name] if fits(first, &[Target::EXTERNAL]) => vec![
+                (*system, "system", stands_for(system, |name| SystemName::parse(name).is_ok())),
+                (*kind, "kind", stands_for(kind, |name| SystemName::parse(name).is_ok())),
+                (*name, "name", stands_for(name, |name| ExternalName::parse(name).is_ok())),
+            ],
+            _ => return Err(wrong(text, "it must have five parts, or four that begin with `external`")),
+        };
         match checks.into_iter().find(|(_, _, fine)| !fine) {
             Some((part, what, _)) => Err(wrong(text, &format!("`{}` is no {what}", shown(part, 64)))),
             None => Ok(Self(parts.into_iter().map(WildMatch::new).collect())),
@@ -38,9 +44,13 @@ impl TargetPattern {
     /// Whether the target fits.
     pub fn matches(&self, target: &Target) -> bool {
         let text = target.to_string();
-        let parts: Vec<&str> = text.splitn(self.0.len(), '/').collect();
+        let parts: Vec<&str> = text.split('/').collect();
         parts.len() == self.0.len() && self.0.iter().zip(parts).all(|(pattern, part)| pattern.matches(part))
     }
+}
+
+fn is_kind_with_group(part: &str) -> bool {
+    part.contains('.') && stands_for(part, |kind| ObjectKind::parse(kind).is_ok())
 }
 
 /// Whether the part is a name with something, or nothing, in the place of its wildcards.
