@@ -168,6 +168,23 @@ impl Policy for CedarPolicy {
         self.load(&tools)
     }
 
+    fn adopt_tools(&self, tools: Vec<Arc<ToolSpec>>, swap: &mut dyn FnMut()) -> Result<(), Error> {
+        let mut held = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = self.sources.dir.as_ref().map_or(Ok(Vec::new()), |dir| source::read(dir, None))?;
+        let set = Set::compile(&self.sources, &files, &tools)?;
+        let tried = Some((source::digest(&files), Digest::of_value(&json!(tools))));
+        let state = State { set: Ok(Arc::new(set)), loaded_at: self.clock.now(), problem: None, tried };
+        // One right after the other: in between, a call of a tool that has changed is denied.
+        swap();
+        self.state.store(Arc::new(state));
+        *held = tools;
+        Ok(())
+    }
+
+    fn could_permit(&self, tool: &ToolSpec) -> bool {
+        self.set().is_ok_and(|set| set.could_permit(tool))
+    }
+
     fn may_use(&self, principal: &Principal, tool: &ToolSpec) -> bool {
         // What the settings say is shown though the set is not valid or the allowlist empty: the denial says why.
         let by_settings = match tool.effect {

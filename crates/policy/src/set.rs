@@ -120,6 +120,23 @@ impl Set {
         permits.any(|policy| !policy.id().to_string().starts_with(parse::BUILTIN))
     }
 
+    /// Whether some policy of the files permits the tool, whatever else it asks for.
+    pub(crate) fn could_permit(&self, tool: &ToolSpec) -> bool {
+        let is_meant = |uid: &cedar_policy::EntityUid| {
+            let id = uid.id().unescaped();
+            id == tool.name.as_str() || tool.effect.is_some_and(|effect| effect.as_str() == id)
+        };
+        let mut permits = self.policies.policies().filter(|policy| {
+            policy.effect() == cedar_policy::Effect::Permit
+                && !policy.id().to_string().starts_with(parse::BUILTIN)
+        });
+        permits.any(|policy| match policy.action_constraint() {
+            ActionConstraint::Any => true,
+            ActionConstraint::Eq(uid) => is_meant(&uid),
+            ActionConstraint::In(uids) => uids.iter().any(is_meant),
+        })
+    }
+
     /// The sentence with which a policy describes itself (`@description`).
     pub(crate) fn description(&self, policy: &str) -> Option<String> {
         let annotation = self.policies.annotation(&cedar_policy::PolicyId::new(policy), "description")?;

@@ -4,6 +4,7 @@ use crate::Settings;
 use astradesk_core::canonical::Digest;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result, RoleName};
+use astradesk_runtime::folder::settled;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,6 @@ use std::path::{Path, PathBuf};
 pub const MAX_FILES: usize = 1_000;
 /// The largest file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
-/// How often a folder is read that changes while it is read.
-const READINGS: usize = 8;
 
 /// Where policies come from.
 #[derive(Debug, Clone, Default)]
@@ -43,18 +42,13 @@ pub(crate) struct File {
 /// `policy.set_invalid`: the folder or a file cannot be read, there is no policy file, there are too many, one is
 /// too large or is not text, or it keeps changing.
 pub(crate) fn read(dir: &Path, known: Option<Digest>) -> Result<Vec<File>> {
-    let mut last = read_once(dir);
-    if known.is_some() && last.as_ref().ok().map(|files| digest(files)) == known {
-        return last;
+    let first = read_once(dir);
+    if known.is_some() && first.as_ref().ok().map(|files| digest(files)) == known {
+        return first;
     }
-    for _ in 1..READINGS {
-        let now = read_once(dir);
-        if now == last {
-            return now;
-        }
-        last = now;
-    }
-    Err(invalid(format!("the folder `{}` changes again and again while it is read", dir.display())))
+    settled(|| read_once(dir)).unwrap_or_else(|| {
+        Err(invalid(format!("the folder `{}` changes again and again while it is read", dir.display())))
+    })
 }
 
 /// A digest of the files, to tell whether anything has changed.

@@ -8,12 +8,14 @@
 //! | [`planner`] | the `KeywordPlanner` |
 //! | [`key`] | Ed25519 keys in files |
 //! | [`evidence`] | signed checkpoints of the chain, and its verification offline |
+//! | [`folder`] | folders that are followed while they change |
 //!
 //! **Invariant.** Nothing but [`engine`] can make a [`Permit`], and no tool performs anything without one.
 
 pub mod case;
 pub mod engine;
 pub mod evidence;
+pub mod folder;
 pub mod key;
 pub mod planner;
 pub mod port;

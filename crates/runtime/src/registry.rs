@@ -1,12 +1,12 @@
 //! The ToolRegistry: which tools and agents there are, at run time.
 
-use crate::port::{Agent, Pack, Tool};
+use crate::port::{Agent, Pack, Packs, Tool};
 use arc_swap::ArcSwap;
 use astradesk_core::text::shown;
 use astradesk_core::{AgentName, Arguments, Code, Effect, Error, FrozenCall, Result, ToolName, ToolSpec};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A tool that was accepted: its definition was checked, its schema compiled.
 pub struct Registered {
@@ -162,6 +162,7 @@ struct Contents {
 pub struct ToolRegistry {
     contents: ArcSwap<Contents>,
     writing: Mutex<()>,
+    followed: OnceLock<Arc<dyn Packs>>,
 }
 
 impl ToolRegistry {
@@ -171,47 +172,52 @@ impl ToolRegistry {
     /// [`Code::ToolDefinitionInvalid`] with the reason when a tool has no effect, a bad schema, or a name
     /// that another pack has taken; the registry stays as it was.
     pub fn register(&self, pack: &dyn Pack) -> Result<()> {
-        self.change(|contents| {
-            contents.remove(pack.name());
-            for tool in pack.tools() {
-                let registered = Registered::new(tool, pack.name())?;
-                let name = registered.spec().name.clone();
-                if let Some(other) = contents.tools.get(&name) {
-                    return Err(Error::new(
-                        Code::ToolDefinitionInvalid,
-                        format!(
-                            "tool `{name}` of pack `{}` is already in pack `{}`",
-                            pack.name(),
-                            other.pack
-                        ),
-                    ));
-                }
-                contents.tools.insert(name, Arc::new(registered));
-            }
-            for agent in pack.agents() {
-                contents.agents.insert(agent.name().clone(), (pack.name().to_owned(), agent));
-            }
-            contents.packs.insert(pack.name().to_owned(), pack.version().to_owned());
+        self.replace(pack.name(), Some(pack), |_, swap| {
+            swap();
             Ok(())
         })
     }
 
     /// Removes a pack with its tools. Runs in progress keep the tool that they began with.
     pub fn remove(&self, pack: &str) -> bool {
-        let mut known = false;
-        let removed: Result<()> = self.change(|contents| {
-            known = contents.remove(pack);
+        let known = self.contents.load().packs.contains_key(pack);
+        let removed = self.replace(pack, None, |_, swap| {
+            swap();
             Ok(())
         });
         removed.is_ok() && known
     }
 
-    fn change(&self, edit: impl FnOnce(&mut Contents) -> Result<()>) -> Result<()> {
+    /// Puts `pack` in the place of the pack called `name`, or removes that one. `agree` is given every tool that
+    /// there will be, and what makes it so, which it calls when whoever must know of them is ready.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register), or what `agree` says; the registry stays as it was.
+    pub fn replace(
+        &self,
+        name: &str,
+        pack: Option<&dyn Pack>,
+        agree: impl FnOnce(Vec<Arc<ToolSpec>>, &mut dyn FnMut()) -> Result<()>,
+    ) -> Result<()> {
         let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut contents = Contents::clone(&self.contents.load());
-        edit(&mut contents)?;
-        self.contents.store(Arc::new(contents));
-        Ok(())
+        contents.remove(name);
+        if let Some(pack) = pack {
+            contents.add(pack)?;
+        }
+        let specs = contents.tools.values().map(|tool| tool.spec().clone()).collect();
+        let contents = Arc::new(contents);
+        agree(specs, &mut || self.contents.store(contents.clone()))
+    }
+
+    /// Lets packs come and go: whoever tends the Engine looks at them. Only the first are followed.
+    pub fn follow(&self, packs: Arc<dyn Packs>) {
+        let _ = self.followed.set(packs);
+    }
+
+    /// The packs that come and go, if there are any.
+    pub fn followed(&self) -> Option<&Arc<dyn Packs>> {
+        self.followed.get()
     }
 
     /// The tool of this name.
@@ -250,6 +256,24 @@ impl ToolRegistry {
 }
 
 impl Contents {
+    fn add(&mut self, pack: &dyn Pack) -> Result<()> {
+        for tool in pack.tools() {
+            let registered = Registered::new(tool, pack.name())?;
+            let name = registered.spec().name.clone();
+            if let Some(other) = self.tools.get(&name) {
+                let text =
+                    format!("tool `{name}` of pack `{}` is already in pack `{}`", pack.name(), other.pack);
+                return Err(Error::new(Code::ToolDefinitionInvalid, text));
+            }
+            self.tools.insert(name, Arc::new(registered));
+        }
+        for agent in pack.agents() {
+            self.agents.insert(agent.name().clone(), (pack.name().to_owned(), agent));
+        }
+        self.packs.insert(pack.name().to_owned(), pack.version().to_owned());
+        Ok(())
+    }
+
     fn remove(&mut self, pack: &str) -> bool {
         self.tools.retain(|_, tool| tool.pack != pack);
         self.agents.retain(|_, (of, _)| of != pack);

@@ -35,6 +35,8 @@ pub(super) struct Active {
     confirmed: Mutex<Instant>,
     /// The step in progress, and when its time limit ends: by a clock that never steps.
     limit: Mutex<Option<(usize, Instant)>>,
+    /// The step that this process began last, and its tool: a pack may be replaced meanwhile.
+    begun: Mutex<Option<(usize, Arc<dyn Tool>)>>,
 }
 
 impl Active {
@@ -48,6 +50,7 @@ impl Active {
             intended: AtomicUsize::new(NONE),
             confirmed: Mutex::new(Instant::now()),
             limit: Mutex::new(None),
+            begun: Mutex::new(None),
         }
     }
 
@@ -62,9 +65,16 @@ impl Active {
         self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
-    /// This process has made an intent of `step` durable.
-    pub(super) fn intend(&self, step: usize) {
+    /// This process has made an intent of `step` durable, as `tool` gave it.
+    pub(super) fn intend(&self, step: usize, tool: Arc<dyn Tool>) {
         self.intended.store(step, Ordering::Relaxed);
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some((step, tool));
+    }
+
+    /// The tool with which this process began `step`, if it did.
+    fn begun_with(&self, step: usize) -> Option<Arc<dyn Tool>> {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.as_ref().filter(|(begun, _)| *begun == step).map(|(_, tool)| tool.clone())
     }
 
     /// The step in progress has not begun after all.
@@ -87,13 +97,23 @@ impl Active {
 }
 
 impl Engine {
-    /// The tool of a step that has begun.
-    pub(super) fn tool_of(&self, context: &StepContext) -> Result<Arc<dyn Tool>> {
-        let name = &context.call.tool;
-        self.0.registry.tool(name.as_str()).map(|tool| tool.tool.clone()).map_err(|_| {
-            let message = format!("`{name}` is not registered any more, so what came of it cannot be seen");
+    /// The tool of a step that has begun: the one that this process began it with, else the registered one if it is
+    /// still what it was.
+    pub(super) fn tool_of(&self, context: &StepContext, active: &Active) -> Result<Arc<dyn Tool>> {
+        if let Some(tool) = active.begun_with(context.step) {
+            return Ok(tool);
+        }
+        let StepContext { call, .. } = context;
+        let unknown = |how: &str| {
+            let message = format!("`{}` {how}, so what came of it cannot be seen", call.tool);
             Error::new(Code::RunOutcomeUnknown, message)
-        })
+        };
+        let tool = self.0.registry.tool(call.tool.as_str());
+        let tool = tool.map_err(|_| unknown("is not registered any more"))?;
+        if tool.spec().version != call.version {
+            return Err(unknown("has another version now than the step was begun with"));
+        }
+        Ok(tool.tool.clone())
     }
 
     pub(super) fn context(

@@ -1,10 +1,10 @@
 //! From an admitted run to its outcome: one task a run, which commits first and acts then.
 
 use super::active::Active;
-use super::guard::{Clearance, overridden};
+use super::guard::{Clearance, overridden, same_version};
 use super::refuse::{locked, uncommitted};
 use super::{Engine, Permit};
-use crate::port::{Change, CommitError, Fault, LockChange, StepContext};
+use crate::port::{Change, CommitError, Fault, LockChange, StepContext, Tool};
 use astradesk_core::evidence::Kind;
 use astradesk_core::run::{Action, By, Event, StepState, decide, next};
 use astradesk_core::{Code, Error, Result, Run, RunId};
@@ -158,7 +158,7 @@ impl Engine {
             return Ok(Progressed::Rest);
         }
         let (context, _reports) = self.context(run, step, active)?;
-        let (intent, clearance) = match self.authorize_again(run, &context).await {
+        let (tool, intent, clearance) = match self.authorize_again(run, &context).await {
             Ok(cleared) => cleared,
             Err(error) => return self.conclude(run, Event::StepFailed { step, error }, active).await,
         };
@@ -185,7 +185,7 @@ impl Engine {
         }
         match self.persist(change, active).await {
             Ok(true) => {
-                active.intend(step);
+                active.intend(step, tool);
                 Ok(Progressed::To(Box::new(intended)))
             }
             Ok(false) => Ok(Progressed::Rest),
@@ -234,13 +234,18 @@ impl Engine {
     }
 
     /// A freeze may have begun since the run was admitted, policy may have changed, a tool may have been replaced.
-    /// Gives the intent, and what let the step through.
-    async fn authorize_again(&self, run: &Run, context: &StepContext) -> Result<(Value, Clearance)> {
+    /// Gives the tool and its intent, and what let the step through.
+    async fn authorize_again(
+        &self,
+        run: &Run,
+        context: &StepContext,
+    ) -> Result<(Arc<dyn Tool>, Value, Clearance)> {
         let call = &context.call;
         let looking = async {
-            let clearance = self.clear(run, context).await?;
             let tool = self.0.registry.tool(call.tool.as_str())?;
-            tool.tool.intend(context).await.map(|intent| (intent, clearance))
+            let clearance = self.clear(run, context).await?;
+            same_version(&tool, call)?;
+            tool.tool.intend(context).await.map(|intent| (tool.tool.clone(), intent, clearance))
         };
         tokio::time::timeout_at(context.deadline, looking).await.unwrap_or_else(|_| {
             let message = format!("the time limit passed before `{}` could begin", call.tool);
@@ -255,7 +260,7 @@ impl Engine {
             return self.reload(run, active).await;
         }
         let (context, mut reports) = self.context(run, step, active)?;
-        let tool = match self.tool_of(&context) {
+        let tool = match self.tool_of(&context, active) {
             Ok(tool) => tool,
             Err(error) => return self.conclude(run, Event::StepUnknown { step, error }, active).await,
         };
@@ -298,7 +303,7 @@ impl Engine {
             return Err(Error::internal(format!("run {} has nothing to verify", run.id)));
         };
         let (context, mut reports) = self.context(run, step, active)?;
-        let tool = match self.tool_of(&context) {
+        let tool = match self.tool_of(&context, active) {
             Ok(tool) => tool,
             Err(error) => return self.conclude(run, Event::StepUnknown { step, error }, active).await,
         };

@@ -60,6 +60,13 @@ impl Engine {
         loaded
     }
 
+    /// Looks at the packs that come and go, where nothing else waits for it. Whether anything else is in force now.
+    pub async fn reload_packs(&self) -> Result<bool> {
+        let Some(packs) = self.0.registry.followed().cloned() else { return Ok(false) };
+        let loading = tokio::task::spawn_blocking(move || packs.reload());
+        loading.await.map_err(|error| Error::internal(format!("loading the packs: {error}")))
+    }
+
     /// Files are read and policies put together where nothing else waits for it.
     pub(super) async fn load_policy(&self) -> Result<Result<bool>> {
         let policy = self.0.policy.clone();

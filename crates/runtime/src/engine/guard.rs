@@ -144,11 +144,7 @@ impl Engine {
         if !undoes {
             self.approval_holds(run, call).await?;
         }
-        if (&tool.spec().version, tool.effect) != (&call.version, call.effect) {
-            let message =
-                format!("tool `{}` has another version now than the run was admitted with", call.tool);
-            return Err(Error::new(Code::RunStateConflict, message));
-        }
+        same_version(&tool, call)?;
         let asked = self.0.policy.needs_facts() || !undoes && self.guardrails_need_facts(call);
         let facts = if asked { tool.tool.facts(call, true).await? } else { Vec::new() };
         let request = self.policy_request(run, call, &facts, false);
@@ -221,4 +217,13 @@ pub(super) fn overridden(run: &Run, step: Option<usize>, objections: &[Error]) -
         })
         .collect();
     json!({"step": step, "reason": run.reason, "guardrails": guardrails})
+}
+
+/// Refuses a call of a tool that was replaced by one of another definition.
+pub(super) fn same_version(tool: &Registered, call: &FrozenCall) -> Result<()> {
+    if (&tool.spec().version, tool.effect) == (&call.version, call.effect) {
+        return Ok(());
+    }
+    let message = format!("tool `{}` has another version now than the run was admitted with", call.tool);
+    Err(Error::new(Code::RunStateConflict, message))
 }

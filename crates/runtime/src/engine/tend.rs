@@ -49,6 +49,9 @@ impl Engine {
                 engine.record_policy().await
             })
         });
+        self.every(now, OFTEN, "the packs could not be looked at", |engine| {
+            Box::pin(async move { engine.reload_packs().await.map(drop) })
+        });
         self.every(now, OFTEN, "approvals could not be expired", |engine| {
             Box::pin(async move { engine.expire_approvals().await })
         });

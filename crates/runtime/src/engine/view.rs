@@ -4,7 +4,9 @@ use super::Engine;
 use super::claim::LOOK;
 use super::refuse::{not_found, uncommitted};
 use crate::evidence::Checkpoint;
-use crate::port::{Agent, Change, Cut, EvidenceFilter, PolicyStatus, RunEvent, RunFilter, RunPage};
+use crate::port::{
+    Agent, Change, Cut, EvidenceFilter, PackStatus, PolicyStatus, RunEvent, RunFilter, RunPage,
+};
 use crate::registry::Registered;
 use astradesk_core::evidence::{Draft, Kind, Record};
 use astradesk_core::run::Step;
@@ -122,6 +124,31 @@ impl Engine {
             return Ok(tool);
         }
         Err(Error::new(Code::ToolNotFound, format!("there is no tool `{}`", tool.spec().name)))
+    }
+
+    /// The packs: for who may read the evidence all of them, with what is wrong with them, for others those of the
+    /// tools that they may use.
+    pub fn packs(&self, principal: &Principal) -> Vec<PackStatus> {
+        let sees_all = self.0.policy.may_read_evidence(principal);
+        let usable = self.tools(principal);
+        let mut packs = self.0.registry.followed().map(|packs| packs.status()).unwrap_or_default();
+        for (name, version) in self.0.registry.packs() {
+            if !packs.iter().any(|pack| pack.name == name) {
+                let tools = self.0.registry.tools().into_iter().filter(|tool| tool.pack == name);
+                let tools = tools.map(|tool| tool.spec().name.clone()).collect();
+                packs.push(PackStatus { name, version: Some(version), tools, ..PackStatus::default() });
+            }
+        }
+        packs.sort_by(|a, b| a.name.cmp(&b.name));
+        if !sees_all {
+            for pack in &mut packs {
+                pack.tools.retain(|name| usable.iter().any(|tool| tool.spec().name == *name));
+                pack.problem = None;
+                pack.doubts.clear();
+            }
+            packs.retain(|pack| !pack.tools.is_empty());
+        }
+        packs
     }
 
     /// The agents, for a principal who may use some tool.

@@ -10,7 +10,7 @@ mod tool;
 
 pub use agent::Agent;
 pub use clock::{Clock, SystemClock};
-pub use pack::Pack;
+pub use pack::{Pack, PackStatus, Packs};
 pub use planner::{Names, Planner};
 pub use policy::{Considered, Explanation, Policy, PolicyRequest, PolicyStatus};
 pub use store::{

@@ -1,6 +1,9 @@
 //! Packs: tools and agents that come together.
 
 use crate::port::{Agent, Tool};
+use astradesk_core::canonical::Digest;
+use astradesk_core::{Error, Timestamp, ToolName};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Tools and agents that register together.
@@ -16,4 +19,38 @@ pub trait Pack: Send + Sync {
 
     /// Its agents.
     fn agents(&self) -> Vec<Arc<dyn Agent>>;
+}
+
+/// Packs that come, change and go while AstraDesk runs.
+pub trait Packs: Send + Sync + 'static {
+    /// Looks at where they come from, and puts in force what has changed: each as a whole or not at all. It may
+    /// block. Whether anything else is in force now.
+    fn reload(&self) -> bool;
+
+    /// What is known of each, by its name.
+    fn status(&self) -> Vec<PackStatus>;
+}
+
+/// What is known of a pack.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PackStatus {
+    /// Its name.
+    pub name: String,
+    /// The version in force; absent if none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The digest of the definition in force; absent for packs that are compiled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Since when it is in force; absent for packs that are compiled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The tools in force.
+    pub tools: Vec<ToolName>,
+    /// Why the pack as it is now is not in force, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Error>,
+    /// What is valid and hardly meant, such as a tool that no policy permits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
 }

@@ -4,6 +4,7 @@ use astradesk_core::canonical::Digest;
 use astradesk_core::decision::Reason;
 use astradesk_core::{Approval, Decision, Error, Facts, FrozenCall, Principal, Source, Timestamp, ToolSpec};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What is to be decided.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +63,22 @@ pub trait Policy: Send + Sync + 'static {
     /// # Errors
     /// Why the new set cannot be loaded; the one before it stays in force.
     fn reload(&self) -> Result<bool, Error>;
+
+    /// Gets ready for calls of these tools, and of no others, then calls `swap`, which lets them be called, exactly once.
+    ///
+    /// # Errors
+    /// The policies cannot be put together with these tools; `swap` was not called, and nothing has changed.
+    fn adopt_tools(&self, tools: Vec<Arc<ToolSpec>>, swap: &mut dyn FnMut()) -> Result<(), Error> {
+        let _ = tools;
+        swap();
+        Ok(())
+    }
+
+    /// Whether there is any policy that could permit the tool, which is not among the built-in ones, to anybody.
+    fn could_permit(&self, tool: &ToolSpec) -> bool {
+        let _ = tool;
+        true
+    }
 
     /// Whether the principal may use the tool on some target: decides what they are shown.
     fn may_use(&self, principal: &Principal, tool: &ToolSpec) -> bool;
