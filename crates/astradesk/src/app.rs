@@ -1,15 +1,20 @@
 //! The Engine, put together from the configuration.
 
+mod objects;
+
+use objects::ClusterObjects;
+
 use crate::config::Config;
 use astradesk_core::guardrail::with_builtin;
 use astradesk_core::name::ClusterName;
 use astradesk_core::{Code, Error, Guardrail, Principal, Result, RoleName};
 use astradesk_domain_ops::{Cluster, OperationsPack, Pace};
+use astradesk_packs::Folder;
 use astradesk_policy::{CedarPolicy, PolicySources, Settings};
 use astradesk_runtime::engine::{Limits, Parts};
 use astradesk_runtime::evidence::Signer;
 use astradesk_runtime::planner::KeywordPlanner;
-use astradesk_runtime::port::SystemClock;
+use astradesk_runtime::port::{Packs as _, SystemClock};
 use astradesk_runtime::{Engine, ToolRegistry, key};
 use astradesk_store::{Options, SqliteStore};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -36,12 +41,14 @@ impl App {
         let state = config.state_dir();
         let store = Arc::new(SqliteStore::open(&state.join("astradesk.db"), Options::default()).await?);
         let registry = Arc::new(registry(&cluster, config)?);
+        let policy = Arc::new(policy(config, &registry));
+        packs(config, &cluster, &registry, &policy);
         for doubt in doubts(config, &registry) {
             tracing::warn!(%doubt, "a doubt about the guardrails");
         }
         let engine = Engine::new(Parts {
             store: store.clone(),
-            policy: Arc::new(policy(config, &registry)),
+            policy,
             registry,
             clock: Arc::new(SystemClock),
             signer: Arc::new(Signer::from_pkcs8(&evidence_key(&state.join("evidence.key"))?)?),
@@ -78,6 +85,28 @@ pub fn policy(config: &Config, registry: &ToolRegistry) -> CedarPolicy {
         PolicySources { settings: settings(config), dir, known_roles: config.policy.known_roles.clone() };
     let tools = registry.tools().iter().map(|tool| tool.spec().clone()).collect();
     CedarPolicy::open(sources, tools, Arc::new(SystemClock))
+}
+
+/// Puts the packs of the configured folder in force, and lets whoever tends the Engine follow them. One that is not
+/// valid is not in force, and its status says why.
+fn packs(config: &Config, cluster: &Cluster, registry: &Arc<ToolRegistry>, policy: &Arc<CedarPolicy>) {
+    if config.packs.folder.as_os_str().is_empty() {
+        return;
+    }
+    let objects = Arc::new(ClusterObjects(cluster.clone()));
+    let (dir, clock) = (config.packs.folder.clone(), Arc::new(SystemClock));
+    let folder = Arc::new(Folder::new(dir, objects, registry.clone(), policy.clone(), clock));
+    folder.reload();
+    registry.follow(folder);
+}
+
+/// The tools and the policies as they would be with this configuration; nobody is asked, and no cluster is there.
+pub fn offline(config: &Config) -> Result<(Arc<ToolRegistry>, Arc<CedarPolicy>)> {
+    let cluster = no_cluster(config)?;
+    let registry = Arc::new(registry(&cluster, config)?);
+    let policy = Arc::new(policy(config, &registry));
+    packs(config, &cluster, &registry, &policy);
+    Ok((registry, policy))
 }
 
 /// What guardrails name that is not there, so that they guard less than they say.

@@ -2,7 +2,7 @@
 
 mod govern;
 
-pub use govern::{Approvals, Audit, Explain, Export, Format, Policy, Selection, Verdict, Webhooks};
+pub use govern::{Approvals, Audit, Explain, Export, Format, Packs, Policy, Selection, Verdict, Webhooks};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -67,6 +67,12 @@ pub enum Command {
         /// What to do with them [default: list]
         #[command(subcommand)]
         command: Option<Approvals>,
+    },
+    /// List the packs, make one, check it, try its cases
+    Packs {
+        /// What to do [default: list]
+        #[command(subcommand)]
+        command: Option<Packs>,
     },
     /// Check, test or explain the policies
     #[command(subcommand)]

@@ -259,6 +259,27 @@ codes! {
     /// The workload was deleted during the rollout.
     RolloutWorkloadDeleted = "rollout.workload_deleted", Failed, "look at who deleted the workload";
 
+    /// A pack cannot be read, or cannot be put in force.
+    PackInvalid = "pack.invalid", Unprocessable, "correct what the message names; `astradesk packs check` checks it again";
+    /// A secret that a pack names is not there.
+    PackSecretMissing = "pack.secret_missing", Unavailable, "provide the secret where AstraDesk runs";
+    /// What a tool of a pack speaks to cannot be reached, or takes no more requests; nothing was done.
+    UpstreamUnreachable = "upstream.unreachable", Unavailable, "check the address and the network, then repeat";
+    /// What a tool of a pack speaks to does not permit this to the pack's credentials.
+    UpstreamForbidden = "upstream.forbidden", Failed, "give the pack's credentials the permission";
+    /// What a tool of a pack speaks to knows no such thing.
+    UpstreamNotFound = "upstream.not_found", NotFound, "check the arguments";
+    /// What a tool of a pack speaks to is in a state in which this cannot be done.
+    UpstreamConflict = "upstream.conflict", Conflict, "look at its state, then repeat";
+    /// What a tool of a pack speaks to refused the request.
+    UpstreamRejected = "upstream.rejected", Failed, "correct what its answer names";
+    /// What a tool of a pack speaks to, or runs, failed.
+    UpstreamFailed = "upstream.failed", Failed, "look at its answer and its logs";
+    /// What a tool of a pack speaks to answered with something else than the pack says.
+    UpstreamAnswerInvalid = "upstream.answer_invalid", Failed, "check the pack against what it speaks to";
+    /// What was done did not have the effect that the pack says.
+    UpstreamNotVerified = "upstream.not_verified", Failed, "look at the target: the request was accepted";
+
     /// There is no such run, or it may not be seen by who asks.
     RunNotFound = "run.not_found", NotFound, "see `GET /v1/runs`";
     /// The run is in a state in which this cannot be done.

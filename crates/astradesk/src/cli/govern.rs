@@ -1,4 +1,4 @@
-//! The grammar of approvals, policies, evidence and webhooks.
+//! The grammar of approvals, packs, policies, evidence and webhooks.
 
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -50,6 +50,30 @@ pub struct Verdict {
     /// Why; at a terminal it is asked for
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+/// `astradesk packs`
+#[derive(Debug, Subcommand)]
+pub enum Packs {
+    /// List the packs, with their tools and what is wrong with them
+    List,
+    /// Make a folder with a pack to begin with
+    New {
+        /// The pack's name, which is its folder's, too
+        name: String,
+    },
+    /// Check a pack; reaches nobody
+    Check {
+        /// Its folder
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Try the cases of a pack; reaches nobody
+    Test {
+        /// Its folder
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+    },
 }
 
 /// `astradesk policy`

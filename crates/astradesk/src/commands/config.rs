@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context, command: &cli::Config) -> Result<u8> {
 /// Whether a gateway would start with it, and what is doubtful about it.
 fn check(config: &Config, output: Output) -> Result<()> {
     serve::webhooks(config)?;
-    let warnings = app::doubts(config, &app::registry(&app::no_cluster(config)?, config)?);
+    let warnings = app::doubts(config, &app::offline(config)?.0);
     if output == Output::Json {
         display::json(&json!({"valid": true, "warnings": warnings}));
         return Ok(());

@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod doctor;
 mod mcp;
+mod packs;
 mod policy;
 mod runs;
 mod sandbox;
@@ -32,6 +33,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Tools { name } => tools::run(&context, name).await,
         Command::Runs { command } => runs::run(&context, command).await,
         Command::Approvals { command } => approvals::run(&context, command).await,
+        Command::Packs { command } => packs::run(&context, command).await,
         Command::Policy(command) => policy::run(&context, command).await,
         Command::Webhooks { command } => webhooks::run(&context, command).await,
         Command::Audit(command) => audit::run(&context, command).await,

@@ -15,6 +15,7 @@ use astradesk_runtime::port::{Clock as _, Policy as _, SystemClock};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file with cases: what `POST /v1/policy/test` takes.
 #[derive(Deserialize)]
@@ -31,10 +32,10 @@ pub(super) async fn run(context: &Context, command: Policy) -> Result<u8> {
     }
 }
 
-/// Policies and the built-in tools, with no cluster and no gateway behind them.
+/// Policies and the tools, with no cluster and no gateway behind them.
 struct Offline {
-    policy: CedarPolicy,
-    registry: ToolRegistry,
+    policy: Arc<CedarPolicy>,
+    registry: Arc<ToolRegistry>,
     files: usize,
 }
 
@@ -43,8 +44,7 @@ impl Offline {
         if let Some(dir) = dir {
             config.policy.dir = dir;
         }
-        let registry = app::registry(&app::no_cluster(&config)?, &config)?;
-        let policy = app::policy(&config, &registry);
+        let (registry, policy) = app::offline(&config)?;
         let files = policy_files(&config.policy.dir);
         Ok(Self { policy, registry, files })
     }
@@ -58,7 +58,7 @@ impl Offline {
     }
 
     fn judge(&self, cases: &[Case]) -> Vec<CaseOutcome> {
-        cases.iter().map(|case| case.judge(&self.policy, &self.registry)).collect()
+        cases.iter().map(|case| case.judge(&*self.policy, &self.registry)).collect()
     }
 }
 

@@ -80,11 +80,16 @@ fn tell_policy(status: &PolicyStatus) {
     }
 }
 
-/// Loads the policies again at each SIGHUP. That they have changed is noticed without it, a little later.
+/// Loads the packs and the policies again at each SIGHUP. That they have changed is noticed without it, a little later.
 async fn reload_on_hangup(engine: Engine) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
+        match engine.reload_packs().await {
+            Ok(true) => tracing::info!("the packs have changed"),
+            Ok(false) => tracing::info!("no other pack is in force"),
+            Err(error) => tracing::error!(%error, "the packs could not be looked at"),
+        }
         match engine.reload_policy().await {
             Ok(true) => tell_policy(&engine.policy_status()),
             Ok(false) => tracing::info!("the policies have not changed"),

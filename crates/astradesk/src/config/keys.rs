@@ -128,6 +128,12 @@ pub const KEYS: &[Key] = &[
         "how long a run can be approved, and the approved run begun, in minutes; 1 to 10080 (a week)",
     ),
     key(
+        "packs.folder",
+        &["ASTRADESK_PACKS_FOLDER"],
+        "\"\"",
+        "folder with packs, each a folder with a `pack.toml`, at most 256; loaded again when they change; empty: none. See [packs.md](packs.md)",
+    ),
+    key(
         "guardrails",
         &[],
         "[]",

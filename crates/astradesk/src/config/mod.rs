@@ -30,6 +30,8 @@ pub struct Config {
     pub auth: Auth,
     /// Who may do what.
     pub policy: Policy,
+    /// The packs that are not compiled in.
+    pub packs: Packs,
     /// The cluster.
     pub kubernetes: Kubernetes,
     /// The principal of the embedded Engine.
@@ -110,6 +112,14 @@ pub struct Policy {
     pub known_roles: Vec<RoleName>,
     /// How long a run can be approved, in minutes.
     pub approval_minutes: u32,
+}
+
+/// `[packs]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packs {
+    /// The folder with the packs; empty: none.
+    pub folder: PathBuf,
 }
 
 /// `[kubernetes]`

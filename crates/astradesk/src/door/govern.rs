@@ -1,4 +1,4 @@
-//! Approvals, policies, evidence and webhooks, by either way.
+//! Approvals, packs, policies, evidence and webhooks, by either way.
 
 use super::Door;
 use astradesk_core::canonical::Digest;
@@ -7,7 +7,9 @@ use astradesk_core::{Code, Error, Result, Run, RunId, Timestamp};
 use astradesk_runtime::case::{Case, CaseOutcome};
 use astradesk_runtime::engine::Awaiting;
 use astradesk_runtime::evidence::Checkpoint;
-use astradesk_runtime::port::{Announcement, EvidenceFilter, Explanation, PolicyStatus, Store as _};
+use astradesk_runtime::port::{
+    Announcement, EvidenceFilter, Explanation, PackStatus, PolicyStatus, Store as _,
+};
 
 /// Records of the evidence.
 pub struct EvidencePage {
@@ -71,6 +73,14 @@ impl Door {
         match self {
             Self::Embedded { app, .. } => Ok(app.engine.policy_status()),
             Self::Remote(remote) => remote.policy().await,
+        }
+    }
+
+    /// The packs.
+    pub async fn packs(&self) -> Result<Vec<PackStatus>> {
+        match self {
+            Self::Embedded { app, principal } => Ok(app.engine.packs(principal)),
+            Self::Remote(remote) => remote.packs().await,
         }
     }
 

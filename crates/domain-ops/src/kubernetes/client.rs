@@ -113,7 +113,15 @@ impl Requests {
             PatchParams { dry_run: until.is_none(), field_manager: manager, ..PatchParams::default() };
         let api: Api<K> = self.api(namespace);
         let patch = Patch::Merge(patch);
-        let request = api.patch(name, &params, &patch);
+        self.in_turn(api.patch(name, &params, &patch), until).await
+    }
+
+    /// Sends one write, once, if its turn comes before `until`; a dry run, without that, waits as reads do.
+    pub(crate) async fn in_turn<T>(
+        &self,
+        request: impl Future<Output = kube::Result<T>>,
+        until: Option<Instant>,
+    ) -> Result<T, Failure> {
         match until {
             None => self.once(request).await,
             // A turn that does not come in time is certain to have sent nothing.

@@ -2,6 +2,7 @@
 
 use super::redact;
 use astradesk_core::{Code, Error};
+use std::borrow::Cow;
 use std::fmt;
 
 /// What was asked of the API server, for the message.
@@ -10,7 +11,7 @@ pub struct Operation {
     /// The verb, as RBAC names it: `get`, `list`, `watch`, `patch`, `create`.
     pub verb: &'static str,
     /// The resource, as RBAC names it: `deployments.apps`, `pods/log`.
-    pub resource: &'static str,
+    pub resource: Cow<'static, str>,
     /// The namespace; empty for the whole cluster.
     pub namespace: String,
     /// The object; empty for all of them.
@@ -19,8 +20,13 @@ pub struct Operation {
 
 impl Operation {
     /// An operation on one object, or with an empty `name` on all of a namespace.
-    pub fn new(verb: &'static str, resource: &'static str, namespace: &str, name: &str) -> Self {
-        Self { verb, resource, namespace: namespace.to_owned(), name: name.to_owned() }
+    pub fn new(
+        verb: &'static str,
+        resource: impl Into<Cow<'static, str>>,
+        namespace: &str,
+        name: &str,
+    ) -> Self {
+        Self { verb, resource: resource.into(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 }
 
@@ -175,7 +181,8 @@ fn from_status(status: &kube::core::Status, operation: &Operation) -> Error {
     };
     let mut error = Error::new(code, message).with_detail("status", status.code);
     if code == Code::KubernetesForbidden {
-        error = error.with_detail("verb", operation.verb).with_detail("resource", operation.resource);
+        error =
+            error.with_detail("verb", operation.verb).with_detail("resource", operation.resource.as_ref());
     }
     error
 }

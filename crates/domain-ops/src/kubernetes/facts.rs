@@ -1,7 +1,7 @@
 //! What is known of a workload: what policies and guardrails ask about. Pure.
 
-use super::guard;
 use super::workload::Workload;
+use super::{gitops, guard};
 use astradesk_core::Facts;
 use astradesk_core::facts::Availability;
 use astradesk_core::target::Kind;
@@ -85,6 +85,18 @@ impl From<&StatefulSet> for Described {
 impl From<&DaemonSet> for Described {
     fn from(object: &DaemonSet) -> Self {
         Self::of(object.into(), &object.metadata, object.spec.as_ref().map(|spec| &spec.template))
+    }
+}
+
+/// What is known of an object of any kind: its labels, its owner, its tier, and who manages it.
+pub fn of_object(kind: &str, meta: &ObjectMeta) -> Facts {
+    let labels = meta.labels.iter().flatten().take(LABELS);
+    Facts {
+        labels: labels.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        owner: said(meta, OWNER),
+        tier: said(meta, TIER),
+        gitops: gitops::manager(kind, meta),
+        ..Facts::default()
     }
 }
 

@@ -10,7 +10,6 @@
 
 use super::workload::Workload;
 use astradesk_core::facts::GitOps;
-use astradesk_core::target::Kind;
 use astradesk_core::text::shown;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -25,8 +24,8 @@ const MANAGERS: [(&str, &str); 4] = [
     ("argocd-application-controller", "argocd"),
 ];
 
-/// Who manages an object of this kind, if it carries a sign of it.
-pub fn manager(kind: Kind, meta: &ObjectMeta) -> Option<GitOps> {
+/// Who manages an object of this kind (its case does not matter), if it carries a sign of it.
+pub fn manager(kind: &str, meta: &ObjectMeta) -> Option<GitOps> {
     flux(meta, "kustomize.toolkit.fluxcd.io")
         .or_else(|| flux(meta, "helm.toolkit.fluxcd.io"))
         .or_else(|| argo_tracking(kind, meta))
@@ -62,12 +61,12 @@ fn flux(meta: &ObjectMeta, prefix: &str) -> Option<GitOps> {
 
 /// `APPLICATION:GROUP/KIND:NAMESPACE/NAME`. One that is about another object came here by a copy, and does not
 /// count, as Argo CD has it; one that cannot be read does.
-fn argo_tracking(kind: Kind, meta: &ObjectMeta) -> Option<GitOps> {
+fn argo_tracking(kind: &str, meta: &ObjectMeta) -> Option<GitOps> {
     let id = meta.annotations.as_ref()?.get("argocd.argoproj.io/tracking-id")?;
     let mut parts = id.splitn(3, ':');
     let application = parts.next().filter(|name| !name.is_empty())?;
     if let (Some(of), Some(object)) = (parts.next(), parts.next()) {
-        let is_kind = of.rsplit('/').next().is_some_and(|of| of.eq_ignore_ascii_case(kind.as_str()));
+        let is_kind = of.rsplit('/').next().is_some_and(|of| of.eq_ignore_ascii_case(kind));
         let is_name = object.rsplit('/').next() == meta.name.as_deref();
         if !is_kind || !is_name {
             return None;
@@ -93,7 +92,7 @@ mod tests {
     fn of(meta: Value) -> Option<(String, String)> {
         let mut meta: ObjectMeta = serde_json::from_value(meta).unwrap();
         (meta.name, meta.namespace) = (Some("webapp".into()), Some("shop".into()));
-        manager(Kind::Deployment, &meta).map(|found| (found.controller, found.source))
+        manager("deployment", &meta).map(|found| (found.controller, found.source))
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cluster`] | [`Cluster`]: live reads, the patch, the watches, logs |
 //! | `client`, [`gate`] | how requests are sent: retries, limits, pace, `Retry-After` |
+//! | [`objects`] | objects of any kind, for packs |
 //! | [`permissions`] | what our identity may do, and should |
 //! | [`scope`] | the shared watches of one namespace and what they hold, indexed |
 //! | [`workload`] | one view of Deployment, StatefulSet and DaemonSet, of their pods and events |
@@ -27,6 +28,7 @@ pub mod gate;
 pub mod gitops;
 pub mod guard;
 mod history;
+pub mod objects;
 pub mod permissions;
 pub mod redact;
 pub(crate) mod restart;

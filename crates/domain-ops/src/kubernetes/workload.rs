@@ -292,7 +292,7 @@ fn common(kind: Kind, meta: &ObjectMeta, selector: &LabelSelector, template: &Po
             .unwrap_or_default(),
         changed_by: last_change(meta, "/f:spec/f:template"),
         restarted_by: last_change(meta, RESTARTED_AT_FIELD),
-        gitops: gitops::manager(kind, meta),
+        gitops: gitops::manager(kind.as_str(), meta),
         observed_generation: 0,
         wanted: 0,
         total: 0,

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::display::policy::short;
 use astradesk_core::guardrail::{Rule, with_builtin};
 use astradesk_core::{Guardrail, Result, Timestamp};
+use astradesk_runtime::ToolRegistry;
 use astradesk_runtime::evidence::Checkpoint;
 use astradesk_runtime::port::{Clock as _, Policy as _, Store as _, SystemClock};
 use astradesk_store::SqliteStore;
@@ -17,11 +18,12 @@ const MOST: u32 = 1000;
 
 /// The policy set as a gateway that is started now would have it.
 pub(super) fn policies(config: &Config, findings: &mut Vec<Finding>) {
-    let registry = match app::no_cluster(config).and_then(|cluster| app::registry(&cluster, config)) {
-        Ok(registry) => registry,
+    let (registry, policy) = match app::offline(config) {
+        Ok(offline) => offline,
         Err(error) => return findings.push(bad(&error)),
     };
-    let status = app::policy(config, &registry).status();
+    packs(&registry, findings);
+    let status = policy.status();
     if let Some(problem) = &status.problem {
         findings.push(bad(problem));
     } else {
@@ -40,6 +42,19 @@ pub(super) fn policies(config: &Config, findings: &mut Vec<Finding>) {
     }
     for doubt in status.warnings {
         findings.push(warning(doubt, "correct the policy, or the configuration if that is what is wrong"));
+    }
+}
+
+/// The packs of the configured folder, as a gateway that is started now would have them.
+fn packs(registry: &ToolRegistry, findings: &mut Vec<Finding>) {
+    for pack in registry.followed().map(|packs| packs.status()).unwrap_or_default() {
+        match &pack.problem {
+            Some(problem) => findings.push(bad(problem)),
+            None => findings.push(good(format!("pack `{}`: {} tool(s)", pack.name, pack.tools.len()))),
+        }
+        for doubt in pack.doubts {
+            findings.push(warning(doubt, "permit it with a policy of `policy.dir`, or remove the tool"));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Approvals, policies, evidence and webhooks behind a gateway.
+//! Approvals, packs, policies, evidence and webhooks behind a gateway.
 
 use super::{Remote, read};
 use crate::door::EvidencePage;
@@ -8,7 +8,7 @@ use astradesk_core::{Result, Run, RunId};
 use astradesk_runtime::case::{Case, CaseOutcome};
 use astradesk_runtime::engine::Awaiting;
 use astradesk_runtime::evidence::Checkpoint;
-use astradesk_runtime::port::{Announcement, EvidenceFilter, Explanation, PolicyStatus};
+use astradesk_runtime::port::{Announcement, EvidenceFilter, Explanation, PackStatus, PolicyStatus};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -57,6 +57,14 @@ impl Remote {
 
     pub(in crate::door) async fn policy(&self) -> Result<PolicyStatus> {
         self.get("v1/policy", &[]).await
+    }
+
+    pub(in crate::door) async fn packs(&self) -> Result<Vec<PackStatus>> {
+        #[derive(Deserialize)]
+        struct Page {
+            packs: Vec<PackStatus>,
+        }
+        Ok(self.get::<Page>("v1/packs", &[]).await?.packs)
     }
 
     pub(in crate::door) async fn test_policy(&self, cases: &[Case]) -> Result<Vec<CaseOutcome>> {

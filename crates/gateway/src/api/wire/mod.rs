@@ -7,9 +7,11 @@
 #![expect(clippy::struct_field_names, reason = "the names are those of the wire")]
 
 mod approval;
+mod pack;
 mod policy;
 
 pub(crate) use approval::{Announcement, Approvals, Awaiting, Facts, PreviewedStep, Requirement};
+pub(crate) use pack::Pack;
 pub(crate) use policy::{Case, CaseOutcome, Explanation, PolicyStatus};
 
 use serde_json::Value;

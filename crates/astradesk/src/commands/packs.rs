@@ -1,0 +1,140 @@
+//! `astradesk packs`
+
+use super::Context;
+use crate::cli::{Output, Packs};
+use crate::display::{self, Mark, words};
+use crate::exit;
+use astradesk_core::Result;
+use astradesk_packs::case::{self, Outcome};
+use astradesk_packs::{DeclaredPack, scaffold};
+use astradesk_runtime::port::{Pack as _, PackStatus};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+pub(super) async fn run(context: &Context, command: Option<Packs>) -> Result<u8> {
+    match command.unwrap_or(Packs::List) {
+        Packs::List => list(context).await,
+        Packs::New { name } => new(context, &name),
+        Packs::Check { dir } => Ok(check(context, &dir)),
+        Packs::Test { dir } => Ok(test(context, &dir)),
+    }
+}
+
+async fn list(context: &Context) -> Result<u8> {
+    let door = context.door().await?;
+    let packs = door.packs().await;
+    door.close().await;
+    let packs = packs?;
+    if context.output == Output::Json {
+        display::json(&json!({"packs": packs}));
+        return Ok(exit::DONE);
+    }
+    if packs.is_empty() {
+        display::note("no pack of which you may use a tool");
+    }
+    packs.iter().for_each(show);
+    Ok(exit::DONE)
+}
+
+fn show(pack: &PackStatus) {
+    let mark = match (&pack.problem, pack.doubts.is_empty()) {
+        (Some(_), _) => Mark::Bad,
+        (None, false) => Mark::Warning,
+        (None, true) => Mark::Good,
+    };
+    let version = pack.version.as_ref().map_or_else(|| "not in force".to_owned(), |version| words(version));
+    let origin = match (&pack.digest, &pack.since) {
+        (Some(digest), Some(since)) => {
+            format!("  {} since {since:.0}", display::policy::short(&digest.to_string()))
+        }
+        _ if pack.version.is_some() => "  compiled in".to_owned(),
+        _ => String::new(),
+    };
+    display::mark(mark, format!("{:<20} {version}{origin}", words(&pack.name)));
+    if !pack.tools.is_empty() {
+        let tools: Vec<&str> = pack.tools.iter().map(astradesk_core::ToolName::as_str).collect();
+        display::note(format!("  {}", tools.join(", ")));
+    }
+    if let Some(problem) = &pack.problem {
+        let kept = if pack.version.is_some() { "; the one before it stays in force" } else { "" };
+        display::note(format!("  {} {}{kept}", problem.code, words(&problem.message)));
+        display::note(format!("  → {}", words(&problem.remedy)));
+    }
+    for doubt in &pack.doubts {
+        display::note(format!("  {}", words(doubt)));
+    }
+}
+
+fn new(context: &Context, name: &str) -> Result<u8> {
+    let folder: PathBuf = scaffold::new(Path::new(""), name)?;
+    if context.output == Output::Json {
+        display::json(&json!({"folder": folder}));
+    } else {
+        display::mark(Mark::Good, format!("`{}` is a pack to begin with", folder.display()));
+        display::note(format!("  → astradesk packs check {0} && astradesk packs test {0}", folder.display()));
+    }
+    Ok(exit::DONE)
+}
+
+fn check(context: &Context, dir: &Path) -> u8 {
+    let pack = match case::check(dir) {
+        Ok(pack) => pack,
+        Err(error) => {
+            display::error(&error, context.output);
+            return exit::FAILED;
+        }
+    };
+    match context.output {
+        Output::Json => display::json(&json!({
+            "valid": true, "name": pack.name(), "version": pack.version(), "digest": pack.digest(), "tools": pack.specs(),
+        })),
+        Output::Text => show_checked(&pack),
+    }
+    exit::DONE
+}
+
+fn show_checked(pack: &DeclaredPack) {
+    let (name, version) = (words(pack.name()), words(pack.version()));
+    let digest = pack.digest().to_string();
+    display::mark(
+        Mark::Good,
+        format!("`{name}` {version} is valid; digest {}", display::policy::short(&digest)),
+    );
+    for spec in pack.specs() {
+        let effect = spec.effect.map_or("none", astradesk_core::Effect::as_str);
+        display::note(format!("  {:<24} {effect:<8} {}", spec.name, words(&spec.description)));
+    }
+}
+
+fn test(context: &Context, dir: &Path) -> u8 {
+    let tried = match case::test(dir) {
+        Ok(tried) => tried,
+        Err(error) => {
+            display::error(&error, context.output);
+            return exit::FAILED;
+        }
+    };
+    let failed = tried.failed();
+    match context.output {
+        Output::Json => display::json(&json!({
+            "pack": tried.pack, "failed": failed, "cases": tried.cases, "untried": tried.untried,
+        })),
+        Output::Text => {
+            tried.cases.iter().for_each(show_case);
+            for tool in &tried.untried {
+                display::mark(Mark::Warning, format!("no case calls `{tool}`"));
+            }
+            let mark = if failed == 0 { Mark::Good } else { Mark::Bad };
+            display::mark(mark, format!("{} cases, {failed} failed", tried.cases.len()));
+        }
+    }
+    if failed == 0 { exit::DONE } else { exit::FAILED }
+}
+
+fn show_case(case: &Outcome) {
+    let mark = if case.faults.is_empty() { Mark::Good } else { Mark::Bad };
+    display::mark(mark, words(&case.name));
+    for fault in &case.faults {
+        display::note(format!("  {}", words(fault)));
+    }
+}

@@ -1,0 +1,291 @@
+//! The packs of a folder: each folder in it is one. They are looked at again and again, and put in force as a whole,
+//! replaced or removed while AstraDesk runs.
+//!
+//! A pack that is not valid leaves the one before it in force. A pack goes when its folder goes.
+
+use crate::kubernetes::Objects;
+use crate::manifest::FILE;
+use crate::pack::{DeclaredPack, read_file};
+use astradesk_core::canonical::Digest;
+use astradesk_core::text::shown;
+use astradesk_core::{Code, Error, Result, Timestamp, ToolSpec};
+use astradesk_runtime::ToolRegistry;
+use astradesk_runtime::folder::settled;
+use astradesk_runtime::port::{Clock, Pack, PackStatus, Packs, Policy};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The most packs of a folder.
+pub const MAX_PACKS: usize = 256;
+
+/// The packs of a folder.
+pub struct Folder {
+    dir: PathBuf,
+    objects: Arc<dyn Objects>,
+    registry: Arc<ToolRegistry>,
+    policy: Arc<dyn Policy>,
+    clock: Arc<dyn Clock>,
+    /// Held by whoever looks at the folder, which may take a while.
+    looking: Mutex<()>,
+    /// What came of the last look.
+    state: Mutex<State>,
+}
+
+#[derive(Default, Clone)]
+struct State {
+    packs: BTreeMap<String, Known>,
+    /// Why the folder itself cannot be read.
+    problem: Option<Error>,
+}
+
+/// What is known of a pack.
+#[derive(Default, Clone)]
+struct Known {
+    in_force: Option<InForce>,
+    /// The file that was tried last, and beside what.
+    tried: Option<(Digest, Beside)>,
+    /// Why it is not in force as it is now.
+    problem: Option<Error>,
+}
+
+/// The digest of what else decides whether a pack can be put in force: the policies, and the other packs.
+type Beside = Digest;
+
+#[derive(Clone)]
+struct InForce {
+    version: String,
+    digest: Digest,
+    since: Timestamp,
+    specs: Vec<Arc<ToolSpec>>,
+}
+
+impl Folder {
+    /// The packs of `dir`. Nothing is read before [`reload`](Packs::reload).
+    pub fn new(
+        dir: PathBuf,
+        objects: Arc<dyn Objects>,
+        registry: Arc<ToolRegistry>,
+        policy: Arc<dyn Policy>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { dir, objects, registry, policy, clock, looking: Mutex::default(), state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the folder. Whether anything else is in force now.
+    fn look(&self, state: &mut State) -> bool {
+        let read = settled(|| read_all(&self.dir)).unwrap_or_else(|| {
+            let text =
+                format!("the folder `{}` changes again and again while it is read", self.dir.display());
+            Err(Error::new(Code::PackInvalid, text))
+        });
+        match read {
+            Ok(texts) => {
+                state.problem = None;
+                self.follow(state, texts)
+            }
+            Err(error) => {
+                if state.problem.as_ref() != Some(&error) {
+                    tracing::error!(problem = %error.message, "the packs cannot be read; those in force stay");
+                }
+                state.problem = Some(error);
+                false
+            }
+        }
+    }
+
+    /// Puts in force what is there, and lets go of what is not.
+    fn follow(&self, state: &mut State, texts: BTreeMap<String, Result<String>>) -> bool {
+        let mut changed = false;
+        let gone: Vec<String> =
+            state.packs.keys().filter(|name| !texts.contains_key(*name)).cloned().collect();
+        for name in gone {
+            changed |= self.let_go(state.packs.remove(&name), &name);
+        }
+        for (name, text) in texts {
+            let known = state.packs.entry(name.clone()).or_default();
+            changed |= self.consider(known, &name, text);
+        }
+        changed
+    }
+
+    fn let_go(&self, known: Option<Known>, name: &str) -> bool {
+        if known.and_then(|known| known.in_force).is_none() {
+            return false;
+        }
+        let removed = self.registry.replace(name, None, |specs, swap| {
+            // Whatever the policies make of it, what is gone cannot be called.
+            if self.policy.adopt_tools(specs, swap).is_err() {
+                swap();
+            }
+            Ok(())
+        });
+        tracing::info!(pack = name, "the pack is gone");
+        removed.is_ok()
+    }
+
+    /// Tries a pack unless exactly this was tried before.
+    fn consider(&self, known: &mut Known, name: &str, text: Result<String>) -> bool {
+        let text = match text {
+            Ok(text) => text,
+            Err(error) => {
+                known.tried = None;
+                return note(known, name, Err(error));
+            }
+        };
+        let digest = Digest::of(&text);
+        let tried = known.tried.as_ref().filter(|(file, _)| *file == digest);
+        if tried.is_some_and(|(_, beside)| known.problem.is_none() || *beside == self.beside()) {
+            return false;
+        }
+        let put =
+            DeclaredPack::read(name, &text, &self.objects).and_then(|pack| self.put_in_force(known, &pack));
+        known.tried = Some((digest, self.beside()));
+        note(known, name, put)
+    }
+
+    fn beside(&self) -> Beside {
+        Digest::of_value(&json!({"policies": self.policy.status(), "packs": self.registry.packs()}))
+    }
+
+    fn put_in_force(&self, known: &Known, pack: &DeclaredPack) -> Result<InForce> {
+        if known.in_force.is_none() && self.registry.packs().iter().any(|(name, _)| name == pack.name()) {
+            let message =
+                format!("`{}` is the name of a pack that is compiled in: give it another one", pack.name());
+            return Err(Error::new(Code::PackInvalid, message));
+        }
+        self.check_words(pack)?;
+        self.registry.replace(pack.name(), Some(pack), |specs, swap| {
+            self.policy.adopt_tools(specs, swap).map_err(|error| {
+                let message =
+                    format!("the policies cannot be put together with `{}`: {}", pack.name(), error.message);
+                Error::new(Code::PackInvalid, message).with_remedy(error.remedy)
+            })
+        })?;
+        Ok(InForce {
+            version: pack.version().to_owned(),
+            digest: pack.digest(),
+            since: self.clock.now(),
+            specs: pack.specs(),
+        })
+    }
+
+    /// A phrase that asked for two tools would ask for none.
+    fn check_words(&self, pack: &DeclaredPack) -> Result<()> {
+        let others = self.registry.tools();
+        for spec in pack.specs() {
+            for other in others.iter().filter(|other| other.pack != pack.name()) {
+                let theirs = &other.spec().grammar.phrases;
+                if let Some(phrase) = spec.grammar.phrases.iter().find(|phrase| theirs.contains(phrase)) {
+                    let message = format!(
+                        "the phrase `{phrase}` of tool `{}` asks for `{}` of pack `{}` already",
+                        spec.name,
+                        other.spec().name,
+                        other.pack
+                    );
+                    return Err(Error::new(Code::PackInvalid, message).with_remedy("choose another phrase"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn status_of(&self, name: &str, known: &Known) -> PackStatus {
+        let in_force = known.in_force.as_ref();
+        let specs = in_force.map(|pack| pack.specs.as_slice()).unwrap_or_default();
+        let unpermitted = specs.iter().filter(|spec| !self.policy.could_permit(spec));
+        PackStatus {
+            name: name.to_owned(),
+            version: in_force.map(|pack| pack.version.clone()),
+            digest: in_force.map(|pack| pack.digest),
+            since: in_force.map(|pack| pack.since),
+            tools: specs.iter().map(|spec| spec.name.clone()).collect(),
+            problem: known.problem.clone(),
+            doubts: unpermitted
+                .map(|spec| {
+                    format!("no policy permits `{}` to anybody, so every call of it is denied", spec.name)
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Remembers what came of a pack, and tells it when it is new. Whether something else is in force now.
+fn note(known: &mut Known, name: &str, put: Result<InForce>) -> bool {
+    match put {
+        Ok(in_force) => {
+            tracing::info!(pack = name, version = in_force.version, digest = %in_force.digest, "the pack is in force");
+            known.in_force = Some(in_force);
+            known.problem = None;
+            true
+        }
+        Err(error) => {
+            if known.problem.as_ref() != Some(&error) {
+                let kept = if known.in_force.is_some() {
+                    "the one before it stays in force"
+                } else {
+                    "it is not in force"
+                };
+                tracing::error!(pack = name, code = %error.code, problem = %error.message, remedy = %error.remedy,
+                    "the pack cannot be put in force; {kept}");
+            }
+            known.problem = Some(error);
+            false
+        }
+    }
+}
+
+impl Packs for Folder {
+    fn reload(&self) -> bool {
+        let _one_at_a_time = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state().clone();
+        let changed = self.look(&mut state);
+        *self.state() = state;
+        changed
+    }
+
+    fn status(&self) -> Vec<PackStatus> {
+        let state = self.state();
+        let folder = state.problem.clone().map(|problem| PackStatus {
+            name: self.dir.display().to_string(),
+            problem: Some(problem),
+            ..PackStatus::default()
+        });
+        let packs = state.packs.iter().map(|(name, known)| self.status_of(name, known));
+        folder.into_iter().chain(packs).collect()
+    }
+}
+
+/// The `pack.toml` of every folder, by the folder's name.
+fn read_all(dir: &Path) -> Result<BTreeMap<String, Result<String>>> {
+    let unreadable = |error: std::io::Error| {
+        let text = format!("the folder of packs `{}` cannot be read: {error}", dir.display());
+        Error::new(Code::PackInvalid, text)
+            .with_remedy("correct `packs.folder`, or leave it empty to have no packs")
+    };
+    let mut texts = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with('.') || !path.is_dir() {
+            continue;
+        }
+        if texts.len() == MAX_PACKS {
+            let text = format!("the folder `{}` has more than {MAX_PACKS} packs", dir.display());
+            return Err(Error::new(Code::PackInvalid, text));
+        }
+        let text = if path.join(FILE).exists() {
+            read_file(&path, FILE)
+        } else {
+            let text = format!("the folder `{}` has no `{FILE}`", shown(&name, 64));
+            Err(Error::new(Code::PackInvalid, text).with_remedy("add it, or remove the folder"))
+        };
+        texts.insert(name, text);
+    }
+    Ok(texts)
+}

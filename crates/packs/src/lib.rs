@@ -1,0 +1,43 @@
+//! Packs that are not compiled in: folders with a `pack.toml`, whose tools send HTTP requests, run commands, or
+//! patch one object of a cluster.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `manifest` | `pack.toml`, read strictly: an error names the file, the tool, and what to do |
+//! | `parameters` | the arguments of a tool, as its templates may use them |
+//! | [`template`] | `{argument}` in a text: what a value may become, and what it never can |
+//! | `secret` | `env:NAME` and `file:PATH`, looked up when they are used, and never shown |
+//! | `expectation` | what an answer must have, by JSON pointer |
+//! | `declared` | a tool of a pack, behind the Tool port |
+//! | `http` | tools that send a request: the URL, the sending, the verification |
+//! | `command` | tools that run a program: its arguments, its process |
+//! | [`kubernetes`] | tools that patch one object, and the port to the cluster |
+//! | [`folder`] | the packs of a folder, registered, replaced and removed while AstraDesk runs |
+//! | [`case`] | the cases of a pack, tried offline |
+//! | [`scaffold`] | a pack to begin with |
+//!
+//! # Invariants
+//!
+//! * There is no shell, and no template engine: a value takes the place of its braces and is nothing but text there.
+//! * No argument changes the host of a URL, the number of its segments, or the number of a program's arguments.
+//! * A secret is in the configuration as a reference only, and in no argument, preview, error, log or evidence.
+//! * An effect that may have happened is never repeated, unless its pack says that repeating it changes nothing.
+
+pub mod case;
+mod command;
+mod declared;
+mod expectation;
+pub mod folder;
+mod http;
+pub mod kubernetes;
+mod manifest;
+mod pack;
+mod parameters;
+pub mod scaffold;
+mod secret;
+pub mod template;
+#[cfg(test)]
+mod testing;
+
+pub use folder::Folder;
+pub use pack::DeclaredPack;

@@ -1,0 +1,211 @@
+//! One `[[tools]]` of a manifest.
+
+use super::meaning;
+use super::section::{Fault, Section};
+use crate::command::Command;
+use crate::declared::{Action, Declared};
+use crate::http::{Client, Http};
+use crate::kubernetes::{Objects, Patch};
+use crate::parameters::Parameters;
+use crate::template::{Place, Template};
+use astradesk_core::canonical::Digest;
+use astradesk_core::tool::{Form, Grammar, Slot};
+use astradesk_core::{Effect, Target, ToolName, ToolSpec};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::time::Duration;
+
+const KEYS: &[&str] = &[
+    "name",
+    "description",
+    "effect",
+    "targets",
+    "arguments",
+    "optional",
+    "timeout_seconds",
+    "words",
+    "summary",
+    "http",
+    "command",
+    "kubernetes-patch",
+];
+const WORDS: &[&str] = &["phrases", "fillers", "after"];
+/// The kinds of tools.
+const KINDS: [&str; 3] = ["http", "command", "kubernetes-patch"];
+/// The most targets of a call.
+const MAX_TARGETS: usize = 8;
+/// The longest text of a template, in bytes.
+pub(crate) const MAX_TEMPLATE: usize = 16 << 10;
+/// The time limit of a tool, in seconds: unless it says so, and at most.
+const TIMEOUT: (u64, u64) = (30, 3600);
+
+pub(super) fn read(
+    number: usize,
+    table: Map<String, Value>,
+    pack_version: &str,
+    objects: &Arc<dyn Objects>,
+    client: &Client,
+) -> Result<Declared, Fault> {
+    let label = match table.get("name").and_then(Value::as_str) {
+        Some(name) => format!("tool `{}`", astradesk_core::text::shown(name, 64)),
+        None => format!("tool {number}"),
+    };
+    let digest = Digest::of_value(&meaning(&table)).to_string();
+    let mut tool = Section::new(label, table, KEYS)?;
+    let name = tool.text("name", 64)?;
+    let name = ToolName::parse(name).map_err(|error| tool.fault_of("name", error.message))?;
+    let description = tool.text("description", 500)?;
+    let effect = effect(&mut tool)?;
+    let arguments = tool.table("arguments")?.unwrap_or_default();
+    let optional = tool.texts("optional")?;
+    let parameters =
+        Parameters::read(arguments, &optional).map_err(|why| tool.fault(why.as_str()).colon())?;
+    let timeout = Duration::from_secs(tool.number("timeout_seconds", TIMEOUT.0, 1..=TIMEOUT.1)?);
+    let grammar = words(&mut tool, &parameters)?;
+    let summary =
+        tool.text_if("summary")?.map(|text| template(&tool, "summary", &text, &parameters, Place::Seen));
+    let summary = summary.transpose()?;
+    let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| tool.has(kind)).collect();
+    let action = match kinds.as_slice() {
+        ["http"] => Action::Http(Box::new(Http::read(&mut tool, &parameters, effect, client)?)),
+        ["command"] => Action::Command(Box::new(Command::read(&mut tool, &parameters)?)),
+        ["kubernetes-patch"] => {
+            Action::Patch(Box::new(Patch::read(&mut tool, &parameters, effect, objects.clone())?))
+        }
+        [] => return Err(tool.fault(format!("does nothing: add one of the tables {}", KINDS.join(", ")))),
+        several => {
+            return Err(tool.fault(format!("has several kinds, and must have one: {}", several.join(", "))));
+        }
+    };
+    let targets = targets(&mut tool, &parameters, &action)?;
+    let version = format!("{pack_version}+{}", digest.get(..12).unwrap_or(&digest));
+    let spec = Arc::new(ToolSpec {
+        name,
+        version,
+        description,
+        effect: Some(effect),
+        input_schema: parameters.schema.clone(),
+        timeout,
+        grammar,
+    });
+    Ok(Declared { spec, parameters, targets, summary, action })
+}
+
+/// Reads a template of a tool.
+pub(crate) fn template(
+    section: &Section,
+    key: &str,
+    text: &str,
+    parameters: &Parameters,
+    place: Place,
+) -> Result<Template, Fault> {
+    if text.len() > MAX_TEMPLATE {
+        return Err(section.fault_of(key, format!("it is longer than {MAX_TEMPLATE} bytes")));
+    }
+    let template = Template::parse(text).map_err(|why| section.fault_of(key, why))?;
+    template.check(parameters, place).map_err(|why| section.fault_of(key, why))?;
+    Ok(template)
+}
+
+fn effect(tool: &mut Section) -> Result<Effect, Fault> {
+    let Some(effect) = tool.text_if("effect")? else {
+        return Err(tool.fault("has no `effect`: say `read`, `write` or `execute`"));
+    };
+    let known = [Effect::Read, Effect::Write, Effect::Execute];
+    known
+        .into_iter()
+        .find(|known| known.as_str() == effect)
+        .ok_or_else(|| tool.fault_of("effect", "it must be `read`, `write` or `execute`"))
+}
+
+fn targets(tool: &mut Section, parameters: &Parameters, action: &Action) -> Result<Vec<Template>, Fault> {
+    let texts = tool.texts("targets")?;
+    if let Action::Patch(_) = action {
+        return if texts.is_empty() {
+            Ok(Vec::new())
+        } else {
+            Err(tool.fault_of("targets", "leave it out: the target is the object that is patched"))
+        };
+    }
+    if texts.is_empty() || texts.len() > MAX_TARGETS {
+        let why = format!("there are {}, and there must be 1 to {MAX_TARGETS}", texts.len());
+        return Err(tool.fault_of("targets", why));
+    }
+    let read = |text: &String| {
+        let template = template(tool, "targets", text, parameters, Place::Target)?;
+        // The system and the kind are the author's: policies are written for them.
+        let fixed = template.prefix();
+        let parts: Vec<&str> = fixed.split('/').collect();
+        let is_external = matches!(parts.as_slice(), [Target::EXTERNAL, system, kind, ..] if !system.is_empty() && !kind.is_empty());
+        let name_is_one_part = parts.len() == 4 && text.matches('/').count() == 3;
+        let example = text.replace(['{', '}'], "");
+        if !is_external || !name_is_one_part || example.parse::<Target>().is_err() {
+            let why = format!(
+                "`{}` must be `external/SYSTEM/KIND/NAME`, with arguments in NAME only, such as \
+                 `external/unleash/flag/{{flag}}`",
+                astradesk_core::text::shown(text, 120)
+            );
+            return Err(tool.fault_of("targets", why));
+        }
+        Ok(template)
+    };
+    texts.iter().map(read).collect()
+}
+
+/// The words that ask for the tool: phrases, and for each argument the words before it.
+fn words(tool: &mut Section, parameters: &Parameters) -> Result<Grammar, Fault> {
+    let Some(mut words) = tool.section("words", WORDS)? else { return Ok(Grammar::default()) };
+    let (phrases, fillers) = (words.texts("phrases")?, words.texts("fillers")?);
+    let is_plain = |text: &String| {
+        !text.is_empty()
+            && text.len() <= 100
+            && text.split(' ').all(|word| !word.is_empty())
+            && *text == text.to_lowercase()
+    };
+    if phrases.is_empty() || phrases.len() > 16 || !phrases.iter().all(is_plain) {
+        return Err(words
+            .fault_of("phrases", "there must be 1 to 16, in lower case, with single spaces between words"));
+    }
+    if fillers.len() > 64 || !fillers.iter().all(is_plain) {
+        return Err(words.fault_of("fillers", "there may be 64, in lower case"));
+    }
+    let mut slots = Vec::new();
+    let after = words.table("after")?.unwrap_or_default();
+    for (argument, markers) in after {
+        let markers: Option<Vec<String>> =
+            markers.as_array().map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+        let markers =
+            markers.filter(|markers| (1..=16).contains(&markers.len()) && markers.iter().all(is_plain));
+        let Some(markers) = markers else {
+            return Err(
+                words.fault_of("after", format!("`{argument}` must have 1 to 16 texts in lower case"))
+            );
+        };
+        let parameter = parameters.known(&argument).map_err(|why| words.fault_of("after", why))?;
+        if !parameter.is_string() {
+            return Err(words
+                .fault_of("after", format!("`{argument}` is no text, and a sentence can say texts only")));
+        }
+        slots.push(Slot { argument, form: Form::After(markers), required: parameter.required });
+    }
+    let unsaid = parameters
+        .iter()
+        .find(|(name, one)| one.required && !slots.iter().any(|slot| slot.argument == **name));
+    if let Some((name, _)) = unsaid {
+        let why = format!(
+            "no sentence could say `{name}`, which is required: give it words here, or leave `words` out"
+        );
+        return Err(words.fault_of("after", why));
+    }
+    Ok(Grammar { phrases, slots, fillers })
+}
+
+impl Fault {
+    /// `tool `x` argument …` with a colon between.
+    fn colon(mut self) -> Self {
+        if let Some(at) = self.message.find("` ") {
+            self.message.replace_range(at..at + 2, "`: ");
+        }
+        self
+    }
+}
