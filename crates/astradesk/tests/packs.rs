@@ -18,8 +18,10 @@ fn run(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> (i32, String)
         .envs(env.iter().copied())
         .output()
         .unwrap();
-    let said =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !arguments.contains(&"json") {
+        said.push_str(&String::from_utf8_lossy(&output.stderr));
+    }
     (output.status.code().unwrap(), said)
 }
 

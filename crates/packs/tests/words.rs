@@ -37,13 +37,15 @@ async fn a_flag_is_turned_off_by_saying_so() {
     let arguments = json!({"flag": "new-checkout", "environment": "production", "project": "default"});
     for (said, tool) in [
         ("turn off flag new-checkout in production of project default", "disable_flag"),
-        ("please disable the flag new-checkout in production project default", "disable_flag"),
+        ("turn off the flag new-checkout in production project default", "disable_flag"),
         ("turn on flag new-checkout in production of project default", "enable_flag"),
         ("włącz flagę new-checkout w production projektu default", "enable_flag"),
     ] {
         assert_eq!(plan(said).await, (tool.to_owned(), arguments.clone()), "{said}");
     }
-    for said in ["turn off flag new-checkout", "do not turn off flag new-checkout in production of project default"] {
+    for said in
+        ["turn off flag new-checkout", "do not turn off flag new-checkout in production of project default"]
+    {
         assert!(plan(said).await.0.starts_with("plan."), "{said}");
     }
 }

@@ -27,10 +27,13 @@ pub(crate) fn not_permitted(set: &Set, request: &PolicyRequest<'_>, target: &Tar
         Effect::Write if !settings.may_write(request.principal) => role_required(settings, request),
         Effect::Read if !settings.may_read(request.principal) => role_required(settings, request),
         Effect::Write | Effect::Read => {
-            if let Target::External { .. } = target {
+            let is_write = request.call.effect == Effect::Write;
+            if matches!(target, Target::External { .. })
+                || is_write && matches!(target, Target::Object { .. })
+            {
                 let text = format!("no policy permits `{tool}` on `{target}`");
                 return Error::new(Code::PolicyDenied, text).with_remedy(
-                    "permit it with a policy of `policy.dir`: the built-in ones are for clusters",
+                    "permit it with a policy of `policy.dir`: the built-in ones are for workloads",
                 );
             }
             let (namespace, name) = (target.namespace(), target.name());
@@ -41,7 +44,7 @@ pub(crate) fn not_permitted(set: &Set, request: &PolicyRequest<'_>, target: &Tar
                 return Error::new(Code::PolicyNamespaceNotAllowed, text);
             }
             let mut allowed = settings.allowed_services.iter();
-            if request.call.effect == Effect::Write && !allowed.any(|service| service.as_str() == name) {
+            if is_write && !allowed.any(|service| service.as_str() == name) {
                 return target_not_allowed(settings, name);
             }
             Error::new(Code::PolicyDenied, format!("no policy permits `{tool}` on `{target}`"))

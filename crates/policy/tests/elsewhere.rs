@@ -24,6 +24,13 @@ fn code(decision: &Decision) -> Option<Code> {
 fn the_allowlist_is_of_workloads() {
     let policy = built_in(&settings("webapp"));
     let sre = principal("ada", &["sre"]);
+    let other = "kubernetes/prod/default/ingress.networking.k8s.io/other";
+    let decision = Ask::new(&sre, "restart_service", json!({"service": "x"}), &[other]).decide(&policy);
+    assert_eq!(
+        code(&decision),
+        Some(Code::PolicyDenied),
+        "it is not the allowlist that is missing: {decision:?}"
+    );
     for (tool, target, expected) in [
         ("restart_service", WEBAPP, None),
         ("restart_service", FLAG, Some(Code::PolicyDenied)),

@@ -118,7 +118,7 @@ impl Objects for Cluster {
         self.touch(|object| merge(object, patch));
         if fate == Fate::Unmarked {
             self.touch(|object| {
-                drop(object["metadata"]["annotations"].as_object_mut().unwrap().remove(MARK))
+                object["metadata"]["annotations"].as_object_mut().unwrap().remove(MARK);
             });
         }
         if fate == Fate::AnswerLost { Err(maybe()) } else { Ok(self.stored()) }
