@@ -140,6 +140,7 @@ impl Server {
                                     return;
                                 }
                             }
+                            let _ = stream.write_all(b"\"").await;
                         }
                     }
                 });

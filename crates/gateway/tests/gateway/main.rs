@@ -18,6 +18,7 @@ mod issuers;
 mod limits;
 mod mcp;
 mod openapi;
+mod packs;
 mod proxies;
 mod repeats;
 mod replicas;

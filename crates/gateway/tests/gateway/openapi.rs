@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Checks an answer against the document: its status, its required headers, its body.
-fn check(document: &Value, method: &str, route: &str, reply: &Reply) {
+pub(crate) fn check(document: &Value, method: &str, route: &str, reply: &Reply) {
     let place = format!("{method} {route} {}", reply.status);
     let operation = &document["paths"][route][method.to_lowercase()];
     let response = &operation["responses"][reply.status.to_string()];

@@ -39,8 +39,9 @@ const OUTPUT: (u64, u64) = (256 << 10, 4 << 20);
 const MAX_ARGV: usize = 64;
 /// The programs of one tool that run at the same time.
 const AT_ONCE: usize = 16;
-/// The most characters of what a program said that an error shows.
-const EXCERPT: usize = 1000;
+/// The most lines of what a program said last that an error shows, and the most characters of each.
+const LINES: usize = 20;
+const LINE: usize = 400;
 
 /// A tool that runs a program.
 pub(crate) struct Command {
@@ -219,8 +220,9 @@ fn failed(filling: &Filling<'_>, code: Code, why: &str, said: &str) -> port::Fau
 }
 
 fn with_output(error: Error, said: &str) -> Error {
-    let said = said.trim();
-    if said.is_empty() { error } else { error.with_detail("output", shown(said, EXCERPT)) }
+    let lines: Vec<String> = said.trim().lines().map(|line| shown(line, LINE)).collect();
+    let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
+    if last.is_empty() { error } else { error.with_detail("output", last.to_vec()) }
 }
 
 fn without_nul(value: &str) -> Result<String> {

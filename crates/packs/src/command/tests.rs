@@ -89,8 +89,9 @@ async fn each_end_has_its_outcome() {
     while let Some(done) = all.join_next().await {
         done.unwrap();
     }
-    let broken = run("write", "echo broken >&2; exit 1", "", "x").await;
-    assert_eq!(error(&broken).details["output"], "broken");
+    let broken = run("write", "seq 30 >&2; printf 'a\\033[31mb' >&2; exit 1", "", "x").await;
+    let said = error(&broken).details["output"].as_array().unwrap();
+    assert_eq!((said.len(), &said[0], &said[19]), (20, &"12".into(), &"a\\u{1b}[31mb".into()));
 }
 
 #[tokio::test]
