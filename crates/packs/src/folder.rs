@@ -13,7 +13,7 @@ use astradesk_runtime::ToolRegistry;
 use astradesk_runtime::folder::settled;
 use astradesk_runtime::port::{Clock, Pack, PackStatus, Packs, Policy};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -59,6 +59,19 @@ struct InForce {
     digest: Digest,
     since: Timestamp,
     specs: Vec<Arc<ToolSpec>>,
+}
+
+/// A pack that was not tried as it is now.
+struct Anew {
+    name: String,
+    digest: Digest,
+    pack: Result<DeclaredPack>,
+}
+
+impl InForce {
+    fn of(pack: &DeclaredPack, since: Timestamp) -> Self {
+        Self { version: pack.version().to_owned(), digest: pack.digest(), since, specs: pack.specs() }
+    }
 }
 
 impl Folder {
@@ -107,18 +120,53 @@ impl Folder {
         for name in gone {
             changed |= self.let_go(state.packs.remove(&name), &name);
         }
-        for (name, text) in texts {
+        let anew = self.read_anew(state, texts);
+        // Together, so that the policies are put together once; if one of them cannot be, each for itself.
+        let fine: Vec<&DeclaredPack> = anew.iter().filter_map(|anew| anew.pack.as_ref().ok()).collect();
+        let together = fine.len() > 1 && self.put_in_force(state, &fine).is_ok();
+        for Anew { name, digest, pack } in anew {
+            let put = pack.and_then(|pack| {
+                if !together {
+                    self.put_in_force(state, &[&pack])?;
+                }
+                Ok(InForce::of(&pack, self.clock.now()))
+            });
             let known = state.packs.entry(name.clone()).or_default();
-            changed |= self.consider(known, &name, text);
+            known.tried = Some((digest, self.beside()));
+            changed |= note(known, &name, put);
         }
         changed
+    }
+
+    /// The packs that were not tried as they are now.
+    fn read_anew(&self, state: &mut State, texts: BTreeMap<String, Result<String>>) -> Vec<Anew> {
+        let mut anew = Vec::new();
+        for (name, text) in texts {
+            let known = state.packs.entry(name.clone()).or_default();
+            match text {
+                Ok(text) => {
+                    let digest = Digest::of(&text);
+                    let tried = known.tried.as_ref().filter(|(file, _)| *file == digest);
+                    if tried.is_some_and(|(_, beside)| known.problem.is_none() || *beside == self.beside()) {
+                        continue;
+                    }
+                    let pack = DeclaredPack::read(&name, &text, &self.objects);
+                    anew.push(Anew { name, digest, pack });
+                }
+                Err(error) => {
+                    known.tried = None;
+                    note(known, &name, Err(error));
+                }
+            }
+        }
+        anew
     }
 
     fn let_go(&self, known: Option<Known>, name: &str) -> bool {
         if known.and_then(|known| known.in_force).is_none() {
             return false;
         }
-        let removed = self.registry.replace(name, None, |specs, swap| {
+        let removed = self.registry.replace(&[(name, None)], |specs, swap| {
             // Whatever the policies make of it, what is gone cannot be called.
             if self.policy.adopt_tools(specs, swap).is_err() {
                 swap();
@@ -129,66 +177,58 @@ impl Folder {
         removed.is_ok()
     }
 
-    /// Tries a pack unless exactly this was tried before.
-    fn consider(&self, known: &mut Known, name: &str, text: Result<String>) -> bool {
-        let text = match text {
-            Ok(text) => text,
-            Err(error) => {
-                known.tried = None;
-                return note(known, name, Err(error));
-            }
-        };
-        let digest = Digest::of(&text);
-        let tried = known.tried.as_ref().filter(|(file, _)| *file == digest);
-        if tried.is_some_and(|(_, beside)| known.problem.is_none() || *beside == self.beside()) {
-            return false;
-        }
-        let put =
-            DeclaredPack::read(name, &text, &self.objects).and_then(|pack| self.put_in_force(known, &pack));
-        known.tried = Some((digest, self.beside()));
-        note(known, name, put)
-    }
-
     fn beside(&self) -> Beside {
         Digest::of_value(&json!({"policies": self.policy.status(), "packs": self.registry.packs()}))
     }
 
-    fn put_in_force(&self, known: &Known, pack: &DeclaredPack) -> Result<InForce> {
-        if known.in_force.is_none() && self.registry.packs().iter().any(|(name, _)| name == pack.name()) {
-            let message =
-                format!("`{}` is the name of a pack that is compiled in: give it another one", pack.name());
-            return Err(Error::new(Code::PackInvalid, message));
-        }
-        self.check_words(pack)?;
-        self.registry.replace(pack.name(), Some(pack), |specs, swap| {
-            self.policy.adopt_tools(specs, swap).map_err(|error| {
+    /// Puts packs in force, all of them or none.
+    fn put_in_force(&self, state: &State, packs: &[&DeclaredPack]) -> Result<()> {
+        let others = self.registry.packs();
+        for pack in packs {
+            let is_ours = state.packs.get(pack.name()).is_some_and(|known| known.in_force.is_some());
+            if !is_ours && others.iter().any(|(name, _)| name == pack.name()) {
+                let name = pack.name();
                 let message =
-                    format!("the policies cannot be put together with `{}`: {}", pack.name(), error.message);
+                    format!("`{name}` is the name of a pack that is compiled in: give it another one");
+                return Err(Error::new(Code::PackInvalid, message));
+            }
+        }
+        self.check_words(packs)?;
+        let changes: Vec<(&str, Option<&dyn Pack>)> =
+            packs.iter().map(|pack| (pack.name(), Some(*pack as &dyn Pack))).collect();
+        self.registry.replace(&changes, |specs, swap| {
+            self.policy.adopt_tools(specs, swap).map_err(|error| {
+                let names: Vec<&str> = changes.iter().map(|(name, _)| *name).collect();
+                let names = names.join("`, `");
+                let message =
+                    format!("the policies cannot be put together with `{names}`: {}", error.message);
                 Error::new(Code::PackInvalid, message).with_remedy(error.remedy)
             })
-        })?;
-        Ok(InForce {
-            version: pack.version().to_owned(),
-            digest: pack.digest(),
-            since: self.clock.now(),
-            specs: pack.specs(),
         })
     }
 
     /// A phrase that asked for two tools would ask for none.
-    fn check_words(&self, pack: &DeclaredPack) -> Result<()> {
-        let others = self.registry.tools();
-        for spec in pack.specs() {
-            for other in others.iter().filter(|other| other.pack != pack.name()) {
-                let theirs = &other.spec().grammar.phrases;
-                if let Some(phrase) = spec.grammar.phrases.iter().find(|phrase| theirs.contains(phrase)) {
-                    let message = format!(
-                        "the phrase `{phrase}` of tool `{}` asks for `{}` of pack `{}` already",
-                        spec.name,
-                        other.spec().name,
-                        other.pack
-                    );
-                    return Err(Error::new(Code::PackInvalid, message).with_remedy("choose another phrase"));
+    fn check_words(&self, packs: &[&DeclaredPack]) -> Result<()> {
+        let mut asking: HashMap<String, (String, String)> = HashMap::new();
+        let is_replaced = |name: &str| packs.iter().any(|pack| pack.name() == name);
+        for other in self.registry.tools().iter().filter(|tool| !is_replaced(&tool.pack)) {
+            for phrase in &other.spec().grammar.phrases {
+                asking.insert(phrase.clone(), (other.spec().name.to_string(), other.pack.clone()));
+            }
+        }
+        for pack in packs {
+            for spec in pack.specs() {
+                for phrase in &spec.grammar.phrases {
+                    let own = (spec.name.to_string(), pack.name().to_owned());
+                    if let Some((tool, of)) = asking.insert(phrase.clone(), own) {
+                        let name = &spec.name;
+                        let message = format!(
+                            "the phrase `{phrase}` of tool `{name}` asks for `{tool}` of pack `{of}` already"
+                        );
+                        return Err(
+                            Error::new(Code::PackInvalid, message).with_remedy("choose another phrase")
+                        );
+                    }
                 }
             }
         }

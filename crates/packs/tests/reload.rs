@@ -388,6 +388,8 @@ async fn what_a_pack_takes_from_others_is_refused_until_it_is_free() {
     assert!(world.folder.reload() || world.problem("b").is_none(), "the name is free by now");
     assert_eq!(world.version("b").as_deref(), Some("1"));
 
+    world.remove("b");
+    // Beside one that cannot be, all others are put in force.
     let worded = |name: &str| {
         pack(name, "1").replacen(
             "arguments.thing",
@@ -397,7 +399,10 @@ async fn what_a_pack_takes_from_others_is_refused_until_it_is_free() {
     };
     world.write("c", &worded("c"));
     world.write("d", &worded("d"));
+    world.write("e", &pack("e", "1"));
     world.folder.reload();
+    let packs: Vec<String> = world.registry.packs().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(packs, ["c", "e"]);
     let problem = world.problem("d").unwrap();
     assert!(
         problem.message.contains("the phrase `look at` of tool `d_look` asks for `c_look`"),

@@ -172,7 +172,7 @@ impl ToolRegistry {
     /// [`Code::ToolDefinitionInvalid`] with the reason when a tool has no effect, a bad schema, or a name
     /// that another pack has taken; the registry stays as it was.
     pub fn register(&self, pack: &dyn Pack) -> Result<()> {
-        self.replace(pack.name(), Some(pack), |_, swap| {
+        self.replace(&[(pack.name(), Some(pack))], |_, swap| {
             swap();
             Ok(())
         })
@@ -181,28 +181,29 @@ impl ToolRegistry {
     /// Removes a pack with its tools. Runs in progress keep the tool that they began with.
     pub fn remove(&self, pack: &str) -> bool {
         let known = self.contents.load().packs.contains_key(pack);
-        let removed = self.replace(pack, None, |_, swap| {
+        let removed = self.replace(&[(pack, None)], |_, swap| {
             swap();
             Ok(())
         });
         removed.is_ok() && known
     }
 
-    /// Puts `pack` in the place of the pack called `name`, or removes that one. `agree` is given every tool that
-    /// there will be, and what makes it so, which it calls when whoever must know of them is ready.
+    /// Puts packs in the place of those called so, or removes these, all of them at once. `agree` is given every tool
+    /// that there will be, and what makes it so, which it calls when whoever must know of them is ready.
     ///
     /// # Errors
     /// As [`register`](Self::register), or what `agree` says; the registry stays as it was.
     pub fn replace(
         &self,
-        name: &str,
-        pack: Option<&dyn Pack>,
+        changes: &[(&str, Option<&dyn Pack>)],
         agree: impl FnOnce(Vec<Arc<ToolSpec>>, &mut dyn FnMut()) -> Result<()>,
     ) -> Result<()> {
         let _one_writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut contents = Contents::clone(&self.contents.load());
-        contents.remove(name);
-        if let Some(pack) = pack {
+        for (name, _) in changes {
+            contents.remove(name);
+        }
+        for pack in changes.iter().filter_map(|(_, pack)| *pack) {
             contents.add(pack)?;
         }
         let specs = contents.tools.values().map(|tool| tool.spec().clone()).collect();

@@ -128,27 +128,22 @@ async fn until_gone(mark: &str) {
 
 #[tokio::test]
 async fn nothing_that_it_started_outlives_it() {
+    // So many seconds that no other process sleeps.
+    let mark = |number: u32| format!("1000.{}00{number}", std::process::id());
     for (mark, script, expected) in [
-        ("1000.4711001", "sleep 1000.4711001 & sleep 1000.4711001 & echo started", "done"),
-        (
-            "1000.4711002",
-            "trap '' TERM; (trap '' TERM; sleep 1000.4711002) & sleep 1000.4711002",
-            "failed tool.timed_out",
-        ),
+        (mark(1), "sleep MARK & sleep MARK & echo started", "done"),
+        (mark(2), "trap '' TERM; (trap '' TERM; sleep MARK) & sleep MARK", "failed tool.timed_out"),
     ] {
-        let ended = run("read", script, "", "x").await;
+        let ended = run("read", &script.replace("MARK", &mark), "", "x").await;
         assert_eq!(word(&ended), expected, "{ended:?}");
-        until_gone(mark).await;
+        until_gone(&mark).await;
     }
     // Nor does it when whoever waits for it does not wait any more.
-    let mark = "1000.4711003";
-    let dropped = tokio::time::timeout(
-        Duration::from_millis(300),
-        run("read", "sleep 1000.4711003 & sleep 1000.4711003", "", "x"),
-    )
-    .await;
+    let mark = mark(3);
+    let script = "sleep MARK & sleep MARK".replace("MARK", &mark);
+    let dropped = tokio::time::timeout(Duration::from_millis(300), run("read", &script, "", "x")).await;
     assert!(dropped.is_err());
-    until_gone(mark).await;
+    until_gone(&mark).await;
 }
 
 #[tokio::test]
