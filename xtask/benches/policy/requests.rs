@@ -90,13 +90,13 @@ impl Asked {
             .flat_map(|given| &given.by.roles)
             .map(|role| (role.to_string(), json!(roles(role))))
             .collect();
-        let astradesk_core::Target::Kubernetes { cluster, namespace, kind, name } = &self.call.targets[0];
+        let on = &self.call.targets[0];
         let mut input = json!({
             "principal": {"id": self.principal.id(), "roles": self.principal.roles},
             "action": {"tool": self.call.tool, "effect": self.call.effect, "arguments": self.call.arguments},
             "resource": {
-                "id": target, "system": "kubernetes", "cluster": cluster, "namespace": namespace,
-                "kind": kind.as_str(), "name": name,
+                "id": target, "system": on.system(), "cluster": on.cluster(), "namespace": on.namespace(),
+                "kind": on.kind(), "name": on.name(),
             },
             "approvals": {"count": self.approvals.len(), "roles": approvers},
             "source": "http", "planner": "direct", "dry_run": false, "time": self.now.as_second(),
