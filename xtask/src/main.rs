@@ -8,6 +8,7 @@ mod chaos;
 mod check;
 mod clients;
 mod cluster;
+mod conformance;
 mod gateway;
 mod http;
 mod kubectl;
@@ -33,6 +34,8 @@ enum Task {
     Bench(bench::Options),
     /// Kill gateways at random moments while clients ask, and check that nothing was lost or done twice
     Chaos(chaos::Options),
+    /// Hold `/mcp` to the conformance suite of the Model Context Protocol
+    Conformance,
     /// A real Kubernetes control plane on loopback
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Check(options) => check::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Chaos(options) => chaos::run(&options),
+        Task::Conformance => conformance::task(),
         Task::Cluster(command) => cluster::run(&command),
     });
     proc::end_everything();

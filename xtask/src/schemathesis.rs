@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -21,28 +21,37 @@ const CASES: &str = "40";
 pub(crate) fn run(cache: &Path) -> Result<()> {
     let program = install(cache)?;
     ui::stage("schemathesis on /openapi.json", Pace::Slow, || {
-        proc::quiet(&mut cargo(&[
-            "build",
-            "--quiet",
-            "--package",
-            "astradesk-gateway",
-            "--example",
-            GATEWAY,
-        ]))?;
-        let binary = target().join("debug/examples").join(GATEWAY);
-        let log = cache.join("gateway.log");
-        let mut gateway = proc::piped(&Command::new(binary), &log)?;
-        let tested = gateway.stdout.take().context("the gateway has no output").and_then(|out| {
-            let mut line = String::new();
-            BufReader::new(out).read_line(&mut line)?;
-            let (url, token) =
-                line.trim().split_once(' ').context("the gateway printed no address and token")?;
-            test(&program, url, token)
-        });
-        let _ = gateway.kill();
-        let _ = gateway.wait();
-        tested
+        let gateway = gateway(cache)?;
+        test(&program, &gateway.url, &gateway.token)
     })
+}
+
+/// A gateway with the tests' tools, which ends with this value.
+pub(crate) struct Gateway {
+    process: Child,
+    pub(crate) url: String,
+    /// Of somebody with every role.
+    pub(crate) token: String,
+}
+
+/// Builds and starts one.
+pub(crate) fn gateway(cache: &Path) -> Result<Gateway> {
+    proc::quiet(&mut cargo(&["build", "--quiet", "--package", "astradesk-gateway", "--example", GATEWAY]))?;
+    let binary = target().join("debug/examples").join(GATEWAY);
+    let mut process = proc::piped(&Command::new(binary), &cache.join("gateway.log"))?;
+    let out = process.stdout.take().context("the gateway has no output")?;
+    let mut gateway = Gateway { process, url: String::new(), token: String::new() };
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line)?;
+    let (url, token) = line.trim().split_once(' ').context("the gateway printed no address and token")?;
+    (gateway.url, gateway.token) = (url.to_owned(), token.to_owned());
+    Ok(gateway)
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = proc::kill(&mut self.process);
+    }
 }
 
 fn test(program: &Path, url: &str, token: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::cargo::{self, cargo};
 use crate::ui::{self, Pace};
-use crate::{clients, cluster, kubectl, left_out, proc, schemathesis};
+use crate::{clients, cluster, conformance, kubectl, left_out, proc, schemathesis};
 
 /// How to test.
 #[derive(Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Options {
     nextest: Vec<OsString>,
 }
 
-/// Doc tests and the API test first, so that the output ends with nextest's summary.
+/// Doc tests and the tests of the APIs first, so that the output ends with nextest's summary.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let in_ci = in_ci(std::env::var("CI").ok().as_deref());
     ensure!(
@@ -41,6 +41,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             proc::quiet(&mut cargo(&["test", "--doc", "--workspace", "--quiet"]))
         })?;
         schemathesis::run(&cluster::cache()?)?;
+        if in_ci || conformance::is_possible() {
+            conformance::run(&cluster::cache()?)?;
+        } else {
+            ui::note("SKIPPED: the conformance of /mcp, since npm is missing");
+        }
     }
     let mut nextest = cargo(&arguments(in_ci, &options.nextest));
     nextest.args(&options.nextest);

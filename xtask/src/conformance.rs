@@ -1,0 +1,95 @@
+//! The conformance suite of the Model Context Protocol: `@modelcontextprotocol/conformance`, from npm, against `/mcp`.
+//!
+//! It needs Node 22, which the npm package `node` brings. What it may find is in `crates/gateway/conformance.yml`; the
+//! suite fails for anything else that fails, and for anything on that list that passes.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::cargo::root;
+use crate::ui::{self, Pace};
+use crate::{cluster, proc, schemathesis};
+
+/// The suite that the gateway is tested with.
+const SUITE: (&str, &str) = ("@modelcontextprotocol/conformance", "0.1.16");
+/// What it runs on.
+const NODE: (&str, &str) = ("node", "22.23.3");
+/// Adds the token that the suite does not have.
+const PROXY: &str = include_str!("conformance/proxy.cjs");
+/// What may fail, and why.
+const EXPECTED: &str = "crates/gateway/conformance.yml";
+
+/// `cargo xtask conformance`
+pub(crate) fn task() -> Result<ExitCode> {
+    ui::heading("conformance");
+    run(&cluster::cache()?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the suite can be had here: it comes by npm.
+pub(crate) fn is_possible() -> bool {
+    proc::find("npm").is_some()
+}
+
+/// Fails when a scenario fails that is not expected to, or passes that is.
+pub(crate) fn run(cache: &Path) -> Result<()> {
+    let folder = install(cache)?;
+    ui::stage("MCP conformance of /mcp", Pace::Slow, || {
+        let gateway = schemathesis::gateway(cache)?;
+        let proxy = Proxy::start(&folder, &gateway.url, &gateway.token)?;
+        let mut suite = Command::new(node(&folder));
+        suite.current_dir(root()).arg(folder.join("node_modules").join(SUITE.0).join("dist/index.js"));
+        suite.args(["server", "--suite", "all", "--expected-failures", EXPECTED, "--url"]);
+        proc::quiet(suite.arg(format!("{}/mcp", proxy.url)))
+    })
+}
+
+/// A proxy under way, which ends with this value.
+struct Proxy {
+    process: Child,
+    url: String,
+}
+
+impl Proxy {
+    fn start(folder: &Path, gateway: &str, token: &str) -> Result<Self> {
+        let script = folder.join("proxy.cjs");
+        std::fs::write(&script, PROXY).with_context(|| format!("cannot write `{}`", script.display()))?;
+        let mut command = Command::new(node(folder));
+        command.arg(&script).args([gateway, token]);
+        let mut process = proc::piped(&command, &folder.join("proxy.log"))?;
+        let out = process.stdout.take().context("the proxy has no output")?;
+        let mut url = String::new();
+        BufReader::new(out).read_line(&mut url).context("the proxy said nothing")?;
+        ensure!(url.starts_with("http://"), "the proxy did not start: see `{}`", folder.display());
+        Ok(Self { process, url: url.trim().to_owned() })
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = proc::kill(&mut self.process);
+    }
+}
+
+/// The suite and its Node in a folder outside of the checkout, installed once.
+fn install(cache: &Path) -> Result<PathBuf> {
+    let folder = cache.join(format!("conformance-{}-node-{}", SUITE.1, NODE.1));
+    if proc::output(Command::new(node(&folder)).arg("--version")).is_ok() {
+        return Ok(folder);
+    }
+    ui::stage("install the conformance suite (once)", Pace::Slow, || {
+        let npm = proc::find("npm").context("npm is missing: install it")?;
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+        let mut command = Command::new(npm);
+        command.args(["install", "--no-audit", "--no-fund", "--save-exact", "--prefix"]).arg(&folder);
+        proc::quiet(command.args([NODE, SUITE].map(|(name, version)| format!("{name}@{version}"))))
+    })?;
+    Ok(folder)
+}
+
+fn node(folder: &Path) -> PathBuf {
+    folder.join("node_modules/.bin/node")
+}
