@@ -15,8 +15,7 @@ use tokio::time::{Instant, sleep_until};
 /// Between two questions to the store when another process executes the run.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The run as it stands once it has ended, or after the wait; none when it was not waited for to the end: because too
-/// many wait, the gateway stops, the store cannot be read, or the client has cancelled its call. The run goes on then.
+/// The run as it stands once it has ended, after the wait, or when the gateway stops; none when too many wait, the store cannot be read, or the client has cancelled its call. The run goes on then.
 pub(super) async fn follow(
     server: &Server,
     asker: &Asker,
@@ -37,7 +36,8 @@ pub(super) async fn follow(
     };
     tokio::select! {
         ended = ended => ended.inspect_err(|error| tracing::warn!(%error, "a call stops waiting")).ok(),
-        () = stopping.cancelled() => None,
+        // As it stands now: it goes on, in this process or in the next one.
+        () = stopping.cancelled() => server.engine.run(&asker.principal, run.id).await.ok(),
         () = context.ct.cancelled() => None,
     }
 }
