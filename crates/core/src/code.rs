@@ -100,6 +100,8 @@ codes! {
     AuthIssuerUnknown = "auth.issuer_unknown", Unauthenticated, "use a token of a configured issuer, or add it under `[auth]`";
     /// The token is meant for another audience.
     AuthAudienceMismatch = "auth.audience_mismatch", Unauthenticated, "ask the issuer for a token with this gateway's audience";
+    /// The token lacks the scope that its issuer's configuration asks for.
+    AuthScopeMissing = "auth.scope_missing", Denied, "ask the issuer for a token with the scope that the message names";
     /// The token's key id is not among the issuer's keys.
     AuthKeyUnknown = "auth.key_unknown", Unauthenticated, "get a new token; the key may have been rotated";
     /// A claim that is needed is missing or has the wrong type.

@@ -88,7 +88,7 @@ pub const KEYS: &[Key] = &[
         "auth.issuers",
         &[],
         "[]",
-        "issuers whose tokens are accepted: tables with `issuer`, `audience`, `keys` (`{ file = … }` or `{ jwks_url = … }`; else discovered), `algorithms`, `roles_claim` (default `roles`), `leeway_seconds` (default 30)",
+        "issuers whose tokens are accepted: tables with `issuer`, `audience`, `keys` (`{ file = … }` or `{ jwks_url = … }`; else discovered), `algorithms`, `roles_claim` (default `roles`), `required_scope` (default: none), `leeway_seconds` (default 30)",
     ),
     key(
         "policy.allowed_services",

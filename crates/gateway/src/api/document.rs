@@ -73,6 +73,7 @@ fn complete_operation(path: &str, operation: &mut Value) {
     };
     add(has_input, "400", "The request cannot be understood");
     add(protected, "401", "Nobody proved who asks");
+    add(protected, "403", "Who asks may not do this, or their token lacks a scope");
     add(has_body, "408", "The body was not complete in time");
     add(has_body, "413", "The body is larger than the limit");
     add(has_body, "415", "The body is not `application/json`");

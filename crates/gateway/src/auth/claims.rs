@@ -16,6 +16,7 @@ pub(super) struct Rules {
     pub(super) issuer: String,
     audience: String,
     roles: RolesClaim,
+    pub(super) scope: Option<String>,
     leeway: i64,
 }
 
@@ -25,6 +26,7 @@ impl Rules {
             issuer: issuer.issuer,
             audience: issuer.audience,
             roles: issuer.roles_claim,
+            scope: issuer.required_scope,
             leeway: i64::from(issuer.leeway_seconds),
         }
     }
@@ -34,6 +36,7 @@ impl Rules {
             issuer: dev::ISSUER.to_owned(),
             audience: dev::AUDIENCE.to_owned(),
             roles: RolesClaim::default(),
+            scope: None,
             leeway: 0,
         }
     }
@@ -44,6 +47,12 @@ impl Rules {
         let ends_at = self.check_times(claims, now.as_second())?;
         if !audience(claims)?.any(|audience| audience == self.audience) {
             return Err(Error::new(Code::AuthAudienceMismatch, "the token is meant for another audience"));
+        }
+        if let Some(scope) = &self.scope
+            && !has_scope(claims, scope)
+        {
+            let message = format!("the token lacks the scope `{scope}`");
+            return Err(Error::new(Code::AuthScopeMissing, message).with_detail("scope", scope.clone()));
         }
         let subject = name(claims.get("sub"), "sub")?;
         let actor = match claims.get("act") {
@@ -95,6 +104,18 @@ fn audience(claims: &Map<String, Value>) -> Result<impl Iterator<Item = &str>> {
         None => return Err(invalid("the token has no `aud`")),
     };
     Ok(several.iter().filter_map(Value::as_str))
+}
+
+/// Whether the scope is in `scope`, a text with spaces between, or in `scp`, which some issuers write as a list.
+fn has_scope(claims: &Map<String, Value>, wanted: &str) -> bool {
+    let given = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name));
+    given
+        .flat_map(|value| match value {
+            Value::String(text) => text.split(' ').collect(),
+            Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        })
+        .any(|scope| scope == wanted)
 }
 
 fn name(value: Option<&Value>, claim: &str) -> Result<String> {

@@ -26,6 +26,9 @@ pub struct Issuer {
     /// Which claim has the roles. Default: `roles`.
     #[serde(default)]
     pub roles_claim: RolesClaim,
+    /// The scope that a token must have, in its `scope` (RFC 9068) or `scp`. Default: none.
+    #[serde(default)]
+    pub required_scope: Option<String>,
     /// By how many seconds the issuer's clock may differ. Default: 30; at most [`MAX_LEEWAY_SECONDS`].
     #[serde(default = "default_leeway")]
     pub leeway_seconds: u32,
@@ -129,6 +132,7 @@ impl Issuer {
             keys: KeySource::default(),
             algorithms: Algorithm::all(),
             roles_claim: RolesClaim::default(),
+            required_scope: None,
             leeway_seconds: default_leeway(),
         }
     }
@@ -145,6 +149,11 @@ impl Issuer {
         }
         if self.algorithms.is_empty() {
             return Err(invalid("`algorithms` must name at least one of RS256, ES256 and EdDSA".into()));
+        }
+        // The characters of RFC 6749, section 3.3.
+        let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+        if self.required_scope.as_ref().is_some_and(|scope| scope.is_empty() || !scope.chars().all(plain)) {
+            return Err(invalid("`required_scope` must be one scope, without spaces and quotes".into()));
         }
         if self.leeway_seconds > MAX_LEEWAY_SECONDS {
             return Err(invalid(format!("`leeway_seconds` must be at most {MAX_LEEWAY_SECONDS}")));
@@ -190,6 +199,9 @@ mod tests {
         for bad in [
             Issuer { leeway_seconds: 301, ..good.clone() },
             Issuer { algorithms: vec![], ..good.clone() },
+            Issuer { required_scope: Some(String::new()), ..good.clone() },
+            Issuer { required_scope: Some("a b".into()), ..good.clone() },
+            Issuer { required_scope: Some("a\"".into()), ..good.clone() },
             Issuer { audience: String::new(), ..good.clone() },
             Issuer { issuer: "astradesk-dev".into(), keys: KeySource::File("x".into()), ..good.clone() },
             Issuer { keys: KeySource::JwksUrl("http://login.example.com/jwks".into()), ..good },

@@ -33,6 +33,7 @@ use cache::Cache;
 use claims::Rules;
 use keys::KeySet;
 use remote::{Location, Remote};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use token::Token;
 
@@ -109,6 +110,11 @@ impl Auth {
     pub(crate) fn authorization_servers(&self) -> Vec<&str> {
         let names = self.issuers.iter().map(|verifier| verifier.rules.issuer.as_str());
         names.filter(|name| secure_url(name).is_ok()).collect()
+    }
+
+    /// The scopes that the issuers' tokens must have, each once.
+    pub(crate) fn scopes(&self) -> BTreeSet<&str> {
+        self.issuers.iter().filter_map(|verifier| verifier.rules.scope.as_deref()).collect()
     }
 
     /// How many issuers there are, and of how many the keys are at hand.

@@ -64,6 +64,11 @@ impl Problem {
         self.0.error.code
     }
 
+    /// One of the error's facts, if it is a text.
+    pub(crate) fn detail(&self, name: &str) -> Option<&str> {
+        self.0.error.details.get(name).and_then(Value::as_str)
+    }
+
     /// Writes the problem out. A defect's message goes to the log, and only its id to the caller.
     pub(crate) fn render(&self, response: &mut Response, request_id: &str) {
         let error = &self.0.error;

@@ -3,7 +3,8 @@
 use super::sessions::{ACCEPT, initialize, open, post};
 use super::{Agent, VERSIONS, params};
 use crate::support::log::Log;
-use crate::support::{Harness, Reply, Setup, start, start_with, until};
+use crate::support::signer::Signer;
+use crate::support::{Harness, ISSUER, Reply, Setup, start, start_with, until};
 use astradesk_gateway::auth::KeySource;
 use astradesk_gateway::{Issuer, Limits};
 use reqwest::Method;
@@ -28,8 +29,7 @@ async fn who_has_no_token_is_told_where_one_is_to_be_had() {
     let mut issuer = Issuer::new("https://login.example.com", "https://ops.example.com/mcp");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys.json");
-    std::fs::write(&file, json!({"keys": [crate::support::signer::Signer::ed().jwk("k1")]}).to_string())
-        .unwrap();
+    std::fs::write(&file, json!({"keys": [Signer::ed().jwk("k1")]}).to_string()).unwrap();
     issuer.keys = KeySource::File(file);
     let public_url = Some("https://ops.example.com/".to_owned());
     let harness = start_with(Setup { issuers: vec![issuer], public_url, ..Setup::default() }).await;
@@ -56,6 +56,53 @@ async fn who_has_no_token_is_told_where_one_is_to_be_had() {
     // Other routes say no such thing, and no audience but ours is taken.
     let other = Reply::read(harness.client.get(harness.url("/v1/tools")).send().await.unwrap()).await;
     assert_eq!(other.header("www-authenticate"), "Bearer");
+}
+
+#[tokio::test]
+async fn a_token_without_the_scope_is_told_which_one_it_needs() {
+    let signer = Signer::ed();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    std::fs::write(&file, json!({"keys": [signer.jwk("k1")]}).to_string()).unwrap();
+    let issuer = Issuer {
+        keys: KeySource::File(file),
+        required_scope: Some("astradesk.use".into()),
+        ..Issuer::new(ISSUER, "astradesk")
+    };
+    let harness = start_with(Setup { issuers: vec![issuer], ..Setup::default() }).await;
+    let metadata = harness.url("/.well-known/oauth-protected-resource/mcp");
+    for (scopes, taken) in [
+        (json!({}), false),
+        (json!({"scope": "openid astradesk.user"}), false),
+        (json!({"scope": 7, "scp": {"astradesk.use": true}}), false),
+        (json!({"scope": "openid astradesk.use"}), true),
+        (json!({"scp": ["openid", "astradesk.use"]}), true),
+    ] {
+        let mut claims = json!({"sub": "ada", "roles": ["sre"]});
+        claims.as_object_mut().unwrap().extend(scopes.as_object().unwrap().clone());
+        let token = harness.token_of(&signer, &claims);
+        let reply = Reply::read(stateless(&harness, &token, &list()).send().await.unwrap()).await;
+        if taken {
+            assert_eq!(reply.status, 200, "{scopes}: {reply:?}");
+            continue;
+        }
+        reply.is_problem(403, "auth.scope_missing");
+        assert_eq!(
+            reply.header("www-authenticate"),
+            format!(
+                "Bearer error=\"insufficient_scope\", scope=\"astradesk.use\", resource_metadata=\"{metadata}\""
+            )
+        );
+        harness.get("/v1/tools", &token).await.is_problem(403, "auth.scope_missing");
+    }
+    let told = Reply::read(harness.client.get(metadata).send().await.unwrap()).await;
+    assert_eq!(told.body["scopes_supported"], json!(["astradesk.use"]));
+    let evidence = harness.evidence().await.unwrap();
+    assert!(
+        evidence
+            .iter()
+            .any(|one| one["kind"] == "auth.denied" && one["data"]["code"] == "auth.scope_missing")
+    );
 }
 
 #[tokio::test]
