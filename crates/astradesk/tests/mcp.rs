@@ -69,6 +69,19 @@ async fn call(client: &Client, tool: &str, arguments: &Value) -> CallToolResult 
     client.call_tool(params).await.unwrap()
 }
 
+/// Restarts `webapp`, once the sandbox has rolled it out for the first time.
+async fn restarted(client: &Client) -> Value {
+    for _ in 0..200 {
+        let result = call(client, "restart_service", &json!({"service": "webapp"})).await;
+        let facts = result.structured_content.unwrap();
+        if facts["error"]["code"] != "guard.rollout_in_progress" {
+            return facts;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the sandbox does not come to rest");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_restarts_a_service_as_its_person_and_it_is_on_record() {
     let (_sandbox, folder) = place().await;
@@ -78,8 +91,7 @@ async fn an_agent_restarts_a_service_as_its_person_and_it_is_on_record() {
         let tools = client.list_all_tools().await.unwrap();
         let tools: Vec<&str> = tools.iter().map(|tool| &*tool.name).collect();
         assert_eq!(tools, ["get_service_status", "list_services", "restart_service"]);
-        let result = call(&client, "restart_service", &json!({"service": "webapp"})).await;
-        let facts = result.structured_content.unwrap();
+        let facts = restarted(&client).await;
         assert_eq!(facts["state"], "succeeded", "{facts}");
         let denied = call(&client, "restart_service", &json!({"service": "payments-api"})).await;
         assert_eq!(denied.structured_content.unwrap()["error"]["code"], "policy.target_not_allowed");
