@@ -19,7 +19,7 @@ const VERSIONS: [&str; 3] = ["package.json", "package-lock.json", "requirements.
 /// Written when everything is there.
 const COMPLETE: &str = "complete";
 
-/// The folder with `node_modules`, with Node itself, and `venv`; `CLIENT.mjs` and `CLIENT.py` run in it.
+/// The folder with `node_modules`, with Node itself, and `venv`; `agent.mjs` runs in it, and `agent.py` by it.
 pub(crate) fn ensure(cache: &Path) -> Result<PathBuf> {
     let source = root().join(SOURCE);
     let folder = cache.join("mcp-clients");
@@ -27,7 +27,7 @@ pub(crate) fn ensure(cache: &Path) -> Result<PathBuf> {
         ui::stage("install MCP clients (once)", Pace::Slow, || install(&source, &folder, cache))?;
     }
     // A module finds its packages beside itself.
-    fs::copy(source.join("mcp.mjs"), folder.join("mcp.mjs")).context("cannot copy the client's script")?;
+    fs::copy(source.join("agent.mjs"), folder.join("agent.mjs")).context("cannot copy the client's script")?;
     Ok(folder)
 }
 

@@ -13,7 +13,7 @@ use tokio::process::Command;
 /// The variable that names the folder.
 pub const TEST_CLIENTS: &str = "ASTRADESK_TEST_MCP_CLIENTS";
 /// How long a client may take for its whole story, with a restart in it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The clients.
 pub struct Others {
@@ -43,10 +43,10 @@ impl Others {
     /// the `legacy` one, of this service.
     pub async fn look(&self, who: Language, url: &str, token: &str, version: &str, service: &str) -> Value {
         let mut command = match who {
-            Language::TypeScript => self.node(&["mcp.mjs"]),
+            Language::TypeScript => self.node(&["agent.mjs"]),
             Language::Python => {
                 let mut python = Command::new(self.folder.join("venv/bin/python"));
-                python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/mcp.py"));
+                python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/agent.py"));
                 python
             }
         };
