@@ -27,7 +27,8 @@ pub(crate) fn ensure(cache: &Path) -> Result<PathBuf> {
         ui::stage("install MCP clients (once)", Pace::Slow, || install(&source, &folder, cache))?;
     }
     // A module finds its packages beside itself.
-    fs::copy(source.join("agent.mjs"), folder.join("agent.mjs")).context("cannot copy the client's script")?;
+    fs::copy(source.join("agent.mjs"), folder.join("agent.mjs"))
+        .context("cannot copy the client's script")?;
     Ok(folder)
 }
 

@@ -1,7 +1,7 @@
 //! The conformance suite of the Model Context Protocol: `@modelcontextprotocol/conformance`, from npm, against `/mcp`.
 //!
-//! It needs Node 22, which the npm package `node` brings. What it may find is in `crates/gateway/conformance.yml`; the
-//! suite fails for anything else that fails, and for anything on that list that passes.
+//! What it may find is in `crates/gateway/conformance.yml`; the suite fails for anything else that fails, and for anything
+//! on that list that passes.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,12 +11,10 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::cargo::root;
 use crate::ui::{self, Pace};
-use crate::{cluster, proc, schemathesis};
+use crate::{clients, cluster, proc, schemathesis};
 
-/// The suite that the gateway is tested with.
-const SUITE: (&str, &str) = ("@modelcontextprotocol/conformance", "0.1.16");
-/// What it runs on.
-const NODE: (&str, &str) = ("node", "22.23.3");
+/// The suite, as npm names it.
+const SUITE: &str = "@modelcontextprotocol/conformance";
 /// Adds the token that the suite does not have.
 const PROXY: &str = include_str!("conformance/proxy.cjs");
 /// What may fail, and why.
@@ -36,12 +34,12 @@ pub(crate) fn is_possible() -> bool {
 
 /// Fails when a scenario fails that is not expected to, or passes that is.
 pub(crate) fn run(cache: &Path) -> Result<()> {
-    let folder = install(cache)?;
+    let folder = clients::ensure(cache)?;
     ui::stage("MCP conformance of /mcp", Pace::Slow, || {
         let gateway = schemathesis::gateway(cache)?;
         let proxy = Proxy::start(&folder, &gateway.url, &gateway.token)?;
         let mut suite = Command::new(node(&folder));
-        suite.current_dir(root()).arg(folder.join("node_modules").join(SUITE.0).join("dist/index.js"));
+        suite.current_dir(root()).arg(folder.join("node_modules").join(SUITE).join("dist/index.js"));
         suite.args(["server", "--suite", "all", "--expected-failures", EXPECTED, "--url"]);
         proc::quiet(suite.arg(format!("{}/mcp", proxy.url)))
     })
@@ -72,22 +70,6 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         let _ = proc::kill(&mut self.process);
     }
-}
-
-/// The suite and its Node in a folder outside of the checkout, installed once.
-fn install(cache: &Path) -> Result<PathBuf> {
-    let folder = cache.join(format!("conformance-{}-node-{}", SUITE.1, NODE.1));
-    if proc::output(Command::new(node(&folder)).arg("--version")).is_ok() {
-        return Ok(folder);
-    }
-    ui::stage("install the conformance suite (once)", Pace::Slow, || {
-        let npm = proc::find("npm").context("npm is missing: install it")?;
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
-        let mut command = Command::new(npm);
-        command.args(["install", "--no-audit", "--no-fund", "--save-exact", "--prefix"]).arg(&folder);
-        proc::quiet(command.args([NODE, SUITE].map(|(name, version)| format!("{name}@{version}"))))
-    })?;
-    Ok(folder)
 }
 
 fn node(folder: &Path) -> PathBuf {
