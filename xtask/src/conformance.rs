@@ -56,7 +56,7 @@ impl Proxy {
         let script = folder.join("proxy.cjs");
         std::fs::write(&script, PROXY).with_context(|| format!("cannot write `{}`", script.display()))?;
         let mut command = Command::new(node(folder));
-        command.arg(&script).args([gateway, token]);
+        command.arg(&script).arg(gateway).env("CONFORMANCE_TOKEN", token);
         let mut process = proc::piped(&command, &folder.join("proxy.log"))?;
         let out = process.stdout.take().context("the proxy has no output")?;
         let mut url = String::new();

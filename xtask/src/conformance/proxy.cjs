@@ -1,7 +1,8 @@
 // The suite knows no tokens: this stands between it and the gateway, and adds one. Everything else, Host included,
 // goes through as it is. Prints its address.
 const http = require('node:http');
-const [gateway, token] = process.argv.slice(2);
+const [gateway] = process.argv.slice(2);
+const token = process.env.CONFORMANCE_TOKEN;
 const { hostname, port } = new URL(gateway);
 
 const server = http.createServer((asked, answer) => {
