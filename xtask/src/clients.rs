@@ -19,7 +19,10 @@ const VERSIONS: [&str; 3] = ["package.json", "package-lock.json", "requirements.
 /// Written when everything is there.
 const COMPLETE: &str = "complete";
 
-/// The folder with `node_modules`, with Node itself, and `venv`; `agent.mjs` runs in it, and `agent.py` by it.
+/// What is run there.
+const SCRIPTS: [&str; 2] = ["agent.mjs", "tasks.mjs"];
+
+/// The folder with `node_modules`, with Node itself, and `venv`; the scripts run in it, those of Python by it.
 pub(crate) fn ensure(cache: &Path) -> Result<PathBuf> {
     let source = root().join(SOURCE);
     let folder = cache.join("mcp-clients");
@@ -27,8 +30,10 @@ pub(crate) fn ensure(cache: &Path) -> Result<PathBuf> {
         ui::stage("install MCP clients (once)", Pace::Slow, || install(&source, &folder, cache))?;
     }
     // A module finds its packages beside itself.
-    fs::copy(source.join("agent.mjs"), folder.join("agent.mjs"))
-        .context("cannot copy the client's script")?;
+    for script in SCRIPTS {
+        fs::copy(source.join(script), folder.join(script))
+            .with_context(|| format!("cannot copy `{script}`"))?;
+    }
     Ok(folder)
 }
 

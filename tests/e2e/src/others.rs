@@ -42,16 +42,40 @@ impl Others {
     /// What one of them saw: at this gateway, as the holder of this token, in this version of the protocol or in
     /// the `legacy` one, of this service.
     pub async fn look(&self, who: Language, url: &str, token: &str, version: &str, service: &str) -> Value {
+        let told = [("MCP_VERSION", version), ("MCP_SERVICE", service)];
+        self.story(who, "agent", url, token, &told).await
+    }
+
+    /// What one of them saw that ran the restart of `service` as a task to its end, and cancelled that of `stuck`.
+    pub async fn run_tasks(
+        &self,
+        who: Language,
+        url: &str,
+        token: &str,
+        service: &str,
+        stuck: &str,
+    ) -> Value {
+        self.story(who, "tasks", url, token, &[("MCP_SERVICE", service), ("MCP_STUCK", stuck)]).await
+    }
+
+    /// What one of them prints, going through a script.
+    async fn story(
+        &self,
+        who: Language,
+        script: &str,
+        url: &str,
+        token: &str,
+        told: &[(&str, &str)],
+    ) -> Value {
         let mut command = match who {
-            Language::TypeScript => self.node(&["agent.mjs"]),
+            Language::TypeScript => self.node(&[&format!("{script}.mjs")]),
             Language::Python => {
                 let mut python = Command::new(self.folder.join("venv/bin/python"));
-                python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/agent.py"));
+                python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("clients/{script}.py")));
                 python
             }
         };
-        command.env("MCP_URL", format!("{url}/mcp")).env("MCP_TOKEN", token);
-        command.env("MCP_VERSION", version).env("MCP_SERVICE", service);
+        command.env("MCP_URL", format!("{url}/mcp")).env("MCP_TOKEN", token).envs(told.iter().copied());
         let said = self.run(&mut command).await;
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{who:?} prints no JSON: {error}\n{said}"))
     }

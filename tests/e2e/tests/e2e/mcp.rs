@@ -5,7 +5,11 @@ use astradesk_e2e::others::{Language, Others};
 use astradesk_e2e::{Gateway, Place, Settings, deployment, on_both};
 use serde_json::{Value, json};
 
-on_both!(the_clients_of_others_list_read_and_restart, the_inspector_sees_what_its_token_may);
+on_both!(
+    the_clients_of_others_list_read_and_restart,
+    the_clients_of_others_run_tasks_to_their_end_and_cancel_them,
+    the_inspector_sees_what_its_token_may,
+);
 
 async fn the_clients_of_others_list_read_and_restart(place: &Place) {
     let Some(others) = Others::find() else { return };
@@ -46,6 +50,36 @@ fn check(seen: &Value, service: &str) {
     assert_eq!(seen["resource"]["id"], seen["restart"]["structured"]["run"], "{seen:#}");
     let completed = seen["completed"].as_array().unwrap();
     assert!(completed.contains(&json!(service)), "{seen:#}");
+}
+
+async fn the_clients_of_others_run_tasks_to_their_end_and_cancel_them(place: &Place) {
+    let Some(others) = Others::find() else { return };
+    let stories = [(Language::TypeScript, "ts", "ts-stuck"), (Language::Python, "python", "python-stuck")];
+    let services = stories.map(|(_, name, _)| deployment(name, 2).once_restarted("slow:1"));
+    let stuck = stories.map(|(_, _, name)| deployment(name, 2).once_restarted("never-ready"));
+    place.run(&services.each_ref()).await;
+    place.run(&stuck.each_ref()).await;
+    let allowed: Vec<&str> = stories.iter().flat_map(|(_, name, stuck)| [*name, *stuck]).collect();
+    let gateway = Gateway::start(place, Settings::of(place, &allowed)).await;
+    let token = gateway.settings.token("ada", "sre");
+    for ((language, name, stuck), service) in stories.into_iter().zip(&services) {
+        let before = Before::of(place, service).await;
+        let seen = others.run_tasks(language, &gateway.client.url, &token, name, stuck).await;
+        assert_eq!(seen["kind"], "task", "{language:?} {seen:#}");
+        assert_eq!(seen["result"]["isError"], false, "{language:?} {seen:#}");
+        let result = &seen["result"]["structured"];
+        assert_eq!((&result["state"], &result["run"]), (&json!("succeeded"), &seen["task"]), "{seen:#}");
+        assert_eq!(&seen["again"], result, "{language:?}");
+        // It was polled while the pods were replaced.
+        assert!(seen["states"].as_array().unwrap().contains(&json!("running")), "{seen:#}");
+        before.verify(place, service, &gateway.client.run(result["run"].as_str().unwrap()).await).await;
+
+        let stuck = &seen["stuck"];
+        let (state, ended) = (&json!("working"), &json!("cancelled"));
+        assert_eq!((&stuck["before"], &stuck["outcome"], &stuck["after"]), (state, ended, ended), "{seen:#}");
+        assert_eq!(gateway.client.run(stuck["task"].as_str().unwrap()).await["state"], "cancelled");
+    }
+    assert!(gateway.stop().await);
 }
 
 async fn the_inspector_sees_what_its_token_may(place: &Place) {
