@@ -16,7 +16,7 @@
 //! | [`guardrail`] | is this a sane moment |
 //! | [`run`] | an admitted plan and its life: the state machine |
 //! | [`evidence`] | the hash chain of what happened |
-//! | [`text`] | text from outside, made safe to show |
+//! | [`text`], [`redact`] | text from outside, made safe to show and to keep |
 //! | [`error`] | what went wrong, with a stable [`Code`] |
 
 pub mod approval;
@@ -30,6 +30,7 @@ pub mod guardrail;
 pub mod name;
 pub mod plan;
 pub mod principal;
+pub mod redact;
 pub mod run;
 pub mod target;
 pub mod text;

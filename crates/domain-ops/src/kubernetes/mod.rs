@@ -30,7 +30,7 @@ pub mod guard;
 mod history;
 pub mod objects;
 pub mod permissions;
-pub mod redact;
+pub use astradesk_core::redact;
 pub(crate) mod restart;
 pub mod rollout;
 pub mod scope;
