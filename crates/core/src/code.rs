@@ -146,6 +146,21 @@ codes! {
     PlanUnknownTarget = "plan.unknown_target", Unprocessable, "name one of the candidates";
     /// The plan has more steps than the limit.
     PlanTooLong = "plan.too_long", Unprocessable, "split it into several requests";
+    /// What a language model answered is no plan that can be taken.
+    PlanInvalid = "plan.invalid", Unprocessable, "say it in other words, or call the tool with its arguments yourself";
+
+    /// The language model that plans cannot be reached, does not answer in time, or takes no more requests.
+    LlmUnreachable = "llm.unreachable", Unavailable, "repeat it in a while, or use words that `GET /v1/tools` lists: they need no model";
+    /// The language model's server does not accept the request or the key.
+    LlmRejected = "llm.rejected", Unavailable, "correct `[llm]` as the message says; `astradesk doctor` asks the server again";
+    /// What the language model's server answered is not what its protocol says.
+    LlmAnswerInvalid = "llm.answer_invalid", Failed, "check that `llm.base_url` speaks the OpenAI protocol";
+    /// The key of the language model's server is not where it should be.
+    LlmKeyMissing = "llm.key_missing", Unavailable, "provide the key where AstraDesk runs, as `llm.key` says";
+    /// What would be sent to the language model is larger than the limit.
+    LlmPromptTooLarge = "llm.prompt_too_large", Unprocessable, "say less, or raise `llm.max_prompt_bytes`";
+    /// The tokens or the cost of this hour are used up.
+    LlmBudgetExhausted = "llm.budget_exhausted", Overloaded, "wait, raise `llm.tokens_per_hour` or `llm.cost_per_hour`, or use words that `GET /v1/tools` lists";
 
     /// There is no agent of this name.
     AgentNotFound = "agent.not_found", NotFound, "see `GET /v1/agents`";

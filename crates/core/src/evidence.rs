@@ -18,6 +18,9 @@ pub enum Kind {
     /// A request could not be planned, or names a tool, agent or arguments that are not valid.
     #[serde(rename = "request.refused")]
     RequestRefused,
+    /// A language model was asked for a plan: what left, and what came of it.
+    #[serde(rename = "model.consulted")]
+    ModelConsulted,
     /// A plan was previewed; nothing was done.
     #[serde(rename = "run.previewed")]
     Previewed,

@@ -9,6 +9,7 @@
 //! | [`principal`] | who asks |
 //! | [`tool`] | what can be done, its effect, its arguments and the words that ask for it |
 //! | [`target`] | what it is done to |
+//! | [`consultation`] | what a language model was asked for a plan |
 //! | [`plan`] | calls in order, frozen with their targets and a digest |
 //! | [`decision`] | permit, deny or needs approval, with reasons |
 //! | [`approval`] | who else must agree, and who has |
@@ -22,6 +23,7 @@
 pub mod approval;
 pub mod canonical;
 pub mod code;
+pub mod consultation;
 pub mod decision;
 pub mod error;
 pub mod evidence;
@@ -38,6 +40,7 @@ pub mod tool;
 
 pub use approval::{Approval, Approvals, Requirement};
 pub use code::{Class, Code};
+pub use consultation::Consultation;
 pub use decision::Decision;
 pub use error::{Error, Result};
 pub use facts::Facts;

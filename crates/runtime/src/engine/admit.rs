@@ -68,7 +68,8 @@ impl Engine {
             // How long keys are remembered is told by the clock.
             self.0.steady.check(&*self.0.clock)?;
         }
-        let candidate = match self.candidate(&submission).await {
+        let id = key.as_ref().map_or_else(|| self.0.clock.run_id(), |key| key.run);
+        let candidate = match self.candidate(&submission, id).await {
             Ok(candidate) => candidate,
             Err(error) => return Err(self.record_refusal(&submission, error).await?),
         };
@@ -179,9 +180,6 @@ impl Engine {
         let Authorized { policies, needed, policy_set, .. } = authorized;
         let needs_approval = needed.is_some();
         let mut run = candidate.run;
-        if let Some(key) = &key {
-            run.id = key.run;
-        }
         if let Some(step) = run.steps.iter().find(|step| self.has_secrets(&step.call)) {
             let message =
                 format!("`{}` has an argument that may not be kept, and would have to wait", step.call.tool);

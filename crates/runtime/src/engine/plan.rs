@@ -1,16 +1,20 @@
 //! From a submission to a planned, checked and frozen run.
 
+use super::refuse::uncommitted;
 use super::{Engine, MAX_INPUT, Request, Submission};
-use crate::port::Names;
+use crate::port::{Change, Names};
 use crate::registry::Registered;
 use astradesk_core::approval::check_reason;
+use astradesk_core::canonical::Digest;
+use astradesk_core::evidence::{Draft, Kind};
 use astradesk_core::plan::MAX_CALLS;
 use astradesk_core::run::{State, Step};
 use astradesk_core::{
-    AgentName, Code, Decision, Error, FrozenCall, Plan, Principal, Result, Run, Source, ToolName,
+    AgentName, Code, Consultation, Decision, Error, FrozenCall, Plan, Principal, Result, Run, RunId, Source,
+    ToolName, ToolSpec,
 };
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A planned submission: the run that it would become, and the tools of its steps.
@@ -20,10 +24,11 @@ pub(super) struct Candidate {
 }
 
 impl Engine {
-    pub(super) async fn candidate(&self, submission: &Submission) -> Result<Candidate> {
+    /// The run that a submission would become, under the id that it would have.
+    pub(super) async fn candidate(&self, submission: &Submission, id: RunId) -> Result<Candidate> {
         let (agent, input, plan) = match &submission.request {
             Request::Say { agent, input } => {
-                let (agent, plan) = self.plan(&submission.principal, submission.source, agent, input).await?;
+                let (agent, plan) = self.plan(submission, id, agent, input).await?;
                 (Some(agent), Some(input.clone()), plan)
             }
             Request::Call(call) => (None, None, Plan::direct(call.clone())),
@@ -61,7 +66,7 @@ impl Engine {
         }
         let now = self.0.clock.now();
         let run = Run {
-            id: self.0.clock.run_id(),
+            id,
             version: 1,
             principal: submission.principal.clone(),
             source: submission.source,
@@ -87,32 +92,47 @@ impl Engine {
 
     async fn plan(
         &self,
-        principal: &Principal,
-        source: Source,
+        submission: &Submission,
+        id: RunId,
         agent: &str,
         input: &str,
     ) -> Result<(AgentName, Plan)> {
-        let length = input.chars().count();
-        if input.trim().is_empty() || length > MAX_INPUT {
-            return Err(Error::new(
-                Code::PlanInputInvalid,
-                format!(
-                    "the input has {length} characters, and must have 1 to {MAX_INPUT} that are not white space"
-                ),
-            ));
-        }
-        if let Some(control) = input.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) {
-            return Err(Error::new(
-                Code::PlanInputInvalid,
-                format!("the input has the control character `{}`", control.escape_default()),
-            ));
-        }
+        check_input(input)?;
         let agent = self.0.registry.agent(agent)?;
         let tools: Vec<_> = self.0.registry.tools().iter().map(|tool| tool.spec().clone()).collect();
-        let names = PrincipalNames { engine: self, principal, source };
-        let plan = agent.plan(input, &tools, &names).await?;
-        Ok((agent.name().clone(), plan))
+        let names =
+            PrincipalNames { planning: Some(Planning::of(submission, id)), ..self.names_for(submission) };
+        let (name, input) = (agent.name().clone(), input.to_owned());
+        // In a task of its own: a caller that goes away must not leave a model asked and nothing on record.
+        let planning = self.0.tasks.spawn(async move { agent.plan(&input, &tools, &names).await });
+        let plan =
+            planning.await.map_err(|error| Error::internal(format!("a planner failed: {error}")))??;
+        Ok((name, plan))
     }
+
+    fn names_for(&self, submission: &Submission) -> PrincipalNames {
+        let (principal, source) = (submission.principal.clone(), submission.source);
+        PrincipalNames { engine: self.clone(), principal, source, planning: None }
+    }
+}
+
+fn check_input(input: &str) -> Result<()> {
+    let length = input.chars().count();
+    if input.trim().is_empty() || length > MAX_INPUT {
+        return Err(Error::new(
+            Code::PlanInputInvalid,
+            format!(
+                "the input has {length} characters, and must have 1 to {MAX_INPUT} that are not white space"
+            ),
+        ));
+    }
+    if let Some(control) = input.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) {
+        return Err(Error::new(
+            Code::PlanInputInvalid,
+            format!("the input has the control character `{}`", control.escape_default()),
+        ));
+    }
+    Ok(())
 }
 
 impl Engine {
@@ -127,7 +147,8 @@ impl Engine {
         limit: usize,
     ) -> Vec<String> {
         let Ok(tool) = self.tool(principal, tool) else { return Vec::new() };
-        let names = PrincipalNames { engine: self, principal, source };
+        let (engine, principal) = (self.clone(), principal.clone());
+        let names = PrincipalNames { engine, principal, source, planning: None };
         let tool = &tool.spec().name;
         let Ok(Some(mut candidates)) = names.candidates(tool, argument).await else { return Vec::new() };
         candidates.retain(|name| name.starts_with(prefix));
@@ -136,18 +157,34 @@ impl Engine {
     }
 }
 
-/// The names that exist, and those among them that may be shown to the principal.
-struct PrincipalNames<'a> {
-    engine: &'a Engine,
-    principal: &'a Principal,
+/// The names that exist, those among them that may be shown to the principal, and the evidence of what is asked of
+/// others for them.
+struct PrincipalNames {
+    engine: Engine,
+    principal: Principal,
     source: Source,
+    planning: Option<Planning>,
+}
+
+/// The request that is being planned.
+struct Planning {
+    run: RunId,
+    trace: Option<String>,
+    request_digest: Digest,
+}
+
+impl Planning {
+    fn of(submission: &Submission, run: RunId) -> Self {
+        let request_digest = Digest::of_value(&json!(submission.request));
+        Self { run, trace: submission.trace.clone(), request_digest }
+    }
 }
 
 #[async_trait]
-impl Names for PrincipalNames<'_> {
+impl Names for PrincipalNames {
     async fn candidates(&self, tool: &ToolName, argument: &str) -> Result<Option<Vec<String>>> {
         let tool = self.engine.0.registry.tool(tool.as_str())?;
-        if !self.engine.0.policy.may_use(self.principal, tool.spec()) {
+        if !self.engine.0.policy.may_use(&self.principal, tool.spec()) {
             return Ok(None);
         }
         tool.tool.candidates(argument).await.map(Some)
@@ -163,7 +200,7 @@ impl Names for PrincipalNames<'_> {
             let call = FrozenCall::new(call, registered.spec().version.clone(), registered.effect, targets);
             let Ok(facts) = self.engine.facts_for_policy(&registered, &call, false).await else { continue };
             let request = crate::port::PolicyRequest {
-                principal: self.principal,
+                principal: &self.principal,
                 source: self.source,
                 planner: "candidates",
                 call: &call,
@@ -181,5 +218,28 @@ impl Names for PrincipalNames<'_> {
             }
         }
         permitted
+    }
+    fn may_use(&self, tool: &ToolSpec) -> bool {
+        self.engine.0.policy.may_use(&self.principal, tool)
+    }
+
+    async fn consulted(&self, consultation: Consultation) -> Result<()> {
+        let Some(planning) = &self.planning else {
+            return Err(Error::internal("a model was asked, and nothing is being planned"));
+        };
+        let mut data = json!(consultation);
+        if let Value::Object(data) = &mut data {
+            data.insert("request_digest".to_owned(), json!(planning.request_digest));
+        }
+        let draft = Draft {
+            at: self.engine.0.clock.now(),
+            kind: Kind::ModelConsulted,
+            run: Some(planning.run),
+            principal: Some(self.principal.clone()),
+            trace: planning.trace.clone(),
+            data,
+        };
+        let change = Change { evidence: vec![draft], ..Change::default() };
+        self.engine.0.store.commit(change).await.map(|_| ()).map_err(uncommitted)
     }
 }

@@ -5,6 +5,7 @@ use super::refuse::uncommitted;
 use super::{Engine, Preview, PreviewedStep};
 use crate::port::Change;
 use crate::registry::Registered;
+use astradesk_core::consultation::LLM;
 use astradesk_core::evidence::Kind;
 use astradesk_core::run::Step;
 use astradesk_core::{Call, Code, Error, Plan, Result, Run};
@@ -76,6 +77,9 @@ pub(super) fn risks(run: &Run, steps: &[PreviewedStep]) -> Vec<String> {
     let mut risks = Vec::new();
     if run.break_glass {
         risks.push("guardrails are to be overridden: see what each of them objects".to_owned());
+    }
+    if run.planner == LLM {
+        risks.push("a language model planned it: compare what was said with what would be done".to_owned());
     }
     if run.principal.actor.is_some() {
         risks.push("an agent asks for it on behalf of somebody".to_owned());

@@ -21,9 +21,6 @@ impl Engine {
         key: Option<IdempotencyKey>,
     ) -> Result<Submitted> {
         let Candidate { mut run, tools } = candidate;
-        if let Some(key) = &key {
-            run.id = key.run;
-        }
         advance(&mut run, By::Anyone, Event::Admitted, self.0.clock.now())?;
         advance(&mut run, By::Anyone, Event::Claimed(self.0.holder.clone()), self.0.clock.now())?;
         let by = By::Holder(run.fence);

@@ -1,5 +1,7 @@
 //! Planners that are compiled in.
 
+mod guarded;
 pub mod keyword;
 
+pub use guarded::Guarded;
 pub use keyword::KeywordPlanner;

@@ -12,6 +12,7 @@ mod asking;
 mod asking_anew;
 mod attacks;
 mod concurring;
+mod consulting;
 mod executing;
 mod guarding;
 mod keeping;

@@ -14,6 +14,8 @@ pub(crate) struct Switch {
     pub(crate) on: AtomicBool,
     /// Whether deciding goes wrong.
     pub(crate) broken: AtomicBool,
+    /// Whether nobody may use any tool.
+    pub(crate) hidden: AtomicBool,
     /// Whether it asks for facts.
     pub(crate) facts: AtomicBool,
     /// Whether it permits anybody to break the glass.
@@ -32,6 +34,7 @@ impl Default for Switch {
         Self {
             on: AtomicBool::new(true),
             broken: AtomicBool::default(),
+            hidden: AtomicBool::default(),
             facts: AtomicBool::default(),
             glass: AtomicBool::default(),
             role: Mutex::default(),
@@ -135,7 +138,7 @@ impl Policy for Switch {
     }
 
     fn may_use(&self, _: &Principal, _: &ToolSpec) -> bool {
-        true
+        !self.hidden.load(Ordering::SeqCst)
     }
 
     fn may_see_runs_of_others(&self, principal: &Principal) -> bool {

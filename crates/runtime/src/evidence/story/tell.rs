@@ -26,6 +26,7 @@ pub(super) fn record(mut body: Facts) -> Vec<String> {
         "guard.overridden" => overridden(&mut data),
         "step.intended" => intended(&mut data),
         "step.performed" => performed(&mut data),
+        "model.consulted" => consulted(&who, &mut data),
         "request.refused" => {
             vec![format!("{who} asked for something that was refused: {}", fault(&mut data))]
         }
@@ -93,6 +94,31 @@ fn decided(mut decision: Facts) -> String {
         }
         other => format!("{}: {why}", other.unwrap_or("decided")),
     }
+}
+
+/// What a language model was asked for, and what came of it.
+fn consulted(who: &str, data: &mut Facts) -> Vec<String> {
+    let asked = data.text("model").unwrap_or_default();
+    let answered = data.text("answered_by").filter(|answered| *answered != asked);
+    let as_model = answered.map(|answered| format!(" (it answered as {answered})")).unwrap_or_default();
+    let at = data.text("endpoint").map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
+    let again = match data.take("round").as_u64() {
+        Some(round) if round > 1 => " again, and told why its answer was no plan",
+        _ => "",
+    };
+    let fault = data.text("fault").map(|fault| format!(": {fault}")).unwrap_or_default();
+    let came = match data.text("outcome").as_deref() {
+        Some("plan") => "it gave a plan".to_owned(),
+        outcome => format!("it gave none ({}){fault}", outcome.unwrap_or("no outcome is on record")),
+    };
+    let mut lines =
+        vec![format!("the language model {asked}{as_model}{at} was asked for {who}{again}: {came}")];
+    for said in data.list("prompt") {
+        let mut said = Facts::of(said);
+        let role = said.text("role").unwrap_or_default();
+        lines.extend(said.text("content").map(|content| format!("{role}: {content}")));
+    }
+    lines
 }
 
 fn denied(who: &str, data: &mut Facts) -> Vec<String> {

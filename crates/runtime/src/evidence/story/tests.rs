@@ -206,3 +206,30 @@ fn times_are_told_in_the_units_that_people_use() {
         assert_eq!(offset(from, at(to)), expected);
     }
 }
+
+#[test]
+fn a_question_to_a_language_model_is_told_with_what_left() {
+    let asked = json!({
+        "endpoint": "https://llm.example.com/v1", "model": "small", "answered_by": "small-2026", "round": 1, "attempts": 1,
+        "instructions": "1", "prompt": [{"role": "user", "content": "bounce webapp"}],
+        "tools": [{"tool": "restart_service", "version": "1"}], "question_digest": Digest::of("q"),
+        "answer_digest": Digest::of("a"), "answer_bytes": 9, "usage": {"prompt_tokens": 7, "completion_tokens": 3},
+        "milliseconds": 812, "outcome": "plan.invalid", "fault": "there is no tool `nuke`", "request_digest": Digest::of("r")});
+    let mut again = asked.clone();
+    again["round"] = json!(2);
+    again["outcome"] = json!("plan");
+    again["answered_by"] = json!("small");
+    again["fault"] = Value::Null;
+    let at = "2026-03-01T09:30:00Z";
+    let told = told(&[record(1, at, "model.consulted", &asked), record(2, at, "model.consulted", &again)]);
+    for expected in [
+        "the language model small (it answered as small-2026) at https://llm.example.com/v1 was asked for agent-7 for anna \
+         (roles sre; by https://id.example.com): it gave none (plan.invalid): there is no tool `nuke`",
+        "user: bounce webapp",
+        "usage: completion_tokens=3, prompt_tokens=7",
+        "the language model small at https://llm.example.com/v1 was asked for agent-7 for anna (roles sre; by \
+         https://id.example.com) again, and told why its answer was no plan: it gave a plan",
+    ] {
+        assert!(told.contains(expected), "{expected}\nis not in\n{told}");
+    }
+}
