@@ -2,7 +2,8 @@
 
 use crate::kubernetes::{NoCluster, Objects};
 use crate::manifest::section::{Fault, Section, json};
-use crate::pack::{DeclaredPack, read_file};
+use crate::pack::DeclaredPack;
+use crate::source::read_text;
 use astradesk_core::text::shown;
 use astradesk_core::{Arguments, Code, Error, Result, ToolName};
 use astradesk_runtime::ToolRegistry;
@@ -74,7 +75,7 @@ pub fn test(dir: &Path) -> Result<Tried> {
     let registry = ToolRegistry::default();
     registry.register(&pack)?;
     let dir = dir.canonicalize().map_err(|error| Error::new(Code::PackInvalid, error.to_string()))?;
-    let cases = read(&read_file(&dir, FILE)?).map_err(|fault| {
+    let cases = read(&read_text(&dir, FILE)?).map_err(|fault| {
         let error = Error::new(Code::PackInvalid, format!("`{}/{FILE}`: {}", pack.name(), fault.message));
         error.with_remedy(
             fault.remedy.unwrap_or_else(|| "correct the case; docs/packs.md has every key".to_owned()),

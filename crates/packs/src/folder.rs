@@ -5,15 +5,16 @@
 
 use crate::kubernetes::Objects;
 use crate::manifest::FILE;
-use crate::pack::{DeclaredPack, read_file};
+use crate::pack::DeclaredPack;
+use crate::source::Source;
 use astradesk_core::canonical::Digest;
 use astradesk_core::text::shown;
-use astradesk_core::{Code, Error, Result, Timestamp, ToolSpec};
+use astradesk_core::{Code, Error, Result, Timestamp, ToolName, ToolSpec};
 use astradesk_runtime::ToolRegistry;
 use astradesk_runtime::folder::settled;
 use astradesk_runtime::port::{Clock, Pack, PackStatus, Packs, Policy};
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,7 +45,7 @@ struct State {
 #[derive(Default, Clone)]
 struct Known {
     in_force: Option<InForce>,
-    /// The file that was tried last, and beside what.
+    /// The files that were tried last, and beside what.
     tried: Option<(Digest, Beside)>,
     /// Why it is not in force as it is now.
     problem: Option<Error>,
@@ -59,6 +60,9 @@ struct InForce {
     digest: Digest,
     since: Timestamp,
     specs: Vec<Arc<ToolSpec>>,
+    resources: Vec<String>,
+    prompts: Vec<String>,
+    read_about: BTreeSet<ToolName>,
 }
 
 /// A pack that was not tried as it is now.
@@ -70,7 +74,15 @@ struct Anew {
 
 impl InForce {
     fn of(pack: &DeclaredPack, since: Timestamp) -> Self {
-        Self { version: pack.version().to_owned(), digest: pack.digest(), since, specs: pack.specs() }
+        Self {
+            version: pack.version().to_owned(),
+            digest: pack.digest(),
+            since,
+            specs: pack.specs(),
+            resources: pack.resource_uris(),
+            prompts: pack.prompt_names(),
+            read_about: pack.tools_read_about(),
+        }
     }
 }
 
@@ -98,9 +110,9 @@ impl Folder {
             Err(Error::new(Code::PackInvalid, text))
         });
         match read {
-            Ok(texts) => {
+            Ok(sources) => {
                 state.problem = None;
-                self.follow(state, texts)
+                self.follow(state, sources)
             }
             Err(error) => {
                 if state.problem.as_ref() != Some(&error) {
@@ -113,14 +125,14 @@ impl Folder {
     }
 
     /// Puts in force what is there, and lets go of what is not.
-    fn follow(&self, state: &mut State, texts: BTreeMap<String, Result<String>>) -> bool {
+    fn follow(&self, state: &mut State, sources: BTreeMap<String, Result<Source>>) -> bool {
         let mut changed = false;
         let gone: Vec<String> =
-            state.packs.keys().filter(|name| !texts.contains_key(*name)).cloned().collect();
+            state.packs.keys().filter(|name| !sources.contains_key(*name)).cloned().collect();
         for name in gone {
             changed |= self.let_go(state.packs.remove(&name), &name);
         }
-        let anew = self.read_anew(state, texts);
+        let anew = self.read_anew(state, sources);
         // Together, so that the policies are put together once; if one of them cannot be, each for itself.
         let fine: Vec<&DeclaredPack> = anew.iter().filter_map(|anew| anew.pack.as_ref().ok()).collect();
         let together = fine.len() > 1 && self.put_in_force(state, &fine).is_ok();
@@ -139,18 +151,18 @@ impl Folder {
     }
 
     /// The packs that were not tried as they are now.
-    fn read_anew(&self, state: &mut State, texts: BTreeMap<String, Result<String>>) -> Vec<Anew> {
+    fn read_anew(&self, state: &mut State, sources: BTreeMap<String, Result<Source>>) -> Vec<Anew> {
         let mut anew = Vec::new();
-        for (name, text) in texts {
+        for (name, source) in sources {
             let known = state.packs.entry(name.clone()).or_default();
-            match text {
-                Ok(text) => {
-                    let digest = Digest::of(&text);
+            match source {
+                Ok(source) => {
+                    let digest = source.digest();
                     let tried = known.tried.as_ref().filter(|(file, _)| *file == digest);
                     if tried.is_some_and(|(_, beside)| known.problem.is_none() || *beside == self.beside()) {
                         continue;
                     }
-                    let pack = DeclaredPack::read(&name, &text, &self.objects);
+                    let pack = DeclaredPack::of(&name, &source, &self.objects);
                     anew.push(Anew { name, digest, pack });
                 }
                 Err(error) => {
@@ -238,7 +250,13 @@ impl Folder {
     fn status_of(&self, name: &str, known: &Known) -> PackStatus {
         let in_force = known.in_force.as_ref();
         let specs = in_force.map(|pack| pack.specs.as_slice()).unwrap_or_default();
-        let unpermitted = specs.iter().filter(|spec| !self.policy.could_permit(spec));
+        let unpermitted = specs.iter().filter(|spec| !self.policy.could_permit(spec)).map(|spec| {
+            format!("no policy permits `{}` to anybody, so every call of it is denied", spec.name)
+        });
+        let read_about = in_force.into_iter().flat_map(|pack| &pack.read_about);
+        let missing = read_about.filter(|name| self.registry.tool(name.as_str()).is_err()).map(|name| {
+            format!("there is no tool `{name}`, so nobody sees what is for those who may use it")
+        });
         PackStatus {
             name: name.to_owned(),
             version: in_force.map(|pack| pack.version.clone()),
@@ -246,11 +264,9 @@ impl Folder {
             since: in_force.map(|pack| pack.since),
             tools: specs.iter().map(|spec| spec.name.clone()).collect(),
             problem: known.problem.clone(),
-            doubts: unpermitted
-                .map(|spec| {
-                    format!("no policy permits `{}` to anybody, so every call of it is denied", spec.name)
-                })
-                .collect(),
+            resources: in_force.map(|pack| pack.resources.clone()).unwrap_or_default(),
+            prompts: in_force.map(|pack| pack.prompts.clone()).unwrap_or_default(),
+            doubts: unpermitted.chain(missing).collect(),
         }
     }
 }
@@ -301,31 +317,31 @@ impl Packs for Folder {
     }
 }
 
-/// The `pack.toml` of every folder, by the folder's name.
-fn read_all(dir: &Path) -> Result<BTreeMap<String, Result<String>>> {
+/// The files of every folder, by the folder's name.
+fn read_all(dir: &Path) -> Result<BTreeMap<String, Result<Source>>> {
     let unreadable = |error: std::io::Error| {
         let text = format!("the folder of packs `{}` cannot be read: {error}", dir.display());
         Error::new(Code::PackInvalid, text)
             .with_remedy("correct `packs.folder`, or leave it empty to have no packs")
     };
-    let mut texts = BTreeMap::new();
+    let mut sources = BTreeMap::new();
     for entry in std::fs::read_dir(dir).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if name.starts_with('.') || !path.is_dir() {
             continue;
         }
-        if texts.len() == MAX_PACKS {
+        if sources.len() == MAX_PACKS {
             let text = format!("the folder `{}` has more than {MAX_PACKS} packs", dir.display());
             return Err(Error::new(Code::PackInvalid, text));
         }
         let text = if path.join(FILE).exists() {
-            read_file(&path, FILE)
+            Source::read(&path)
         } else {
             let text = format!("the folder `{}` has no `{FILE}`", shown(&name, 64));
             Err(Error::new(Code::PackInvalid, text).with_remedy("add it, or remove the folder"))
         };
-        texts.insert(name, text);
+        sources.insert(name, text);
     }
-    Ok(texts)
+    Ok(sources)
 }

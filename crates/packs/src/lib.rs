@@ -8,7 +8,9 @@
 //! | [`template`] | `{argument}` in a text: what a value may become, and what it never can |
 //! | `secret` | `env:NAME` and `file:PATH`, looked up when they are used, and never shown |
 //! | `expectation` | what an answer must have, by JSON pointer |
+//! | `source` | the files of a pack |
 //! | `declared` | a tool of a pack, behind the Tool port |
+//! | `resource`, `prompt` | what a pack gives agents to read |
 //! | `http` | tools that send a request: the URL, the sending, the verification |
 //! | `command` | tools that run a program: its arguments, its process |
 //! | [`kubernetes`] | tools that patch one object, and the port to the cluster |
@@ -33,8 +35,11 @@ pub mod kubernetes;
 mod manifest;
 mod pack;
 mod parameters;
+mod prompt;
+mod resource;
 pub mod scaffold;
 mod secret;
+mod source;
 pub mod template;
 #[cfg(test)]
 mod testing;

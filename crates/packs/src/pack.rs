@@ -2,18 +2,17 @@
 
 use crate::declared::Declared;
 use crate::kubernetes::Objects;
-use crate::manifest::{FILE, Manifest};
+use crate::manifest::Manifest;
+use crate::prompt::DeclaredPrompt;
+use crate::resource::DeclaredResource;
+use crate::source::Source;
 use astradesk_core::canonical::Digest;
-use astradesk_core::text::shown;
 use astradesk_core::{Arguments, Code, Error, Result, Target, ToolName, ToolSpec};
-use astradesk_runtime::port::{Agent, Pack, Tool};
+use astradesk_runtime::port::{Agent, Pack, Prompt, Resource, Tool};
 use serde_json::Value;
-use std::io::Read as _;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-
-/// The largest file of a pack, in bytes.
-pub(crate) const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// A pack that is declared by a `pack.toml`.
 pub struct DeclaredPack {
@@ -22,6 +21,8 @@ pub struct DeclaredPack {
     description: String,
     digest: Digest,
     tools: Vec<Arc<Declared>>,
+    resources: Vec<Arc<DeclaredResource>>,
+    prompts: Vec<Arc<DeclaredPrompt>>,
 }
 
 impl DeclaredPack {
@@ -35,20 +36,19 @@ impl DeclaredPack {
             Error::new(Code::PackInvalid, text)
         })?;
         let name = whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self::read(&name, &read_file(&whole, FILE)?, objects)
+        Self::of(&name, &Source::read(&whole)?, objects)
     }
 
-    /// Reads the text of the `pack.toml` of the folder called `folder`.
-    ///
-    /// # Errors
-    /// `pack.invalid` with file, tool and key.
-    pub fn read(folder: &str, text: &str, objects: &Arc<dyn Objects>) -> Result<Self> {
-        let Manifest { name, version, description, tools } = Manifest::read(folder, text, objects)?;
+    /// The pack of the folder called `folder` with these files.
+    pub(crate) fn of(folder: &str, source: &Source, objects: &Arc<dyn Objects>) -> Result<Self> {
+        let Manifest { name, version, description, tools, resources, prompts } =
+            Manifest::read(folder, source, objects)?;
         let tools = tools.into_iter().map(Arc::new).collect();
-        Ok(Self { name, version, description, digest: Digest::of(text), tools })
+        let prompts = prompts.into_iter().map(Arc::new).collect();
+        Ok(Self { name, version, description, digest: source.digest(), tools, resources, prompts })
     }
 
-    /// The digest of the file.
+    /// The digest of its files.
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -61,6 +61,23 @@ impl DeclaredPack {
     /// What its tools are, in their order.
     pub fn specs(&self) -> Vec<Arc<ToolSpec>> {
         self.tools.iter().map(|tool| tool.spec.clone()).collect()
+    }
+
+    /// The URIs of its resources.
+    pub fn resource_uris(&self) -> Vec<String> {
+        self.resources.iter().map(|resource| resource.uri().to_owned()).collect()
+    }
+
+    /// The names of its prompts.
+    pub fn prompt_names(&self) -> Vec<String> {
+        self.prompts.iter().map(|prompt| prompt.about().name.clone()).collect()
+    }
+
+    /// The tools for whose users its resources and prompts are.
+    pub(crate) fn tools_read_about(&self) -> BTreeSet<ToolName> {
+        let abouts =
+            self.resources.iter().map(|one| one.about()).chain(self.prompts.iter().map(|one| one.about()));
+        abouts.flat_map(|about| about.tools.clone()).collect()
     }
 
     pub(crate) fn tool(&self, name: &ToolName) -> Option<&Declared> {
@@ -91,27 +108,12 @@ impl Pack for DeclaredPack {
     fn agents(&self) -> Vec<Arc<dyn Agent>> {
         Vec::new()
     }
-}
 
-/// Reads a file of a pack, through symbolic links as mounted `ConfigMaps` have them.
-///
-/// # Errors
-/// `pack.invalid`: it cannot be read, is no file, is too large, or is not text.
-pub(crate) fn read_file(dir: &Path, name: &str) -> Result<String> {
-    let folder = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let file = format!("{}/{name}", shown(&folder, 64));
-    let wrong = |why: String| Error::new(Code::PackInvalid, format!("`{file}` {why}"));
-    let path = dir.join(name);
-    let unreadable = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
-    // Whatever else there is, such as a pipe, might never end.
-    if !std::fs::metadata(&path).map_err(unreadable)?.is_file() {
-        return Err(wrong("is not a file".to_owned()));
+    fn resources(&self) -> Vec<Arc<dyn Resource>> {
+        self.resources.iter().map(|resource| resource.clone() as Arc<dyn Resource>).collect()
     }
-    let mut bytes = Vec::new();
-    let opened = std::fs::File::open(&path).map_err(unreadable)?;
-    opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(wrong(format!("is larger than {MAX_FILE_BYTES} bytes")));
+
+    fn prompts(&self) -> Vec<Arc<dyn Prompt>> {
+        self.prompts.iter().map(|prompt| prompt.clone() as Arc<dyn Prompt>).collect()
     }
-    String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8 text".to_owned()))
 }

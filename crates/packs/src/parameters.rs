@@ -81,7 +81,7 @@ impl Parameters {
         for (name, schema) in arguments {
             if !is_argument_name(&name) {
                 return Err(format!(
-                    "argument `{}` must have 1 to 64 lower-case letters, digits and `_`, beginning with a letter",
+                    "argument `{}` must have 1 to 64 letters, digits and `_`, beginning with a lower-case letter",
                     astradesk_core::text::shown(&name, 64)
                 ));
             }

@@ -219,11 +219,11 @@ impl Piece {
     }
 }
 
-/// Whether it can be the name of an argument: 1 to 64 lower-case letters, digits and `_`, beginning with a letter.
+/// Whether it can be the name of an argument: 1 to 64 letters, digits and `_`, beginning with a lower-case letter.
 pub(crate) fn is_argument_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 impl Values<'_> {

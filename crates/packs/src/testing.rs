@@ -3,6 +3,7 @@
 use crate::declared::{Action, Declared, Filling};
 use crate::kubernetes::{NoCluster, Objects};
 use crate::pack::DeclaredPack;
+use crate::source::Source;
 use astradesk_core::{Call, Error, FrozenCall, Principal, Result, RunId, ToolName};
 use astradesk_runtime::port::{Fault, Progress, StepContext};
 use serde_json::Value;
@@ -24,7 +25,7 @@ pub(crate) fn pack(tool: &str) -> Result<DeclaredPack> {
 
 pub(crate) fn pack_on(tool: &str, objects: &Arc<dyn Objects>) -> Result<DeclaredPack> {
     let head = "name = \"test\"\nversion = \"1\"\ndescription = \"a test\"\n[[tools]]\nname = \"act\"\ndescription = \"acts\"\n";
-    DeclaredPack::read("test", &format!("{head}{tool}"), objects)
+    DeclaredPack::of("test", &Source::of(&format!("{head}{tool}")), objects)
 }
 
 /// A step with this call.

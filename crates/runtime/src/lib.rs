@@ -6,6 +6,7 @@
 //! | [`engine`] | the one door: admission, execution, recovery, reading |
 //! | [`registry`] | which tools and agents there are, at run time |
 //! | [`planner`] | the `KeywordPlanner` |
+//! | [`schema`] | the schemas of arguments, and what does not fit them |
 //! | [`key`] | Ed25519 keys in files |
 //! | [`evidence`] | signed checkpoints of the chain, and its verification offline |
 //! | [`folder`] | folders that are followed while they change |
@@ -20,6 +21,7 @@ pub mod key;
 pub mod planner;
 pub mod port;
 pub mod registry;
+pub mod schema;
 
 pub use engine::{Engine, Permit};
 pub use registry::ToolRegistry;

@@ -1,6 +1,7 @@
-//! The ToolRegistry: which tools and agents there are, at run time.
+//! The ToolRegistry: which tools and agents there are, and what agents can read, at run time.
 
-use crate::port::{Agent, Pack, Packs, Tool};
+use crate::port::{Agent, OWN_PROMPTS, OWN_SCHEME, Pack, Packs, Prompt, Resource, Tool};
+use crate::schema::Schema;
 use arc_swap::ArcSwap;
 use astradesk_core::text::shown;
 use astradesk_core::{AgentName, Arguments, Code, Effect, Error, FrozenCall, Result, ToolName, ToolSpec};
@@ -16,9 +17,7 @@ pub struct Registered {
     pub effect: Effect,
     /// The pack that it came with.
     pub pack: String,
-    schema: jsonschema::Validator,
-    /// The arguments that are `writeOnly`: nobody is shown them, and no record has them.
-    write_only: Vec<String>,
+    schema: Schema,
 }
 
 /// What stands in the place of an argument that is `writeOnly`.
@@ -38,9 +37,7 @@ impl Registered {
         if spec.input_schema.get("additionalProperties") != Some(&Value::Bool(false)) {
             return Err(refuse("has an input schema without `additionalProperties: false`".into()));
         }
-        let schema = jsonschema::draft202012::options()
-            .build(&spec.input_schema)
-            .map_err(|error| refuse(format!("has an input schema that is not valid: {error}")))?;
+        let schema = Schema::compile(&spec.input_schema).map_err(refuse)?;
         if spec.timeout.is_zero() {
             return Err(refuse("has no time limit".into()));
         }
@@ -52,7 +49,7 @@ impl Registered {
                 )));
             }
         }
-        let write_only = write_only(&spec.input_schema).map_err(refuse)?;
+        let write_only = &schema.write_only;
         if let (Some(argument), true) = (write_only.first(), effect != Effect::Read) {
             return Err(refuse(format!(
                 "has the `writeOnly` argument `{argument}` and is not a read: its run is kept in the store with its \
@@ -65,7 +62,7 @@ impl Registered {
                 slot.argument
             )));
         }
-        Ok(Self { effect, pack: pack.to_owned(), schema, write_only, tool })
+        Ok(Self { effect, pack: pack.to_owned(), schema, tool })
     }
 
     /// The tool's description.
@@ -76,7 +73,7 @@ impl Registered {
     /// The arguments as they are shown and recorded: `[redacted]` in the place of each that is `writeOnly`.
     pub fn redacted(&self, arguments: &Arguments) -> Arguments {
         let mut shown = arguments.clone();
-        for argument in &self.write_only {
+        for argument in &self.schema.write_only {
             if let Some(value) = shown.get_mut(argument) {
                 *value = REDACTED.into();
             }
@@ -86,7 +83,7 @@ impl Registered {
 
     /// Whether one of the arguments is `writeOnly`.
     pub fn has_secrets(&self, arguments: &Arguments) -> bool {
-        self.write_only.iter().any(|argument| arguments.contains_key(argument))
+        self.schema.write_only.iter().any(|argument| arguments.contains_key(argument))
     }
 
     /// The call with its arguments as they are shown and recorded; its digest is that of the call as it is.
@@ -97,57 +94,14 @@ impl Registered {
     /// Checks arguments against the schema; the first fault is in the message, all (at most 8) in the details.
     /// What is wrong is shown, unless the tool has an argument that is `writeOnly`.
     pub fn check(&self, arguments: &Arguments) -> Result<()> {
-        let value = Value::Object(arguments.clone());
-        if self.schema.is_valid(&value) {
+        let faults = self.schema.faults(arguments);
+        if faults.is_empty() {
             return Ok(());
         }
-        let masked = !self.write_only.is_empty();
-        let faults: Vec<String> =
-            self.schema.iter_errors(&value).take(8).map(|error| fault(&error, masked)).collect();
         let first = faults.first().cloned().unwrap_or_default();
         Err(Error::new(Code::ToolArgumentsInvalid, format!("`{}`: {first}", self.spec().name))
             .with_detail("faults", faults))
     }
-}
-
-/// The top-level properties that a schema says are `writeOnly`. Deeper ones would not be found in arguments.
-fn write_only(schema: &Value) -> Result<Vec<String>, String> {
-    let mut found = Vec::new();
-    let mut rest = schema.clone();
-    for (name, property) in
-        rest.pointer_mut("/properties").and_then(Value::as_object_mut).into_iter().flatten()
-    {
-        let annotation = property.as_object_mut().and_then(|property| property.remove("writeOnly"));
-        if annotation == Some(Value::Bool(true)) {
-            found.push(name.clone());
-        }
-    }
-    if is_write_only_within(&rest) {
-        return Err(
-            "has a `writeOnly` in its input schema that is not directly in a property of the arguments, \
-                    where it would not be honoured"
-                .to_owned(),
-        );
-    }
-    Ok(found)
-}
-
-fn is_write_only_within(schema: &Value) -> bool {
-    match schema {
-        Value::Object(fields) => {
-            fields.get("writeOnly") == Some(&Value::Bool(true)) || fields.values().any(is_write_only_within)
-        }
-        Value::Array(items) => items.iter().any(is_write_only_within),
-        _ => false,
-    }
-}
-
-/// A sentence on one fault, which shows at most a little of the value, or nothing of it.
-fn fault(error: &jsonschema::ValidationError<'_>, masked: bool) -> String {
-    let path = error.instance_path().to_string();
-    let text = if masked { error.masked().to_string() } else { error.to_string() };
-    let text = shown(&text, 200);
-    if path.is_empty() { text } else { format!("at `{path}`: {text}") }
 }
 
 #[derive(Default, Clone)]
@@ -155,6 +109,24 @@ struct Contents {
     tools: BTreeMap<ToolName, Arc<Registered>>,
     agents: BTreeMap<AgentName, (String, Arc<dyn Agent>)>,
     packs: BTreeMap<String, String>,
+    /// By their URIs.
+    resources: BTreeMap<String, OfPack<dyn Resource>>,
+    /// By their names.
+    prompts: BTreeMap<String, OfPack<dyn Prompt>>,
+}
+
+/// Something with the name of the pack that it came with.
+pub struct OfPack<T: ?Sized> {
+    /// The pack's name.
+    pub pack: Arc<str>,
+    /// What came with it.
+    pub it: Arc<T>,
+}
+
+impl<T: ?Sized> Clone for OfPack<T> {
+    fn clone(&self) -> Self {
+        Self { pack: self.pack.clone(), it: self.it.clone() }
+    }
 }
 
 /// Which tools and agents there are. Readers see one consistent set; a pack is registered whole or not at all.
@@ -250,6 +222,24 @@ impl ToolRegistry {
         self.contents.load().agents.values().map(|(_, agent)| agent.clone()).collect()
     }
 
+    /// What agents can read, by its URI.
+    pub fn resources(&self) -> Vec<OfPack<dyn Resource>> {
+        self.contents.load().resources.values().cloned().collect()
+    }
+
+    /// Every prompt, by name.
+    pub fn prompts(&self) -> Vec<OfPack<dyn Prompt>> {
+        self.contents.load().prompts.values().cloned().collect()
+    }
+
+    /// The URIs of the pack's resources, and the names of its prompts.
+    pub fn readings_of(&self, pack: &str) -> (Vec<String>, Vec<String>) {
+        let contents = self.contents.load();
+        let resources = contents.resources.iter().filter(|(_, of)| *of.pack == *pack);
+        let prompts = contents.prompts.iter().filter(|(_, of)| *of.pack == *pack);
+        (resources.map(|(uri, _)| uri.clone()).collect(), prompts.map(|(name, _)| name.clone()).collect())
+    }
+
     /// Every pack with its version.
     pub fn packs(&self) -> Vec<(String, String)> {
         self.contents.load().packs.iter().map(|(name, version)| (name.clone(), version.clone())).collect()
@@ -271,14 +261,64 @@ impl Contents {
         for agent in pack.agents() {
             self.agents.insert(agent.name().clone(), (pack.name().to_owned(), agent));
         }
+        self.add_readings(pack)?;
         self.packs.insert(pack.name().to_owned(), pack.version().to_owned());
+        Ok(())
+    }
+
+    fn add_readings(&mut self, pack: &dyn Pack) -> Result<()> {
+        let name: Arc<str> = pack.name().into();
+        let refuse = |why: String| Err(Error::new(Code::PackInvalid, format!("pack `{name}` has {why}")));
+        for it in pack.resources() {
+            let uri = it.uri().to_owned();
+            if uri.split_once(':').is_none_or(|(scheme, _)| scheme.eq_ignore_ascii_case(OWN_SCHEME)) {
+                return refuse(format!(
+                    "the resource `{uri}`, whose scheme is AstraDesk's own: choose another one"
+                ));
+            }
+            let same = self.resources.get(&uri).map(|other| (&uri, &other.pack));
+            let others = self.resources.iter().filter(|(_, other)| other.pack != name);
+            let alike = same.or_else(|| {
+                others.map(|(of, other)| (of, &other.pack)).find(|(of, _)| could_be_the_same(of, &uri))
+            });
+            if let Some((of, other)) = alike {
+                return refuse(format!("the resource `{uri}`, which could be `{of}` of pack `{other}`"));
+            }
+            self.resources.insert(uri, OfPack { pack: name.clone(), it });
+        }
+        for it in pack.prompts() {
+            let prompt = it.about().name.clone();
+            if OWN_PROMPTS.contains(&prompt.as_str()) {
+                return refuse(format!(
+                    "the prompt `{prompt}`, whose name is that of one of AstraDesk's own"
+                ));
+            }
+            if let Some(other) = self.prompts.get(&prompt) {
+                return refuse(format!("the prompt `{prompt}`, which is already in pack `{}`", other.pack));
+            }
+            self.prompts.insert(prompt, OfPack { pack: name.clone(), it });
+        }
         Ok(())
     }
 
     fn remove(&mut self, pack: &str) -> bool {
         self.tools.retain(|_, tool| tool.pack != pack);
         self.agents.retain(|_, (of, _)| of != pack);
+        self.resources.retain(|_, of| *of.pack != *pack);
+        self.prompts.retain(|_, of| *of.pack != *pack);
         self.packs.remove(pack).is_some()
+    }
+}
+
+/// Whether two URIs, or templates of URIs, of different packs may have one in common: one of them is a template, and
+/// what is fixed at its beginning fits the other's.
+fn could_be_the_same(one: &str, other: &str) -> bool {
+    let (mine, yours) = (one.split('{').next().unwrap_or(one), other.split('{').next().unwrap_or(other));
+    match (mine.len() < one.len(), yours.len() < other.len()) {
+        (false, false) => one == other,
+        (true, false) => yours.starts_with(mine),
+        (false, true) => mine.starts_with(yours),
+        (true, true) => mine.starts_with(yours) || yours.starts_with(mine),
     }
 }
 
@@ -384,5 +424,21 @@ mod tests {
         let grammar = Grammar { slots: vec![slot], ..Grammar::default() };
         let error = with_words(Effect::Read, &secret, grammar).err().unwrap();
         assert!(error.message.contains("has words for the `writeOnly`"), "{}", error.message);
+    }
+
+    #[test]
+    fn uris_that_could_be_the_same_are_found() {
+        for (one, other, alike) in [
+            ("a://x", "a://x", true),
+            ("a://x", "a://xy", false),
+            ("a://x/{y}", "a://x/z", true),
+            ("a://x/{y}", "a://xz", false),
+            ("a://x/{y}/z", "a://x/b/{y}", true),
+            ("a://x/{y}", "a://z/{y}", false),
+            ("a://x/{y}", "b://x/{y}", false),
+        ] {
+            assert_eq!(could_be_the_same(one, other), alike, "{one} {other}");
+            assert_eq!(could_be_the_same(other, one), alike, "{other} {one}");
+        }
     }
 }

@@ -55,6 +55,7 @@ fn show(pack: &PackStatus) {
         let tools: Vec<&str> = pack.tools.iter().map(astradesk_core::ToolName::as_str).collect();
         display::note(format!("  {}", tools.join(", ")));
     }
+    show_readings(&pack.resources, &pack.prompts);
     if let Some(problem) = &pack.problem {
         let kept = if pack.version.is_some() { "; the one before it stays in force" } else { "" };
         display::note(format!("  {} {}{kept}", problem.code, words(&problem.message)));
@@ -62,6 +63,15 @@ fn show(pack: &PackStatus) {
     }
     for doubt in &pack.doubts {
         display::note(format!("  {}", words(doubt)));
+    }
+}
+
+/// What agents can read of a pack.
+fn show_readings(resources: &[String], prompts: &[String]) {
+    for (what, names) in [("resource", resources), ("prompt", prompts)] {
+        for name in names {
+            display::note(format!("  {what} {}", words(name)));
+        }
     }
 }
 
@@ -87,6 +97,7 @@ fn check(context: &Context, dir: &Path) -> u8 {
     match context.output {
         Output::Json => display::json(&json!({
             "valid": true, "name": pack.name(), "version": pack.version(), "digest": pack.digest(), "tools": pack.specs(),
+            "resources": pack.resource_uris(), "prompts": pack.prompt_names(),
         })),
         Output::Text => show_checked(&pack),
     }
@@ -104,6 +115,7 @@ fn show_checked(pack: &DeclaredPack) {
         let effect = spec.effect.map_or("none", astradesk_core::Effect::as_str);
         display::note(format!("  {:<24} {effect:<8} {}", spec.name, words(&spec.description)));
     }
+    show_readings(&pack.resource_uris(), &pack.prompt_names());
 }
 
 fn test(context: &Context, dir: &Path) -> u8 {

@@ -5,8 +5,10 @@
 //! | `asker` | who asks, found anew for every request |
 //! | `tools`, `call`, `follow`, `result` | `tools/list`; `tools/call`: submit, wait and tell how it goes, answer |
 //! | `tasks` | runs as tasks: poll, result, cancel |
-//! | `resources`, `uri` | runs, their evidence, services |
-//! | `prompts`, `complete` | procedures, and the names that their arguments can take |
+//! | `resources`, `uri` | runs, their evidence, services, what packs give to read |
+//! | `prompts`, `complete` | procedures, of AstraDesk and of packs, and what their arguments can be |
+//! | `content` | what packs give, in the protocol's form |
+//! | `page` | pages of lists |
 //! | `fault` | errors as JSON-RPC errors |
 //! | `http`, `sessions`, `origin`, `oauth` | Streamable HTTP: sessions and whose they are, Host and Origin, metadata for clients |
 //! | `stdio` | standard input and output |
@@ -20,11 +22,13 @@
 mod asker;
 mod call;
 mod complete;
+mod content;
 mod fault;
 mod follow;
 pub(crate) mod http;
 pub(crate) mod oauth;
 mod origin;
+mod page;
 mod prompts;
 mod resources;
 mod result;
@@ -173,11 +177,11 @@ impl ServerHandler for Server {
 
     async fn list_resource_templates(
         &self,
-        _: Option<PaginatedRequestParams>,
+        request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         let asker = Asker::of(self, &context)?;
-        Ok(resources::templates(self, &asker))
+        Ok(resources::templates(self, &asker, request))
     }
 
     async fn read_resource(
@@ -191,11 +195,11 @@ impl ServerHandler for Server {
 
     async fn list_prompts(
         &self,
-        _: Option<PaginatedRequestParams>,
+        request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
         let asker = Asker::of(self, &context)?;
-        Ok(prompts::list(self, &asker))
+        Ok(prompts::list(self, &asker, request))
     }
 
     async fn get_prompt(

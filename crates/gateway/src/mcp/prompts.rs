@@ -1,15 +1,20 @@
-//! Prompts: procedures that a person can start, each in terms of the tools that who asks may use.
+//! Prompts: procedures that a person can start, each in terms of the tools that who asks may use; AstraDesk's own, and
+//! those of packs.
 
 use super::asker::Asker;
+use super::page::page;
 use super::resources::SERVICE_STATUS;
-use super::{Server, fault, uri};
+use super::{Server, content, fault, tools, uri};
 use astradesk_core::name::ObjectName;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, RunId};
+use astradesk_runtime::port::{self, OWN_PROMPTS};
 use rmcp::ErrorData;
 use rmcp::model::{
-    GetPromptRequestParams, GetPromptResult, ListPromptsResult, Prompt, PromptArgument, PromptMessage, Role,
+    GetPromptRequestParams, GetPromptResult, ListPromptsResult, PaginatedRequestParams, Prompt,
+    PromptArgument, PromptMessage, Role,
 };
+use std::sync::Arc;
 
 const RESTART: &str = "restart_service";
 
@@ -35,7 +40,7 @@ pub(super) struct Procedure {
 
 const PROCEDURES: [Procedure; 3] = [
     Procedure {
-        name: "investigate_service",
+        name: OWN_PROMPTS[0],
         title: "Investigate a service",
         description: "find out how a service is and why, without changing anything",
         tools: &[SERVICE_STATUS],
@@ -43,7 +48,7 @@ const PROCEDURES: [Procedure; 3] = [
         text: investigate,
     },
     Procedure {
-        name: "restart_service_safely",
+        name: OWN_PROMPTS[1],
         title: "Restart a service safely",
         description: "look at a service, restart it once, and tell what became of it",
         tools: &[RESTART, SERVICE_STATUS],
@@ -51,7 +56,7 @@ const PROCEDURES: [Procedure; 3] = [
         text: restart,
     },
     Procedure {
-        name: "explain_run",
+        name: OWN_PROMPTS[2],
         title: "Explain a run",
         description: "tell what was asked for, by whom, and what became of it",
         tools: &[],
@@ -98,10 +103,39 @@ impl Procedure {
     }
 }
 
-/// `prompts/list`
-pub(super) fn list(server: &Server, asker: &Asker) -> ListPromptsResult {
-    let there = PROCEDURES.iter().filter(|procedure| procedure.is_for(server, asker));
-    ListPromptsResult::with_all_items(there.map(Procedure::described).collect())
+/// `prompts/list`: AstraDesk's own, then those of packs, by name.
+pub(super) fn list(
+    server: &Server,
+    asker: &Asker,
+    request: Option<PaginatedRequestParams>,
+) -> ListPromptsResult {
+    let after = request.and_then(|request| request.cursor);
+    let own = PROCEDURES.iter().filter(|procedure| after.is_none() && procedure.is_for(server, asker));
+    let mut prompts: Vec<Prompt> = own.map(Procedure::described).collect();
+    let of_packs = server.engine.prompts(&asker.principal);
+    let (page, next) = page(&of_packs, |prompt| prompt.about().name.as_str(), after.as_deref(), tools::PAGE);
+    prompts.extend(page.iter().map(|prompt| described(prompt.as_ref())));
+    let mut result = ListPromptsResult::with_all_items(prompts);
+    result.next_cursor = next;
+    result
+}
+
+/// The prompt of a pack that has this name, if it is there for who asks.
+pub(super) fn of_pack(server: &Server, asker: &Asker, name: &str) -> Option<Arc<dyn port::Prompt>> {
+    server.engine.prompts(&asker.principal).into_iter().find(|prompt| prompt.about().name == name)
+}
+
+fn described(prompt: &dyn port::Prompt) -> Prompt {
+    let argument = |argument: &port::PromptArgument| {
+        let mut described = PromptArgument::new(&argument.name).with_required(argument.required);
+        described.description.clone_from(&argument.description);
+        described
+    };
+    let about = prompt.about();
+    let arguments = prompt.arguments().iter().map(argument).collect();
+    let mut described = Prompt::new(&about.name, Some(&about.description), Some(arguments));
+    described.title.clone_from(&about.title);
+    described
 }
 
 /// `prompts/get`
@@ -110,6 +144,12 @@ pub(super) fn get(
     asker: &Asker,
     request: &GetPromptRequestParams,
 ) -> Result<GetPromptResult, ErrorData> {
+    if let Some(prompt) = of_pack(server, asker, &request.name) {
+        let arguments = request.arguments.clone().unwrap_or_default();
+        let messages = prompt.messages(&arguments).map_err(fault::of)?;
+        let messages = messages.into_iter().map(content::message).collect();
+        return Ok(GetPromptResult::new(messages).with_description(&prompt.about().description));
+    }
     let procedure = Procedure::find(server, asker, &request.name)?;
     let wanted = procedure.subject.argument();
     let given = request.arguments.iter().flatten();

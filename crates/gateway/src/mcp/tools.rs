@@ -1,6 +1,7 @@
 //! `tools/list`: every tool that who asks may use, with what is true of it.
 
 use super::asker::Asker;
+use super::page::page;
 use super::result::{self, object};
 use super::{Server, fault};
 use astradesk_core::{Effect, ToolName};
@@ -10,8 +11,8 @@ use rmcp::model::{ListToolsResult, MetaObject, PaginatedRequestParams, Tool, Too
 use serde_json::json;
 use std::sync::Arc;
 
-/// Tools in one page.
-const PAGE: usize = 100;
+/// Tools in one page, resources of packs, or prompts.
+pub(super) const PAGE: usize = 100;
 
 /// The tools that who asks may use on some target, by name. The cursor is the name of the page's last one.
 pub(super) fn list(
@@ -21,12 +22,11 @@ pub(super) fn list(
 ) -> Result<ListToolsResult, ErrorData> {
     let after = request.and_then(|request| request.cursor).map(ToolName::parse).transpose();
     let after = after.map_err(|_| fault::malformed("`cursor` is none that this server has given"))?;
-    let mut tools = server.engine.tools(&asker.principal);
-    tools.retain(|tool| after.as_ref().is_none_or(|after| tool.spec().name > *after));
-    let more = tools.len() > PAGE;
-    tools.truncate(PAGE);
+    let tools = server.engine.tools(&asker.principal);
+    let after = after.as_ref().map(ToolName::as_str);
+    let (tools, next) = page(&tools, |tool| tool.spec().name.as_str(), after, PAGE);
     let mut page = ListToolsResult::with_all_items(tools.iter().map(described).collect());
-    page.next_cursor = tools.last().filter(|_| more).map(|tool| tool.spec().name.to_string());
+    page.next_cursor = next;
     Ok(page)
 }
 

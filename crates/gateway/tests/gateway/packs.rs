@@ -26,6 +26,7 @@ impl Packs for Replaced {
             tools: vec![ToolName::parse("set_flag").unwrap()],
             problem: Some(Error::new(Code::PackInvalid, "`flags/pack.toml`: it has no `name`")),
             doubts: vec!["no policy permits `set_flag` to anybody, so every call of it is denied".into()],
+            ..PackStatus::default()
         }]
     }
 }

@@ -1,5 +1,6 @@
 //! `pack.toml`, read strictly.
 
+mod reading;
 pub(crate) mod section;
 #[cfg(test)]
 mod tests;
@@ -8,19 +9,24 @@ mod tool;
 use crate::declared::Declared;
 use crate::http::Client;
 use crate::kubernetes::Objects;
+use crate::prompt::DeclaredPrompt;
+use crate::resource::DeclaredResource;
+use crate::source::Source;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
+use astradesk_runtime::port::{Prompt, Resource as _};
 use section::{Fault, Section, json};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 pub(crate) use tool::template;
 
 /// The name of the file.
 pub(crate) const FILE: &str = "pack.toml";
 /// The keys of the file.
-const KEYS: &[&str] = &["name", "version", "description", "tools"];
-/// The most tools of a pack.
-const MAX_TOOLS: usize = 64;
+const KEYS: &[&str] = &["name", "version", "description", "tools", "resources", "prompts"];
+/// The most tools of a pack, the most resources, and the most prompts.
+const MOST: usize = 64;
 
 /// What a `pack.toml` says.
 pub(crate) struct Manifest {
@@ -28,15 +34,17 @@ pub(crate) struct Manifest {
     pub(crate) version: String,
     pub(crate) description: String,
     pub(crate) tools: Vec<Declared>,
+    pub(crate) resources: Vec<Arc<DeclaredResource>>,
+    pub(crate) prompts: Vec<DeclaredPrompt>,
 }
 
 impl Manifest {
-    /// Reads the text of the `pack.toml` of the folder `folder`.
+    /// Reads the `pack.toml` of the folder `folder`.
     ///
     /// # Errors
     /// `pack.invalid` with file, tool and key.
-    pub(crate) fn read(folder: &str, text: &str, objects: &Arc<dyn Objects>) -> Result<Self> {
-        read(folder, text, objects).map_err(|fault| {
+    pub(crate) fn read(folder: &str, source: &Source, objects: &Arc<dyn Objects>) -> Result<Self> {
+        read(folder, source, objects).map_err(|fault| {
             let file = format!("{}/{FILE}", shown(folder, 64));
             let error = Error::new(Code::PackInvalid, format!("`{file}`: {}", fault.message));
             match fault.remedy {
@@ -47,7 +55,8 @@ impl Manifest {
     }
 }
 
-fn read(folder: &str, text: &str, objects: &Arc<dyn Objects>) -> Result<Manifest, Fault> {
+fn read(folder: &str, source: &Source, objects: &Arc<dyn Objects>) -> Result<Manifest, Fault> {
+    let text = &source.manifest;
     let plain = |message: String| Fault { message, remedy: None };
     let table: toml::Table = toml::from_str(text).map_err(|error| {
         let line =
@@ -77,28 +86,74 @@ fn read(folder: &str, text: &str, objects: &Arc<dyn Objects>) -> Result<Manifest
         );
     }
     let description = file.text("description", 500)?;
-    let tools = match file.value("tools") {
-        Some(Value::Array(tools)) if (1..=MAX_TOOLS).contains(&tools.len()) => tools,
-        Some(Value::Array(tools)) => {
-            let why = format!("there are {}, and there must be 1 to {MAX_TOOLS}", tools.len());
-            return Err(file.fault_of("tools", why));
-        }
-        Some(_) => return Err(file.fault_of("tools", "it is no list of tables: write `[[tools]]`")),
-        None => return Err(file.fault("has no tool: write `[[tools]]`")),
-    };
     let client = Client::default();
-    let mut read: Vec<Declared> = Vec::with_capacity(tools.len());
-    for (number, table) in (1..).zip(tools) {
-        let Value::Object(table) = table else {
-            return Err(file.fault_of("tools", format!("number {number} is no table: write `[[tools]]`")));
-        };
-        let tool = tool::read(number, table, &version, objects, &client)?;
-        if read.iter().any(|other| other.spec.name == tool.spec.name) {
-            return Err(file.fault_of("tools", format!("two of them have the name `{}`", tool.spec.name)));
-        }
-        read.push(tool);
+    let tools =
+        read_each(&mut file, "tools", |number, table| tool::read(number, table, &version, objects, &client))?;
+    let resources = read_each(&mut file, "resources", |number, table| {
+        reading::resource(number, table, source).map(Arc::new)
+    })?;
+    let prompts =
+        read_each(&mut file, "prompts", |number, table| reading::prompt(number, table, source, &resources))?;
+    if tools.is_empty() {
+        check_readings(&file, &resources, &prompts)?;
     }
-    Ok(Manifest { name, version, description, tools: read })
+    is_once(&file, "tools", tools.iter().map(|tool| tool.spec.name.as_str()))?;
+    is_once(&file, "resources", resources.iter().map(|resource| resource.uri()))?;
+    is_once(&file, "prompts", prompts.iter().map(|prompt| prompt.about().name.as_str()))?;
+    Ok(Manifest { name, version, description, tools, resources, prompts })
+}
+
+/// Reads every table of a list; none if there is no list.
+fn read_each<T>(
+    file: &mut Section,
+    key: &str,
+    read: impl Fn(usize, Map<String, Value>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
+    let tables = match file.value(key) {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(tables)) if (1..=MOST).contains(&tables.len()) => tables,
+        Some(Value::Array(tables)) => {
+            let why = format!("there are {}, and there must be 1 to {MOST}", tables.len());
+            return Err(file.fault_of(key, why));
+        }
+        Some(_) => return Err(file.fault_of(key, format!("it is no list of tables: write `[[{key}]]`"))),
+    };
+    let each = (1..).zip(tables).map(|(number, table)| match table {
+        Value::Object(table) => read(number, table),
+        _ => Err(file.fault_of(key, format!("number {number} is no table: write `[[{key}]]`"))),
+    });
+    each.collect()
+}
+
+/// Two of one name would be one.
+fn is_once<'a>(file: &Section, key: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Fault> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(file.fault_of(key, format!("two of them have the name `{name}`")));
+        }
+    }
+    Ok(())
+}
+
+/// A pack without tools has something to read, and says for whom.
+fn check_readings(
+    file: &Section,
+    resources: &[Arc<DeclaredResource>],
+    prompts: &[DeclaredPrompt],
+) -> Result<(), Fault> {
+    if resources.is_empty() && prompts.is_empty() {
+        return Err(file.fault("has no tool: write `[[tools]]`"));
+    }
+    let abouts = prompts.iter().map(Prompt::about);
+    let mut abouts = abouts.chain(resources.iter().map(|one| one.about()));
+    match abouts.find(|about| about.tools.is_empty()) {
+        None => Ok(()),
+        Some(about) => Err(file.fault(format!(
+            "has no tool, so nobody could read `{}`: name the tools for whose users it is, as `tools = [\"restart_service\"]`",
+            about.name
+        ))),
+    }
 }
 
 /// A table without what does not change what its tool does.

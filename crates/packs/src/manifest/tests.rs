@@ -1,5 +1,6 @@
 //! What a manifest is refused with: the tool, the key, and what to do.
 
+use crate::source::Source;
 use crate::testing::{nowhere, pack};
 use crate::{DeclaredPack, case, scaffold};
 use astradesk_core::Code;
@@ -11,7 +12,7 @@ const FINE: &str =
 const HTTP: &str = "[tools.http]\nmethod = \"GET\"\nurl = \"https://flags.example/{flag}\"\n";
 
 fn refusal(text: &str) -> (String, String) {
-    let refused = DeclaredPack::read("test", text, &nowhere());
+    let refused = DeclaredPack::of("test", &Source::of(text), &nowhere());
     let error = refused.err().unwrap_or_else(|| panic!("it is accepted:\n{text}"));
     assert_eq!(error.code, Code::PackInvalid, "{text}");
     assert!(error.message.starts_with("`test/pack.toml`: "), "{}", error.message);
@@ -91,7 +92,7 @@ fn a_tool_is_refused_with_what_is_wrong() {
         // Arguments.
         (
             FINE.replace("arguments.flag", "arguments.Flag") + HTTP,
-            "argument `Flag` must have 1 to 64 lower-case",
+            "argument `Flag` must have 1 to 64 letters",
         ),
         (FINE.replace("type = \"string\"", "minLength = 1") + HTTP, "argument `flag` has no `type`"),
         (

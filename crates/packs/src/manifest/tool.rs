@@ -202,7 +202,7 @@ fn words(tool: &mut Section, parameters: &Parameters) -> Result<Grammar, Fault> 
 
 impl Fault {
     /// `tool `x` argument …` with a colon between.
-    fn colon(mut self) -> Self {
+    pub(super) fn colon(mut self) -> Self {
         if let Some(at) = self.message.find("` ") {
             self.message.replace_range(at..at + 2, "`: ");
         }

@@ -25,6 +25,7 @@
 //! | `claim` | runs of dead Engines taken over, heartbeats, runs handed over |
 //! | `steady` | whether the clock can be trusted |
 //! | `read` | plans that change nothing: answered at once, one record of evidence |
+//! | `reading` | what packs give agents to read, for who may |
 //! | `refuse` | the Engine's own refusals |
 //! | `view` | runs, events, tools and evidence, for who may see them |
 
@@ -44,6 +45,7 @@ mod plan;
 mod preview;
 mod queue;
 mod read;
+mod reading;
 mod record;
 mod refuse;
 mod steady;

@@ -126,8 +126,8 @@ impl Engine {
         Err(Error::new(Code::ToolNotFound, format!("there is no tool `{}`", tool.spec().name)))
     }
 
-    /// The packs: for who may read the evidence all of them, with what is wrong with them, for others those of the
-    /// tools that they may use.
+    /// The packs: for who may read the evidence all of them, with what is wrong with them, for others those of what
+    /// they may use or read.
     pub fn packs(&self, principal: &Principal) -> Vec<PackStatus> {
         let sees_all = self.0.policy.may_read_evidence(principal);
         let usable = self.tools(principal);
@@ -136,17 +136,25 @@ impl Engine {
             if !packs.iter().any(|pack| pack.name == name) {
                 let tools = self.0.registry.tools().into_iter().filter(|tool| tool.pack == name);
                 let tools = tools.map(|tool| tool.spec().name.clone()).collect();
-                packs.push(PackStatus { name, version: Some(version), tools, ..PackStatus::default() });
+                let (resources, prompts) = self.0.registry.readings_of(&name);
+                let version = Some(version);
+                packs.push(PackStatus { name, version, tools, resources, prompts, ..PackStatus::default() });
             }
         }
         packs.sort_by(|a, b| a.name.cmp(&b.name));
         if !sees_all {
+            let readable = self.resources(principal);
+            let usable_prompts = self.prompts(principal);
             for pack in &mut packs {
+                pack.resources.retain(|uri| readable.iter().any(|resource| resource.uri() == uri));
+                pack.prompts.retain(|name| usable_prompts.iter().any(|prompt| prompt.about().name == *name));
                 pack.tools.retain(|name| usable.iter().any(|tool| tool.spec().name == *name));
                 pack.problem = None;
                 pack.doubts.clear();
             }
-            packs.retain(|pack| !pack.tools.is_empty());
+            packs.retain(|pack| {
+                !(pack.tools.is_empty() && pack.resources.is_empty() && pack.prompts.is_empty())
+            });
         }
         packs
     }

@@ -5,6 +5,7 @@ mod clock;
 mod pack;
 mod planner;
 mod policy;
+mod reading;
 mod store;
 mod tool;
 
@@ -13,6 +14,10 @@ pub use clock::{Clock, SystemClock};
 pub use pack::{Pack, PackStatus, Packs};
 pub use planner::{Names, Planner};
 pub use policy::{Considered, Explanation, Policy, PolicyRequest, PolicyStatus};
+pub use reading::{
+    About, Block, Content, Document, Message, OWN_PROMPTS, OWN_SCHEME, Prompt, PromptArgument, Resource,
+    Speaker,
+};
 pub use store::{
     Announcement, Attempted, Change, CommitError, Committed, Cut, EventDraft, EvidenceFilter, IdempotencyKey,
     LockChange, RunEvent, RunFilter, RunPage, Spend, Store,

@@ -1,6 +1,6 @@
 //! Packs: tools and agents that come together.
 
-use crate::port::{Agent, Tool};
+use crate::port::{Agent, Prompt, Resource, Tool};
 use astradesk_core::canonical::Digest;
 use astradesk_core::{Error, Timestamp, ToolName};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,16 @@ pub trait Pack: Send + Sync {
 
     /// Its agents.
     fn agents(&self) -> Vec<Arc<dyn Agent>>;
+
+    /// What agents can read of it.
+    fn resources(&self) -> Vec<Arc<dyn Resource>> {
+        Vec::new()
+    }
+
+    /// The procedures that it has for agents.
+    fn prompts(&self) -> Vec<Arc<dyn Prompt>> {
+        Vec::new()
+    }
 }
 
 /// Packs that come, change and go while AstraDesk runs.
@@ -47,6 +57,12 @@ pub struct PackStatus {
     pub since: Option<Timestamp>,
     /// The tools in force.
     pub tools: Vec<ToolName>,
+    /// The URIs, and templates of URIs, of what agents can read of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+    /// The names of its prompts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<String>,
     /// Why the pack as it is now is not in force, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Error>,

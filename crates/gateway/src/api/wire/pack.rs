@@ -18,6 +18,10 @@ pub(crate) struct Pack {
     since: Option<String>,
     /// The tools in force.
     tools: Vec<String>,
+    /// The URIs, and templates of URIs, of what agents can read of it.
+    resources: Option<Vec<String>>,
+    /// The names of its prompts.
+    prompts: Option<Vec<String>>,
     /// Why the pack as it is now is not in force, if it is not.
     problem: Option<Error>,
     /// What is valid and hardly meant, such as a tool that no policy permits.

@@ -5,6 +5,7 @@ mod http;
 mod methods;
 mod others;
 mod procedures;
+mod readings;
 mod sessions;
 mod tasks;
 
