@@ -35,6 +35,7 @@ use crate::{cargo, cluster as control_plane, proc};
 use check::Facts;
 use clients::{Answer, Client, Field};
 use place::Place;
+pub(crate) use place::sandbox;
 use random::Random;
 use siege::{Plan, Siege};
 use watch::Watch;
@@ -80,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut sound = true;
     if options.kills > 0 {
         let folder = create(folder.join("sandbox"))?;
-        let place = place::sandbox(&binary, &folder)?;
+        let place = sandbox(&binary, &folder)?;
         sound &= besiege(options, seed, options.kills, &binary, place, &folder)?;
     }
     if options.real_kills > 0 {

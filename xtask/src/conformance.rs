@@ -1,24 +1,29 @@
-//! The conformance suite of the Model Context Protocol: `@modelcontextprotocol/conformance`, from npm, against `/mcp`.
+//! The conformance suite of the Model Context Protocol: `@modelcontextprotocol/conformance`, from npm, against `/mcp` of the
+//! product, with a pack that has what the suite asks for (`crates/gateway/conformance`).
 //!
-//! What it may find is in `crates/gateway/conformance.yml`; the suite fails for anything else that fails, and for anything
+//! What it may find is in `crates/gateway/conformance/expected.yml`; the suite fails for anything else that fails, and for anything
 //! on that list that passes.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::cargo::root;
+use crate::cargo::{cargo, root, target_directory};
+use crate::gateway::{Gateway, Program};
 use crate::ui::{self, Pace};
-use crate::{clients, cluster, proc, schemathesis};
+use crate::{chaos, clients, cluster, proc};
 
 /// The suite, as npm names it.
 const SUITE: &str = "@modelcontextprotocol/conformance";
 /// Adds the token that the suite does not have.
 const PROXY: &str = include_str!("conformance/proxy.cjs");
 /// What may fail, and why.
-const EXPECTED: &str = "crates/gateway/conformance.yml";
+const EXPECTED: &str = "crates/gateway/conformance/expected.yml";
+/// The packs and the policies of the gateway.
+const SITE: &str = "crates/gateway/conformance";
 
 /// `cargo xtask conformance`
 pub(crate) fn task() -> Result<ExitCode> {
@@ -36,13 +41,40 @@ pub(crate) fn is_possible() -> bool {
 pub(crate) fn run(cache: &Path) -> Result<()> {
     let folder = clients::ensure(cache)?;
     ui::stage("MCP conformance of /mcp", Pace::Slow, || {
-        let gateway = schemathesis::gateway(cache)?;
-        let proxy = Proxy::start(&folder, &gateway.url, &gateway.token)?;
+        let (gateway, token) = gateway(cache)?;
+        let proxy = Proxy::start(&folder, &format!("http://{}", gateway.address), &token)?;
         let mut suite = Command::new(node(&folder));
         suite.current_dir(root()).arg(folder.join("node_modules").join(SUITE).join("dist/index.js"));
         suite.args(["server", "--suite", "all", "--expected-failures", EXPECTED, "--url"]);
-        proc::quiet(suite.arg(format!("{}/mcp", proxy.url)))
+        let found = proc::quiet(suite.arg(format!("{}/mcp", proxy.url)));
+        gateway.stop();
+        found
     })
+}
+
+/// The product on a sandbox, and a token of somebody who may use the suite's tools.
+fn gateway(cache: &Path) -> Result<(Gateway, String)> {
+    let work = cache.join("conformance");
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir_all(work.join("sandbox"))
+        .with_context(|| format!("cannot create `{}`", work.display()))?;
+    proc::quiet(&mut cargo(&["build", "--quiet", "--package", "astradesk"]))?;
+    let binary = target_directory()?.join("debug/astradesk");
+    let place = chaos::sandbox(&binary, &work.join("sandbox"))?;
+    let site = root().join(SITE);
+    let quoted = |name: &str| format!("{:?}", site.join(name).display().to_string());
+    let settings = format!("packs.folder = {}\npolicy.dir = {}\n", quoted("packs"), quoted("policies"));
+    fs::write(work.join("astradesk.toml"), settings).context("cannot write the configuration")?;
+    let program = Program {
+        binary,
+        kubeconfig: place.kubeconfig,
+        work,
+        namespace: "default".to_owned(),
+        allowed: "webapp".to_owned(),
+    };
+    let gateway = program.start("gateway")?;
+    let token = program.token(&gateway.state, "suite", 30)?;
+    Ok((gateway, token))
 }
 
 /// A proxy under way, which ends with this value.
@@ -54,7 +86,7 @@ struct Proxy {
 impl Proxy {
     fn start(folder: &Path, gateway: &str, token: &str) -> Result<Self> {
         let script = folder.join("proxy.cjs");
-        std::fs::write(&script, PROXY).with_context(|| format!("cannot write `{}`", script.display()))?;
+        fs::write(&script, PROXY).with_context(|| format!("cannot write `{}`", script.display()))?;
         let mut command = Command::new(node(folder));
         command.arg(&script).arg(gateway).env("CONFORMANCE_TOKEN", token);
         let mut process = proc::piped(&command, &folder.join("proxy.log"))?;

@@ -22,11 +22,11 @@ const READY_WITHIN: Duration = Duration::from_mins(3);
 const REVISIONS: u32 = 20;
 
 /// A cluster with workloads.
-pub(super) struct Place {
+pub(crate) struct Place {
     /// `sandbox` or `real control plane`.
     pub(super) name: &'static str,
     pub(super) api: Api,
-    pub(super) kubeconfig: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
     pub(super) services: Vec<Service>,
 }
 
@@ -49,7 +49,7 @@ impl Service {
 }
 
 /// Starts the sandbox, which lives until this process ends.
-pub(super) fn sandbox(binary: &Path, folder: &Path) -> Result<Place> {
+pub(crate) fn sandbox(binary: &Path, folder: &Path) -> Result<Place> {
     let kubeconfig = folder.join("sandbox.kubeconfig");
     let log = folder.join("sandbox.log");
     let program = Program {
