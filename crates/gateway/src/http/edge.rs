@@ -3,6 +3,7 @@
 use super::App;
 use super::problem::Problem;
 use super::trace;
+use crate::mcp::http::EventStream;
 use astradesk_core::{Code, Error};
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -76,9 +77,14 @@ async fn admitted(app: &App, method: &Method, route: Option<&str>, request: Requ
     if *method == Method::POST && matches!(route, Some("/v1/run" | "/v1/tools/{tool}/runs")) {
         return next.run(request).await;
     }
-    // So is an agent's call, whose answer may come as a stream: it counts for as long as it lasts.
+    // So is an agent's call, whose answer may come as a stream: it counts for as long as it lasts, unless it counts among
+    // the event streams.
     if *method == Method::POST && route == Some("/mcp") {
-        return next.run(request).await.map(|body| {
+        let response = next.run(request).await;
+        if response.extensions().get::<EventStream>().is_some() {
+            return response;
+        }
+        return response.map(|body| {
             Body::new(body.map_frame(move |frame| {
                 let _held = &room;
                 frame

@@ -74,6 +74,14 @@ impl std::ops::Deref for App {
 }
 
 impl App {
+    /// Until the gateway stops, or an event stream that begins now has lasted as long as one may.
+    pub(crate) async fn until_streams_end(&self) {
+        tokio::select! {
+            () = self.stopping.cancelled() => {}
+            () = tokio::time::sleep(std::time::Duration::from_secs(self.limits.event_stream_seconds)) => {}
+        }
+    }
+
     pub(crate) fn new(
         engine: Engine,
         auth: Auth,

@@ -24,8 +24,8 @@ impl Asker {
     pub(super) fn of(server: &Server, context: &RequestContext<RoleServer>) -> Result<Self, ErrorData> {
         let trace = || context.meta.get_traceparent().and_then(trace::parse);
         match &server.over {
-            Over::Stdio(principal) => {
-                Ok(Self { principal: principal.clone(), trace: trace(), span: Span::current() })
+            Over::Stdio(client) => {
+                Ok(Self { principal: client.principal.clone(), trace: trace(), span: Span::current() })
             }
             Over::Http(_) => {
                 let parts = context.extensions.get::<Parts>();

@@ -1,7 +1,7 @@
 //! Waiting for a run, and telling how it goes.
 
 use super::asker::Asker;
-use super::{Over, Server};
+use super::{Over, Server, Site};
 use crate::http::redact::redact_value;
 use astradesk_core::{Result, Run, RunId};
 use astradesk_runtime::port::RunEvent;
@@ -24,7 +24,7 @@ pub(super) async fn follow(
     context: &RequestContext<RoleServer>,
 ) -> Option<Run> {
     let (_room, stopping) = match &server.over {
-        Over::Http(app) => (Some(app.waits.try_acquire().ok()?), app.stopping.clone()),
+        Over::Http(Site { app, .. }) => (Some(app.waits.try_acquire().ok()?), app.stopping.clone()),
         Over::Stdio(_) => (None, tokio_util::sync::CancellationToken::new()),
     };
     let until = Instant::now() + wait;

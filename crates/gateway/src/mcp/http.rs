@@ -1,14 +1,14 @@
 //! Streamable HTTP: from an authenticated request to `rmcp` and back.
 
 use super::Server;
-use super::sessions::{Owner, Sessions};
+use super::sessions::{Owner, SESSION, Sessions};
 use crate::http::App;
 use crate::http::extract;
 use crate::http::problem::Answer;
 use astradesk_core::{Code, Error, Principal};
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderName, Method, header};
+use axum::http::{Method, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -19,7 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// What a client sends to be told of changes.
+const LISTEN: &str = "subscriptions/listen";
+
+/// Marks the answer that is an event stream: it does not count as a request that is being worked on.
+#[derive(Clone)]
+pub(crate) struct EventStream;
 
 /// The MCP server behind `/mcp`. Cheap to clone.
 #[derive(Clone)]
@@ -40,7 +45,7 @@ impl Mcp {
             .with_json_response(true)
             .with_max_request_body_bytes(limits.max_body_bytes)
             .with_cancellation_token(app.drained.clone());
-        let server = Server::over_http(app.clone());
+        let server = Server::over_http(app.clone(), sessions.clone());
         let service = StreamableHttpService::new(move || Ok(server.clone()), sessions.clone(), config);
         Self { service, sessions }
     }
@@ -48,9 +53,8 @@ impl Mcp {
     /// Answers one request of this principal.
     pub(crate) async fn answer(&self, app: &App, principal: &Principal, request: Request) -> Answer {
         self.check_session(principal, &request)?;
-        let streams = request.method() == Method::GET;
-        let request = self.prepared(app, request).await?;
-        if streams {
+        let (request, listens) = self.prepared(app, request).await?;
+        if listens {
             return self.stream(app, request).await;
         }
         Ok(self.service.handle(request).await.map(Body::new))
@@ -66,10 +70,12 @@ impl Mcp {
         Err(error.with_remedy("initialize again, with the same token").into())
     }
 
-    /// The request with its body read within the limits, and without what nobody else needs to see.
-    async fn prepared(&self, app: &App, request: Request) -> Answer<Request<Full<Bytes>>> {
+    /// The request with its body read within the limits, and without what nobody else needs to see; and whether it
+    /// listens: to a session, or to changes.
+    async fn prepared(&self, app: &App, request: Request) -> Answer<(Request<Full<Bytes>>, bool)> {
         let has_body = request.method() == Method::POST;
-        let opens = has_body && !request.headers().contains_key(SESSION) && self.sessions.are_full();
+        let listens_to_session = request.method() == Method::GET;
+        let is_within = request.headers().contains_key(SESSION);
         let (mut parts, body) = request.into_parts();
         let body = if has_body {
             extract::refuse_other_than_json(&parts.headers)?;
@@ -77,17 +83,20 @@ impl Mcp {
         } else {
             Bytes::new()
         };
-        if opens && method(&body).is_some_and(|method| method == "initialize") {
+        let method = method(&body);
+        let is = |name: &str| method.as_deref() == Some(name);
+        if is("initialize") && !is_within && self.sessions.are_full() {
             let message = format!("{} sessions are open, which is the limit", app.limits.mcp_sessions);
             return Err(Error::new(Code::RequestOverloaded, message).into());
         }
         parts.headers.remove(header::AUTHORIZATION);
         parts.extensions.insert(tracing::Span::current());
-        Ok(Request::from_parts(parts, Full::new(body)))
+        Ok((Request::from_parts(parts, Full::new(body)), listens_to_session || is(LISTEN)))
     }
 
     /// An event stream, which takes a place among those of runs, and ends like them.
     async fn stream(&self, app: &App, request: Request<Full<Bytes>>) -> Answer {
+        let listens_to_session = request.method() == Method::GET;
         let Ok(room) = app.streams.clone().try_acquire_owned() else {
             let limit = app.limits.event_streams;
             let message = format!("{limit} event streams are open, which is the limit");
@@ -95,20 +104,23 @@ impl Mcp {
         };
         let response: Response = self.service.handle(request).await.map(Body::new);
         let open = Open::new(app.clone());
-        let (stopping, limit) = (app.stopping.clone(), Duration::from_secs(app.limits.event_stream_seconds));
+        // A subscription ends by itself then, with a last message.
+        let (app, ends) = (app.clone(), listens_to_session);
         let end = async move {
-            tokio::select! {
-                () = stopping.cancelled() => {}
-                () = tokio::time::sleep(limit) => {}
+            app.until_streams_end().await;
+            if !ends {
+                std::future::pending::<()>().await;
             }
         };
-        Ok(response.map(|body| {
+        let mut response = response.map(|body| {
             let kept = body.into_data_stream().take_until(Box::pin(end)).map(move |data| {
                 let _held = (&room, &open);
                 data
             });
             Body::from_stream(kept)
-        }))
+        });
+        response.extensions_mut().insert(EventStream);
+        Ok(response)
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `tasks` | runs as tasks: poll, result, cancel |
 //! | `resources`, `uri` | runs, their evidence, services, what packs give to read |
 //! | `prompts`, `complete` | procedures, of AstraDesk and of packs, and what their arguments can be |
+//! | `changes` | lists that have changed, told to who listens |
 //! | `content` | what packs give, in the protocol's form |
 //! | `page` | pages of lists |
 //! | `fault` | errors as JSON-RPC errors |
@@ -21,6 +22,7 @@
 
 mod asker;
 mod call;
+mod changes;
 mod complete;
 mod content;
 mod fault;
@@ -44,17 +46,18 @@ pub use stdio::serve as serve_stdio;
 use crate::http::{App, redact};
 use asker::Asker;
 use astradesk_core::run::State;
-use astradesk_core::{Code, Principal, Run};
+use astradesk_core::{Code, Run};
 use astradesk_runtime::Engine;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult,
     GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult, Implementation,
     ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
     PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
-    ServerConfig, UpdateTaskParams,
+    ServerConfig, SubscriptionFilter, UpdateTaskParams,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use sessions::Sessions;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument as _;
@@ -78,20 +81,27 @@ pub(crate) struct Server {
 #[derive(Clone)]
 enum Over {
     /// HTTP: who asks is found in each request.
-    Http(App),
+    Http(Site),
     /// Standard input and output, of the one who started this process.
-    Stdio(Arc<Principal>),
+    Stdio(Arc<stdio::Client>),
+}
+
+/// Where it is served over HTTP.
+#[derive(Clone)]
+struct Site {
+    app: App,
+    sessions: Arc<Sessions>,
 }
 
 impl Server {
-    pub(crate) fn over_http(app: App) -> Self {
+    fn over_http(app: App, sessions: Arc<Sessions>) -> Self {
         let wait = Duration::from_secs(app.limits.mcp_wait_seconds);
-        Self { engine: app.engine.clone(), over: Over::Http(app), wait }
+        Self { engine: app.engine.clone(), over: Over::Http(Site { app, sessions }), wait }
     }
 
     /// Makes a run fit to be shown, and counts and announces what an answer with it has to.
     fn answered(&self, run: &mut Run) {
-        if let Over::Http(app) = &self.over {
+        if let Over::Http(Site { app, .. }) = &self.over {
             if run.state == State::AwaitingApproval {
                 app.webhooks.wake();
             }
@@ -102,7 +112,7 @@ impl Server {
 
     /// Counts a refusal.
     fn refused(&self, code: Code) {
-        if let Over::Http(app) = &self.over {
+        if let Over::Http(Site { app, .. }) = &self.over {
             app.metrics.refused(code);
         }
     }
@@ -112,13 +122,30 @@ impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
+            .enable_tool_list_changed()
             .enable_resources()
+            .enable_resources_list_changed()
             .enable_prompts()
+            .enable_prompts_list_changed()
             .enable_completions()
             .enable_tasks()
             .build();
         let server = Implementation::new("astradesk", env!("CARGO_PKG_VERSION")).with_title("AstraDesk Ops");
         ServerConfig::new(capabilities).with_server_info(server).with_instructions(INSTRUCTIONS)
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        changes::tell_session(self, context);
+    }
+
+    fn accepted_subscription_filter(&self, _: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(changes::accepted())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let asker = Asker::of(self, context.request_context())?;
+        changes::listen(self, &asker.principal, &context).instrument(asker.span.clone()).await;
+        Ok(())
     }
 
     async fn list_tools(

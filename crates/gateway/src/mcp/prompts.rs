@@ -16,7 +16,7 @@ use rmcp::model::{
 };
 use std::sync::Arc;
 
-const RESTART: &str = "restart_service";
+pub(super) const RESTART: &str = "restart_service";
 
 /// What a procedure is about: its one argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,7 +25,7 @@ const PAGE: u32 = 50;
 const RECORDS: u32 = 200;
 /// The tool that reads [`uri::SERVICES`], and the one that reads [`uri::SERVICE`]. Where no pack has them, or who asks
 /// may not use them, those resources are not there.
-const LIST_SERVICES: &str = "list_services";
+pub(super) const LIST_SERVICES: &str = "list_services";
 pub(super) const SERVICE_STATUS: &str = "get_service_status";
 
 const JSON: &str = "application/json";

@@ -6,6 +6,7 @@
 use crate::http::caller::Caller;
 use astradesk_core::Principal;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use futures::Stream;
 use rmcp::model::{ClientJsonRpcMessage, GetExtensions as _, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::session::local::{
@@ -15,7 +16,10 @@ use rmcp::transport::streamable_http_server::session::{ServerSseMessage, Session
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
+/// The header that names a session.
+pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The most sessions of one principal: one more closes the oldest.
 const OF_ONE: usize = 16;
 
@@ -41,9 +45,25 @@ pub(super) struct Sessions {
 
 #[derive(Default)]
 struct Owners {
-    of: HashMap<SessionId, (u64, Owner)>,
+    of: HashMap<SessionId, Session>,
     /// Counts the sessions that were ever opened.
     opened: u64,
+}
+
+/// A session that is open.
+struct Session {
+    owner: Owner,
+    /// How many were opened before it.
+    since: u64,
+    /// Whether it is told of changes already.
+    listens: bool,
+    ended: CancellationToken,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
 }
 
 impl Sessions {
@@ -58,7 +78,7 @@ impl Sessions {
 
     /// Whether the session is there for this one.
     pub(super) fn is_of(&self, id: &str, owner: &Owner) -> bool {
-        self.owners().of.get(id).is_some_and(|(_, of)| of == owner)
+        self.owners().of.get(id).is_some_and(|session| session.owner == *owner)
     }
 
     /// Whether nobody can open one more.
@@ -66,16 +86,26 @@ impl Sessions {
         self.owners().of.len() >= self.most
     }
 
+    /// What tells when the session of a request has ended, for the first who asks.
+    pub(super) fn listener(&self, headers: &HeaderMap) -> Option<CancellationToken> {
+        let id = headers.get(SESSION)?.to_str().ok()?;
+        let mut owners = self.owners();
+        let session = owners.of.get_mut(id).filter(|session| !session.listens)?;
+        session.listens = true;
+        Some(session.ended.clone())
+    }
+
     /// Remembers whose the session is; gives those of the same one that have to go for it.
     fn opened(&self, id: &SessionId, owner: Owner) -> Vec<SessionId> {
         let mut owners = self.owners();
         owners.opened += 1;
         let opened = owners.opened;
-        let same = owners.of.iter().filter(|(_, (_, of))| *of == owner);
-        let mut same: Vec<_> = same.map(|(id, (since, _))| (*since, id.clone())).collect();
+        let same = owners.of.iter().filter(|(_, session)| session.owner == owner);
+        let mut same: Vec<_> = same.map(|(id, session)| (session.since, id.clone())).collect();
         same.sort_unstable_by_key(|(since, _)| *since);
         same.truncate((same.len() + 1).saturating_sub(OF_ONE));
-        owners.of.insert(id.clone(), (opened, owner));
+        let session = Session { owner, since: opened, listens: false, ended: CancellationToken::new() };
+        owners.of.insert(id.clone(), session);
         same.into_iter().map(|(_, id)| id).collect()
     }
 

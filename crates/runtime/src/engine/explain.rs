@@ -7,6 +7,7 @@ use crate::port::{Change, Explanation, PolicyStatus};
 use astradesk_core::evidence::{Draft, Kind};
 use astradesk_core::{Error, Principal, Result, RunId};
 use serde_json::json;
+use tokio::sync::watch;
 
 impl Engine {
     /// What policy says now of each step of a run that the principal may see, and why.
@@ -64,14 +65,31 @@ impl Engine {
     pub async fn reload_packs(&self) -> Result<bool> {
         let Some(packs) = self.0.registry.followed().cloned() else { return Ok(false) };
         let loading = tokio::task::spawn_blocking(move || packs.reload());
-        loading.await.map_err(|error| Error::internal(format!("loading the packs: {error}")))
+        let loaded = loading.await.map_err(|error| Error::internal(format!("loading the packs: {error}")))?;
+        self.offer(loaded);
+        Ok(loaded)
     }
 
     /// Files are read and policies put together where nothing else waits for it.
     pub(super) async fn load_policy(&self) -> Result<Result<bool>> {
         let policy = self.0.policy.clone();
         let loading = tokio::task::spawn_blocking(move || policy.reload());
-        loading.await.map_err(|error| Error::internal(format!("loading the policies: {error}")))
+        let loaded = loading.await;
+        let loaded = loaded.map_err(|error| Error::internal(format!("loading the policies: {error}")))?;
+        self.offer(loaded == Ok(true));
+        Ok(loaded)
+    }
+
+    /// Tells whoever follows it that tools, resources or prompts may be others, or there for others.
+    fn offer(&self, changed: bool) {
+        if changed {
+            self.0.offers.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Changes when packs or policies do.
+    pub fn offers(&self) -> watch::Receiver<u64> {
+        self.0.offers.subscribe()
     }
 
     /// Puts on record what is in force, unless it is.

@@ -71,7 +71,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use steady::Steady;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -259,6 +259,8 @@ struct Inner {
     claimed: AtomicU64,
     /// Told when there is room for another run.
     vacated: Notify,
+    /// Counts the changes of what there is to use and to read.
+    offers: watch::Sender<u64>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -290,6 +292,7 @@ impl Engine {
             keys: Arc::default(),
             claimed: AtomicU64::new(0),
             vacated: Notify::new(),
+            offers: watch::Sender::new(0),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))

@@ -11,7 +11,7 @@ pub const OWN_SCHEME: &str = "astradesk";
 pub const OWN_PROMPTS: [&str; 3] = ["investigate_service", "restart_service_safely", "explain_run"];
 
 /// What is told of a resource or a prompt, and for whom it is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct About {
     /// Its name; that of a prompt is its own among all packs.
     pub name: String,
@@ -64,7 +64,7 @@ pub trait Resource: Send + Sync {
 }
 
 /// An argument of a prompt, which is a text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PromptArgument {
     /// Its name.
     pub name: String,

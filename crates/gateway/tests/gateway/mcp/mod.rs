@@ -1,6 +1,7 @@
 //! The MCP server over real HTTP, with `rmcp`'s client.
 
 mod calls;
+mod changes;
 mod http;
 mod methods;
 mod others;
@@ -32,6 +33,7 @@ pub(crate) const VERSIONS: [ProtocolVersion; 2] =
 pub(crate) struct Listener {
     config: ClientConfig,
     progress: UnboundedSender<ProgressNotificationParam>,
+    changed: UnboundedSender<&'static str>,
 }
 
 impl ClientHandler for Listener {
@@ -42,12 +44,26 @@ impl ClientHandler for Listener {
     async fn on_progress(&self, told: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
         let _ = self.progress.send(told);
     }
+
+    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
+        let _ = self.changed.send("tools");
+    }
+
+    async fn on_resource_list_changed(&self, _: NotificationContext<RoleClient>) {
+        let _ = self.changed.send("resources");
+    }
+
+    async fn on_prompt_list_changed(&self, _: NotificationContext<RoleClient>) {
+        let _ = self.changed.send("prompts");
+    }
 }
 
 /// An agent that is connected.
 pub(crate) struct Agent {
     pub(crate) client: RunningService<RoleClient, Listener>,
     pub(crate) progress: UnboundedReceiver<ProgressNotificationParam>,
+    /// The lists that its session was told have changed.
+    pub(crate) changed: UnboundedReceiver<&'static str>,
 }
 
 impl Agent {
@@ -67,6 +83,7 @@ impl Agent {
         capabilities: ClientCapabilities,
     ) -> Self {
         let (sender, progress) = mpsc::unbounded_channel();
+        let (lists, changed) = mpsc::unbounded_channel();
         let config = ClientConfig::new(capabilities, Implementation::new("test", "1"))
             .with_protocol_version(version.clone());
         let lifecycle = if *version == ProtocolVersion::V_2026_07_28 {
@@ -78,10 +95,10 @@ impl Agent {
             harness.client.clone(),
             StreamableHttpClientTransportConfig::with_uri(harness.url("/mcp")).auth_header(token),
         );
-        let listener = Listener { config, progress: sender };
+        let listener = Listener { config, progress: sender, changed: lists };
         let client = listener.serve_with_lifecycle(transport, lifecycle).await.unwrap();
         assert_eq!(client.peer_info().unwrap().protocol_version, *version);
-        Self { client, progress }
+        Self { client, progress, changed }
     }
 
     /// The names of the tools that there are for it.

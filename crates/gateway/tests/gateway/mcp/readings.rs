@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A pack of runbooks: `count` for who may use any of its tools, and one for who may use `restart_service`.
-struct Runbooks {
+pub(crate) struct Runbooks {
     tools: TestPack,
     count: usize,
 }
@@ -130,7 +130,7 @@ impl Pack for Runbooks {
     }
 }
 
-fn runbooks(count: usize) -> Runbooks {
+pub(crate) fn runbooks(count: usize) -> Runbooks {
     let tools = [("get_service_status", Effect::Read), ("restart_service", Effect::Write)];
     Runbooks { tools: TestPack::of(&tools), count }
 }
