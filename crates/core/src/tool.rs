@@ -75,6 +75,8 @@ pub struct Slot {
     pub form: Form,
     /// Whether the sentence must say it.
     pub required: bool,
+    /// Whether it says where the [name](Form::Name) is to be found: a pronoun that stands for the name takes it along.
+    pub locates: bool,
 }
 
 /// How a sentence says an argument.
@@ -83,12 +85,32 @@ pub struct Slot {
 pub enum Form {
     /// A bare name, which must be one of [the tool's candidates](crate::ToolSpec): `webapp`.
     Name,
-    /// The word after one of these markers: `namespace shop`.
-    After(Vec<String>),
-    /// The duration after one of these markers: `timeout 5m`.
-    DurationAfter(Vec<String>),
+    /// A value beside words that tell what it is.
+    Value {
+        /// What it must be.
+        of: Measure,
+        /// What it is said after: `namespace` shop, `timeout` 5m; or around it, with a `*` in its place: `in the *
+        /// namespace`.
+        after: Vec<String>,
+        /// What it is said before: 3 `replicas`. A bare [word](Measure::Word) is never read so.
+        before: Vec<String>,
+    },
     /// One of these words, each with the value that it means: `deployment`.
     OneOf(Vec<(String, Value)>),
     /// One of these phrases, which means `true`: `accept downtime`.
     Flag(Vec<String>),
+}
+
+/// What a value in a sentence must be, and what it becomes as an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Any word; a string.
+    Word,
+    /// Digits; an integer.
+    Number,
+    /// `90s`, `5 min`, `2 godziny`; a string of digits and `s`, `m`, `h` or `d`.
+    Duration,
+    /// `25%`, `25 percent`; an integer from 0 to 100.
+    Percentage,
 }

@@ -27,7 +27,7 @@ impl Names for Nobody {
 async fn a_flag_is_turned_off_by_saying_so() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/packs/unleash");
     let tools = case::check(&example).unwrap().specs();
-    let plan = async |input: &str| match KeywordPlanner.plan(input, &tools, &Nobody).await {
+    let plan = async |input: &str| match KeywordPlanner::default().plan(input, &tools, &Nobody).await {
         Ok(plan) => {
             let call = &plan.calls[0];
             (call.tool.to_string(), Value::Object(call.arguments.clone()))

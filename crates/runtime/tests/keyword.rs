@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap in a test is a failed test")]
 
 use astradesk_core::canonical;
-use astradesk_core::tool::{Effect, Form, Grammar, Slot};
+use astradesk_core::tool::{Effect, Form, Grammar, Measure, Slot};
 use astradesk_core::{Result, ToolName, ToolSpec};
 use astradesk_runtime::planner::KeywordPlanner;
 use astradesk_runtime::port::{Names, Planner};
@@ -46,16 +46,20 @@ fn tool(name: &str, phrases: &[&str], slots: Vec<Slot>) -> Arc<ToolSpec> {
     })
 }
 
+fn value(of: Measure, after: &[&str]) -> Form {
+    Form::Value { of, after: words(after), before: Vec::new() }
+}
+
 fn slot(argument: &str, form: Form) -> Slot {
-    Slot { argument: argument.to_owned(), required: form == Form::Name, form }
+    Slot { argument: argument.to_owned(), required: form == Form::Name, form, locates: false }
 }
 
 fn tools() -> Vec<Arc<ToolSpec>> {
     let restart = vec![
         slot("service", Form::Name),
-        slot("namespace", Form::After(words(&["namespace", "in namespace", "w przestrzeni"]))),
+        slot("namespace", value(Measure::Word, &["namespace", "in namespace", "w przestrzeni"])),
         slot("kind", Form::OneOf(vec![("statefulset".into(), json!("statefulset"))])),
-        slot("timeout", Form::DurationAfter(words(&["timeout", "within"]))),
+        slot("timeout", value(Measure::Duration, &["timeout", "within"])),
         slot("accept_downtime", Form::Flag(words(&["accept downtime", "accepting downtime"]))),
     ];
     vec![
@@ -70,7 +74,7 @@ fn tools() -> Vec<Arc<ToolSpec>> {
 }
 
 async fn say(input: &str) -> String {
-    match KeywordPlanner.plan(input, &tools(), &Inventory(true)).await {
+    match KeywordPlanner::default().plan(input, &tools(), &Inventory(true)).await {
         Ok(plan) => {
             let calls = plan.calls.iter().map(|call| {
                 format!("{} {}", call.tool, canonical::text(&Value::Object(call.arguments.clone())))
@@ -106,6 +110,13 @@ async fn instructions_become_calls() {
             "zrestartuj webapp i sprawdź payments-api",
             r#"restart_service {"service":"webapp"} | get_service_status {"service":"payments-api"}"#,
         ),
+        ("restart bounce webapp", r#"restart_service {"service":"webapp"}"#),
+        (
+            "restart webapp, payments-api",
+            r#"restart_service {"service":"webapp"} | restart_service {"service":"payments-api"}"#,
+        ),
+        ("restart webapp, within 5m", r#"restart_service {"service":"webapp","timeout":"5m"}"#),
+        ("within 5 minutes, restart webapp", r#"restart_service {"service":"webapp","timeout":"5m"}"#),
         ("what about webapp", r#"get_service_status {"service":"webapp"}"#),
         ("list services", "list_services {}"),
     ] {
@@ -124,7 +135,9 @@ async fn nothing_is_guessed() {
         ("restart webapp timeout soon", "plan.ambiguous".into()),
         ("restart webapp timeout", "plan.ambiguous".into()),
         ("restart webapp timeout 5m timeout 6m", "plan.ambiguous".into()),
-        ("restart bounce webapp", "plan.ambiguous".into()),
+        ("restart webapp and payments", format!("plan.unknown_target {names}")),
+        ("restart webapp and status", format!("plan.missing_target {names}")),
+        ("restart status webapp", "plan.ambiguous".into()),
         ("list services webapp", "plan.ambiguous".into()),
         ("do NOT restart webapp", "plan.negated".into()),
         ("please don’t restart webapp", "plan.negated".into()),
@@ -141,12 +154,12 @@ async fn nothing_is_guessed() {
         assert_eq!(say(input).await, expected, "{input}");
     }
     for input in [
-        "restart webapp and payments",
-        "restart webapp, payments-api",
         "please, webapp, restart it",
         "restart webapp and the service",
         "restart webapp, usługę",
         "in shop namespace restart webapp",
+        "restart everything",
+        "I restart webapp",
     ] {
         assert!(say(input).await.starts_with("plan.ambiguous"), "{input}: {}", say(input).await);
     }
@@ -158,8 +171,10 @@ async fn nothing_is_guessed() {
 #[tokio::test]
 async fn who_may_use_nothing_does_not_learn_which_names_exist() {
     for name in ["webapp", "secret-svc", "no-such"] {
-        let plan =
-            KeywordPlanner.plan(&format!("restart {name}"), &tools(), &Inventory(false)).await.unwrap();
+        let plan = KeywordPlanner::default()
+            .plan(&format!("restart {name}"), &tools(), &Inventory(false))
+            .await
+            .unwrap();
         assert_eq!(plan.calls[0].arguments["service"], name, "policy refuses each of them alike");
     }
 }
@@ -168,7 +183,7 @@ proptest! {
     #[test]
     fn whatever_is_said_no_target_is_invented(input in "(restart|bounce|webapp|payments-api|and|the|,|not|if|\\PC{1,6}| ){0,12}") {
         let planned = tokio::runtime::Builder::new_current_thread().build().unwrap()
-            .block_on(KeywordPlanner.plan(&input, &tools(), &Inventory(true)));
+            .block_on(KeywordPlanner::default().plan(&input, &tools(), &Inventory(true)));
         if let Ok(plan) = planned {
             for call in plan.calls {
                 if let Some(Value::String(service)) = call.arguments.get("service") {

@@ -9,7 +9,7 @@ use crate::kubernetes::{Objects, Patch};
 use crate::parameters::Parameters;
 use crate::template::{Place, Template};
 use astradesk_core::canonical::Digest;
-use astradesk_core::tool::{Form, Grammar, Slot};
+use astradesk_core::tool::{Form, Grammar, Measure, Slot};
 use astradesk_core::{Effect, Target, ToolName, ToolSpec};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -186,7 +186,8 @@ fn words(tool: &mut Section, parameters: &Parameters) -> Result<Grammar, Fault> 
             return Err(words
                 .fault_of("after", format!("`{argument}` is no text, and a sentence can say texts only")));
         }
-        slots.push(Slot { argument, form: Form::After(markers), required: parameter.required });
+        let form = Form::Value { of: Measure::Word, after: markers, before: Vec::new() };
+        slots.push(Slot { argument, form, required: parameter.required, locates: false });
     }
     let unsaid = parameters
         .iter()

@@ -1,8 +1,9 @@
 //! Planners: from a sentence to calls.
 
+use crate::planner::Aliases;
 use astradesk_core::{Consultation, Error, Plan, Result, ToolName, ToolSpec};
 use async_trait::async_trait;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Turns an instruction into a plan, or says why it cannot. A planner never defaults a target, a
 /// namespace or a number, and nothing that it gives is trusted: it goes through the Engine's one door.
@@ -22,6 +23,12 @@ pub trait Names: Send + Sync {
     /// The names that `argument` of `tool` may take, sorted. `None` for a principal who may not use the tool
     /// at all: they do not learn which names exist, and policy refuses whatever they name.
     async fn candidates(&self, tool: &ToolName, argument: &str) -> Result<Option<Vec<String>>>;
+
+    /// What people call them besides.
+    fn aliases(&self) -> &Aliases {
+        static NONE: LazyLock<Aliases> = LazyLock::new(Aliases::default);
+        &NONE
+    }
 
     /// Those of `candidates` that the principal may use `tool` on: the only ones that are shown to them.
     async fn permitted(&self, tool: &ToolName, argument: &str, candidates: &[String]) -> Vec<String>;

@@ -3,9 +3,10 @@
 //! The answer comes from the shared watches, and is derived again only after something in the namespace has
 //! changed; only the logs of sick pods are fetched, and those of crashed containers once.
 
+use super::words::{fillers, kind_slot, list, namespace_slot, service_slot};
 use super::{
-    Subject, described, kind_schema, kind_slot, namespace_schema, namespace_slot, not_found, service_names,
-    service_schema, service_slot, strings, unresolved, workload_target,
+    Subject, described, kind_schema, namespace_schema, not_found, service_names, service_schema, unresolved,
+    workload_target,
 };
 use crate::kubernetes::diagnosis::{self, Sick};
 use crate::kubernetes::rollout::{Counts, Stage, stage};
@@ -95,49 +96,13 @@ impl GetServiceStatus {
 
 fn grammar() -> Grammar {
     Grammar {
-        phrases: strings(&[
-            "status",
-            "health",
-            "check",
-            "show status",
-            "get status",
-            "how is",
-            "stan",
-            "status usługi",
-            "sprawdź",
-            "sprawdz",
-            "pokaż stan",
-            "pokaz stan",
-            "co z",
-            "jak się ma",
-        ]),
+        phrases: list(
+            "status, state, health, check, check on, how is, how's, how are, what is the status of, what's the status of, what \
+             is the state of, what's the state of, stan, stanu, statusu, sprawdź, sprawdzić, sprawdźcie, co z, jak się ma, jak \
+             tam, jaki jest stan, jaki jest status, jaki stan ma, jaki status ma, w jakim stanie jest",
+        ),
         slots: vec![service_slot(), namespace_slot(), kind_slot()],
-        fillers: strings(&[
-            "please",
-            "the",
-            "of",
-            "for",
-            "a",
-            "service",
-            "app",
-            "application",
-            "workload",
-            "in",
-            "proszę",
-            "prosze",
-            "usługi",
-            "usługę",
-            "usługa",
-            "uslugi",
-            "serwis",
-            "serwisu",
-            "serwisem",
-            "usługą",
-            "aplikację",
-            "aplikacji",
-            "now",
-            "doing",
-        ]),
+        fillers: fillers("doing, current, aktualny, obecny, bieżący"),
     }
 }
 

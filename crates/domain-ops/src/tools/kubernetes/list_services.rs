@@ -1,6 +1,7 @@
 //! `list_services`: every workload of a namespace, in one line each.
 
-use super::{Subject, namespace, namespace_schema, namespace_slot, strings};
+use super::words::{list, namespace_slot};
+use super::{Subject, namespace, namespace_schema};
 use crate::kubernetes::rollout::stage;
 use crate::kubernetes::scope::PATIENCE;
 use crate::kubernetes::workload::Workload;
@@ -43,21 +44,16 @@ impl ListServices {
             }),
             timeout: Duration::from_secs(10),
             grammar: Grammar {
-                phrases: strings(&[
-                    "list services",
-                    "list all services",
-                    "list the services",
-                    "show services",
-                    "services",
-                    "wypisz usługi",
-                    "wypisz uslugi",
-                    "pokaż usługi",
-                    "pokaz uslugi",
-                    "lista usług",
-                    "lista uslug",
-                ]),
+                phrases: list(
+                    "list services, list all services, list the services, list of services, the list of services, show services, \
+                     show the services, show me the services, services, which services are, which services are there, what \
+                     services are there, what services are, list all the services, wypisz usługi, wylistuj usługi, wylistuj \
+                     serwisy, wylistuj services, pokaż usługi, pokaż serwisy, wyświetl usługi, wyświetl serwisy, \
+                     lista usług, listę usług, liście usług, listę serwisów, lista serwisów, jakie mamy usługi, jakie \
+                     są usługi, jakie usługi są, wszystkie usługi",
+                ),
                 slots: vec![namespace_slot()],
-                fillers: strings(&["please", "the", "all", "proszę", "prosze", "wszystkie", "in"]),
+                fillers: list("all, running, zrób"),
             },
         };
         Ok(Self { cluster, spec: Arc::new(spec) })

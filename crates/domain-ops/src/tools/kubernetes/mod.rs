@@ -3,6 +3,7 @@
 mod get_service_status;
 mod list_services;
 mod restart_service;
+mod words;
 
 pub use get_service_status::GetServiceStatus;
 pub use list_services::ListServices;
@@ -14,7 +15,7 @@ use crate::kubernetes::facts::Described;
 use crate::kubernetes::scope::PATIENCE;
 use astradesk_core::name::{Namespace, ObjectName};
 use astradesk_core::target::Kind;
-use astradesk_core::tool::{Form, Slot};
+use astradesk_core::text::near;
 use astradesk_core::{Arguments, Code, Error, FrozenCall, Result, Target};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -110,45 +111,12 @@ async fn not_found(cluster: &Cluster, subject: &Subject) -> Error {
     if scope.ready(PATIENCE).await.is_err() {
         return error;
     }
-    let near = near(name.as_str(), scope.names());
+    let near = near(name.as_str(), &scope.names());
     if near.is_empty() {
         return error;
     }
     let remedy = format!("check the name; near it are: {}", near.join(", "));
     error.with_candidates(near).with_remedy(remedy)
-}
-
-/// At most five names that somebody may have meant.
-fn near(name: &str, names: Vec<String>) -> Vec<String> {
-    let limit = (name.len() / 3).clamp(1, 3);
-    let mut found: Vec<(usize, String)> = names
-        .into_iter()
-        .filter(|other| other != name)
-        .filter_map(|other| {
-            let distance = distance(name, &other);
-            let part =
-                name.len() >= 3 && other.len() >= 3 && (other.contains(name) || name.contains(&*other));
-            (distance <= limit || part).then_some((distance, other))
-        })
-        .collect();
-    found.sort();
-    found.into_iter().take(5).map(|(_, name)| name).collect()
-}
-
-/// How many letters must be changed, added or left out (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let cost = if x == y { diagonal } else { 1 + diagonal.min(*cell).min(left) };
-            diagonal = std::mem::replace(cell, cost);
-            left = cost;
-        }
-    }
-    // The first cell stays 0 in the loop and is never read in it; only the last one is the answer.
-    row.last().copied().filter(|_| !b.is_empty()).unwrap_or(a.len())
 }
 
 /// The schema of a name.
@@ -182,47 +150,6 @@ fn kind_schema() -> Value {
     })
 }
 
-fn strings(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
-}
-
-fn slot(argument: &str, form: Form) -> Slot {
-    Slot { argument: argument.to_owned(), form, required: false }
-}
-
-/// How a sentence says which service.
-fn service_slot() -> Slot {
-    Slot { required: true, ..slot("service", Form::Name) }
-}
-
-/// How a sentence says which namespace.
-fn namespace_slot() -> Slot {
-    let markers = [
-        "in namespace",
-        "in the namespace",
-        "namespace",
-        "ns",
-        "w przestrzeni nazw",
-        "w przestrzeni",
-        "przestrzeń nazw",
-        "przestrzeń",
-    ];
-    slot("namespace", Form::After(strings(&markers)))
-}
-
-/// How a sentence says which kind.
-fn kind_slot() -> Slot {
-    let words = [
-        ("deployment", "deployment"),
-        ("deploy", "deployment"),
-        ("statefulset", "statefulset"),
-        ("sts", "statefulset"),
-        ("daemonset", "daemonset"),
-        ("ds", "daemonset"),
-    ];
-    slot("kind", Form::OneOf(words.iter().map(|(word, kind)| ((*word).to_owned(), json!(kind))).collect()))
-}
-
 /// The names of all workloads of the default namespace.
 async fn service_names(cluster: &Cluster) -> Result<Vec<String>> {
     let scope = cluster.scope(cluster.namespace());
@@ -234,19 +161,3 @@ async fn service_names(cluster: &Cluster) -> Result<Vec<String>> {
 mod facts_tests;
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod near_tests {
-    use super::*;
-
-    #[test]
-    fn near_names_are_found_and_far_ones_are_not() {
-        for (a, b, expected) in [("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("web", "web", 0)]
-        {
-            assert_eq!(distance(a, b), expected, "{a} {b}");
-        }
-        let names = || strings(&["webapp", "webapp-admin", "payments", "weba"]);
-        assert_eq!(near("webap", names()), ["weba", "webapp", "webapp-admin"]);
-        assert_eq!(near("billing", names()), Vec::<String>::new());
-    }
-}

@@ -1,9 +1,10 @@
 //! `restart_service`: a rollout restart, performed once, verified until the new pods are available and the
 //! old are gone.
 
+use super::words::{fillers, kind_slot, list, namespace_slot, service_slot, slot, value};
 use super::{
-    Subject, described, kind_schema, kind_slot, namespace_schema, namespace_slot, not_found, service_names,
-    service_schema, service_slot, slot, strings, text, unresolved, workload_target,
+    Subject, described, kind_schema, namespace_schema, not_found, service_names, service_schema, text,
+    unresolved, workload_target,
 };
 use crate::kubernetes::cluster::operation;
 use crate::kubernetes::restart::{self, Intent, Job};
@@ -12,7 +13,7 @@ use crate::kubernetes::workload::Workload;
 use crate::kubernetes::{Cluster, gitops, guard};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
-use astradesk_core::tool::{Form, Grammar};
+use astradesk_core::tool::{Form, Grammar, Measure};
 use astradesk_core::{Arguments, Effect, Error, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
 use astradesk_runtime::Permit;
 use astradesk_runtime::port::{Fault, StepContext, Tool};
@@ -119,81 +120,38 @@ impl RestartService {
 }
 
 fn grammar() -> Grammar {
+    let timeout = "timeout, with timeout, with a timeout of, timeout of, within, limit, w ciągu, limit czasu, z limitem, z limitem \
+                   czasu, z timeout, z timeoutem, timeoutem";
+    let accept = "accept downtime, accept the downtime, accepting downtime, with downtime, downtime is fine, akceptuję przestój, \
+                  z przestojem, z akceptacją przestoju, dopuszczam przestój, zgadzam się na przestój";
     Grammar {
-        phrases: strings(&[
-            "restart",
-            "rollout restart",
-            "bounce",
-            "uruchom ponownie",
-            "restartuj",
-            "zrestartuj",
-            "zrób restart",
-            "zrob restart",
-        ]),
+        phrases: list(
+            "restart, rollout restart, bounce, reboot, uruchom ponownie, ponownie uruchom, uruchomić ponownie, ponownie \
+             uruchomić, ponowne uruchomienie, restartuj, restartować, zrestartuj, zrestartujcie, zrestartować, restartu",
+        ),
         slots: vec![
             service_slot(),
             namespace_slot(),
             kind_slot(),
-            slot(
-                "timeout",
-                Form::DurationAfter(strings(&["timeout", "within", "w ciągu", "w ciagu", "limit"])),
-            ),
-            slot(
-                "accept_downtime",
-                Form::Flag(strings(&[
-                    "accept downtime",
-                    "accepting downtime",
-                    "with downtime",
-                    "akceptuję przestój",
-                    "akceptuje przestoj",
-                    "z przestojem",
-                ])),
-            ),
+            slot("timeout", value(Measure::Duration, timeout, "")),
+            slot("accept_downtime", Form::Flag(list(accept))),
             slot("on_failure", Form::OneOf(on_failure_words())),
         ],
-        fillers: strings(&[
-            "please",
-            "the",
-            "a",
-            "an",
-            "service",
-            "app",
-            "application",
-            "workload",
-            "now",
-            "of",
-            "in",
-            "and",
-            "proszę",
-            "prosze",
-            "usługę",
-            "usługi",
-            "usluge",
-            "serwis",
-            "serwisu",
-            "aplikację",
-            "aplikacji",
-            "aplikacje",
-            "teraz",
-        ]),
+        fillers: fillers("do, perform, give, zrób, wykonaj, przeprowadź, dokonaj"),
     }
 }
 
-/// How a sentence says what becomes of a restart that fails. The longer ones come first.
+/// How a sentence says what becomes of a restart that fails.
 fn on_failure_words() -> Vec<(String, Value)> {
-    let undo = [
-        "undo on failure",
-        "undo on error",
-        "with undo",
-        "wycofaj przy błędzie",
-        "wycofaj przy bledzie",
-        "z wycofaniem",
-    ];
-    let leave = ["leave on failure", "leave on error", "zostaw przy błędzie", "zostaw przy bledzie"];
-    let meaning = |words: &[&str], value: &str| -> Vec<(String, Value)> {
-        words.iter().map(|word| ((*word).to_owned(), json!(value))).collect()
+    let undo = "undo on failure, undo on error, undo if it fails, on failure undo, on error undo, with undo, with undo on \
+                failure, roll back on failure, rollback on failure, wycofaj przy błędzie, cofnij przy błędzie, z wycofaniem, w \
+                razie błędu wycofaj, w razie błędu cofnij, w razie niepowodzenia wycofaj, w razie niepowodzenia cofnij";
+    let leave = "leave on failure, leave on error, on failure leave, on error leave, zostaw przy błędzie, w razie błędu zostaw, w \
+                 razie niepowodzenia zostaw";
+    let meaning = |phrases: &str, value: &str| -> Vec<(String, Value)> {
+        list(phrases).into_iter().map(|phrase| (phrase, json!(value))).collect()
     };
-    [meaning(&undo, "undo"), meaning(&leave, "leave")].concat()
+    [meaning(undo, "undo"), meaning(leave, "leave")].concat()
 }
 
 /// What arguments and outputs call it.

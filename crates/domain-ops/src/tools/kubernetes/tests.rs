@@ -180,7 +180,7 @@ async fn a_sentence_says_what_becomes_of_a_failed_restart() {
         ("undo the restart of webapp", Err(Code::PlanAmbiguous)),
         ("restart webapp or undo", Err(Code::PlanNotInstruction)),
     ] {
-        let plan = KeywordPlanner.plan(sentence, &specs, &Webapp).await;
+        let plan = KeywordPlanner::default().plan(sentence, &specs, &Webapp).await;
         let said = plan.map(|plan| plan.calls[0].arguments.get("on_failure").cloned());
         let expected = expected.map(|word| word.map(Value::from));
         assert_eq!(said.map_err(|error| error.code), expected, "{sentence}");

@@ -1,211 +1,319 @@
-//! One clause: its action, its slots, its leftover words.
+//! One clause: the tool that it asks for, what it says of its slots, and what is left over.
 
+use super::aliases::Aliases;
+use super::measure::{self, described};
 use super::shown;
-use super::vocabulary::{Action, Vocabulary, split};
+use super::vocabulary::{Detail, Piece, Sense, Vocabulary};
 use super::words::{Word, text};
-use crate::port::Names;
-use astradesk_core::tool::{Form, Slot};
-use astradesk_core::{Arguments, Call, Code, Error, Result, ToolSpec};
+use astradesk_core::tool::{Form, Measure, Slot};
+use astradesk_core::{Arguments, Code, Effect, Error, Result, ToolSpec};
 use serde_json::Value;
 use std::ops::Range;
+use std::sync::Arc;
 
-/// The call that a clause asks for.
-pub(super) async fn call(
-    vocabulary: &Vocabulary,
-    words: &[Word],
-    actions: &[Action],
-    clause: Range<usize>,
-    names: &dyn Names,
-) -> Result<Call> {
-    let mut here = actions.iter().filter(|a| a.words.start >= clause.start && a.words.end <= clause.end);
-    let said = text(words, &clause);
-    let Some(action) = here.next() else {
-        let first = actions.first().map_or_else(String::new, |a| text(words, &a.words));
-        let message =
-            format!("`{}` names no action, so it is not clear what is to be done with it", shown(&said));
-        return Err(Error::new(Code::PlanAmbiguous, message)
-            .with_remedy(format!("say the action again if it is meant: `{first} {}`", shown(&said)))
-            .with_candidates(vocabulary.phrases()));
-    };
-    if let Some(second) = here.next() {
-        let (one, two) = (text(words, &action.words), text(words, &second.words));
-        let message = format!("`{}` asks for two things at once: `{one}` and `{two}`", shown(&said));
-        return Err(Error::new(Code::PlanAmbiguous, message).with_remedy("put `and` or a comma between them"));
-    }
-    // The gap where the action stood keeps what is said before it apart from what is said behind it.
-    let word = |i: usize| words.get(i);
-    let before = (clause.start..action.words.start).map(word);
-    let rest = before.chain([None]).chain((action.words.end..clause.end).map(word)).collect();
-    Filling::new(&action.tool, rest).fill(names).await
+/// What a clause says, in terms of one tool.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    pub(super) tool: Arc<ToolSpec>,
+    /// The words that ask for it; those of another clause if they are said once for several.
+    pub(super) action: String,
+    pub(super) arguments: Arguments,
+    /// The words that each argument was said by.
+    pub(super) said: Vec<(String, String)>,
+    /// Words that may be a name.
+    pub(super) found: Vec<Found>,
+    /// The word that stands for a name said before.
+    pub(super) pronoun: Option<String>,
+    /// Readings of one number share the words that ask for the tool.
+    pub(super) group: usize,
 }
 
-/// The slots of one tool, being filled from the words of one clause.
-struct Filling<'a> {
-    tool: &'a ToolSpec,
-    rest: Vec<Option<&'a Word>>,
-    arguments: Arguments,
+/// Words that may be a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// What was said.
+    pub(super) said: String,
+    /// What it means if it is an alias.
+    pub(super) alias_of: Option<String>,
 }
 
-impl<'a> Filling<'a> {
-    fn new(tool: &'a ToolSpec, rest: Vec<Option<&'a Word>>) -> Self {
-        Self { tool, rest, arguments: Arguments::new() }
-    }
+/// The names that a clause may use without a namespace of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'k> {
+    pub(super) names: &'k [String],
+    pub(super) aliases: &'k Aliases,
+}
 
-    async fn fill(mut self, names: &dyn Names) -> Result<Call> {
-        for slot in &self.tool.grammar.slots {
-            match &slot.form {
-                Form::After(markers) => self.fill_after(slot, markers, |word| Ok(Value::from(word)))?,
-                Form::DurationAfter(markers) => self.fill_after(slot, markers, duration)?,
-                Form::OneOf(choices) => {
-                    for (word, value) in choices {
-                        self.fill_phrase(slot, word, value)?;
-                    }
+impl Known<'_> {
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
+    }
+}
+
+/// The tool that a clause asks for and the words that do, if any do.
+///
+/// # Errors
+/// [`Code::PlanAmbiguous`] if it asks for several.
+pub(super) fn action(words: &[Word], clause: &[Piece<'_>]) -> Result<Option<(Arc<ToolSpec>, String)>> {
+    let said = |piece: &Piece<'_>| text(words.get(piece.words.clone()).unwrap_or_default());
+    let asking = || clause.iter().filter(|piece| piece.tools().next().is_some());
+    // `check the logs` asks for logs; `check the restart` asks for who knows what.
+    let subject = |piece: &&Piece<'_>| !piece.is(&Sense::Look);
+    let reads = |piece: &Piece<'_>| piece.tools().all(|tool| tool.effect == Some(Effect::Read));
+    let only_subjects = asking().any(|piece| subject(&piece)) && asking().filter(subject).all(reads);
+    let mut asked: Option<(Arc<ToolSpec>, String)> = None;
+    for piece in asking().filter(|piece| !only_subjects || subject(piece)) {
+        for tool in piece.tools() {
+            match &asked {
+                None => asked = Some((tool.clone(), said(piece))),
+                Some((first, _)) if first.name == tool.name => {}
+                Some((first, one)) => {
+                    let two = said(piece);
+                    let message = if *one == two {
+                        format!("`{}` can mean `{}` or `{}`", shown(one), first.name, tool.name)
+                    } else {
+                        let clause = clause_text(words, clause);
+                        format!(
+                            "`{clause}` asks for two things at once: `{}` and `{}`",
+                            shown(one),
+                            shown(&two)
+                        )
+                    };
+                    return Err(Error::new(Code::PlanAmbiguous, message)
+                        .with_remedy("say one thing in each part, with `and` or a comma between them"));
                 }
-                Form::Flag(phrases) => {
-                    for phrase in phrases {
-                        self.fill_phrase(slot, phrase, &Value::Bool(true))?;
-                    }
-                }
-                Form::Name => {}
             }
         }
-        let name = self.tool.grammar.slots.iter().find(|slot| slot.form == Form::Name);
-        // In a namespace that the sentence names, the tool itself looks the name up.
-        let known = match name {
-            Some(slot) if !self.arguments.contains_key("namespace") => {
-                names.candidates(&self.tool.name, &slot.argument).await?
-            }
-            _ => None,
+    }
+    Ok(asked)
+}
+
+/// A clause as it was said, safe to show.
+pub(super) fn clause_text(words: &[Word], clause: &[Piece<'_>]) -> String {
+    shown(&text(clause.iter().flat_map(|piece| words.get(piece.words.clone()).unwrap_or_default())))
+}
+
+impl Reading {
+    /// Reads a clause in terms of a tool. `known` are its names, if there is something to choose from.
+    pub(super) fn new(
+        (vocabulary, words, clause): (&Vocabulary, &[Word], &[Piece<'_>]),
+        (tool, action): (Arc<ToolSpec>, String),
+        known: Option<Known<'_>>,
+    ) -> Result<Self> {
+        let empty = Self {
+            tool,
+            action,
+            arguments: Arguments::new(),
+            said: Vec::new(),
+            found: Vec::new(),
+            pronoun: None,
+            group: 0,
         };
-        for filler in &self.tool.grammar.fillers {
-            // A filler that is the name of something is that name.
-            if !known.as_ref().is_some_and(|known| known.contains(filler)) {
-                while self.take(&split(filler)).is_some() {}
-            }
-        }
-        let leftover: Vec<String> = self.rest.iter().flatten().map(|word| word.text.clone()).collect();
-        match name {
-            Some(slot) => self.fill_name(slot, leftover, known, names).await?,
-            None if leftover.is_empty() => {}
-            None => return Err(self.unclear(&leftover)),
-        }
-        for slot in &self.tool.grammar.slots {
-            if slot.required && !self.arguments.contains_key(&slot.argument) {
-                let message =
-                    format!("`{}` needs `{}`, which the input does not say", self.tool.name, slot.argument);
-                return Err(Error::new(Code::PlanMissingTarget, message));
-            }
-        }
-        Ok(Call { tool: self.tool.name.clone(), arguments: self.arguments })
+        Reader { vocabulary, words, known, reading: empty }.read(clause)
     }
 
-    /// Takes `phrase` out of the rest; gives the place behind it.
-    fn take(&mut self, phrase: &[String]) -> Option<usize> {
-        let at = (0..self.rest.len()).find(|&at| {
-            let here = self.rest.get(at..at + phrase.len());
-            here.is_some_and(|here| {
-                here.iter().zip(phrase).all(|(word, said)| word.is_some_and(|w| w.text == *said))
-            })
-        })?;
-        let end = at + phrase.len();
-        self.rest.get_mut(at..end)?.fill(None);
-        Some(end)
+    /// The slot that is a name.
+    pub(super) fn name(&self) -> Option<&Slot> {
+        self.tool.grammar.slots.iter().find(|slot| slot.form == Form::Name)
     }
 
-    fn fill_phrase(&mut self, slot: &Slot, phrase: &str, value: &Value) -> Result<()> {
-        while self.take(&split(phrase)).is_some() {
-            self.set(slot, value)?;
+    pub(super) fn set(&mut self, argument: &str, value: Value, said: String) -> Result<()> {
+        if let Some(before) = self.arguments.get(argument).filter(|before| **before != value) {
+            let message = format!("the input says two things for `{argument}`: `{before}` and `{value}`");
+            return Err(Error::new(Code::PlanAmbiguous, message));
         }
+        self.arguments.insert(argument.to_owned(), value);
+        self.said.push((argument.to_owned(), said));
         Ok(())
     }
 
-    fn fill_after(&mut self, slot: &Slot, markers: &[String], read: fn(&str) -> Result<Value>) -> Result<()> {
-        let mut markers: Vec<Vec<String>> = markers.iter().map(|marker| split(marker)).collect();
-        markers.sort_by_key(|words| std::cmp::Reverse(words.len()));
-        for marker in markers {
-            while let Some(after) = self.take(&marker) {
-                let Some(word) = self.rest.get_mut(after).and_then(Option::take) else {
-                    let message = format!("nothing follows `{}`", marker.join(" "));
-                    return Err(Error::new(Code::PlanAmbiguous, message));
-                };
-                self.set(slot, &read(&word.text)?)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn set(&mut self, slot: &Slot, value: &Value) -> Result<()> {
-        match self.arguments.insert(slot.argument.clone(), value.clone()) {
-            Some(before) if before != *value => {
-                let message =
-                    format!("the input says two things for `{}`: `{before}` and `{value}`", slot.argument);
-                Err(Error::new(Code::PlanAmbiguous, message))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The name is the one leftover word, and one of the known names, where they are known.
-    async fn fill_name(
-        &mut self,
-        slot: &Slot,
-        mut leftover: Vec<String>,
-        known: Option<Vec<String>>,
-        names: &dyn Names,
-    ) -> Result<()> {
-        leftover.dedup();
-        let exists = |name: &String| known.as_ref().is_none_or(|known| known.contains(name));
-        let mut code = Code::PlanUnknownTarget;
-        let message = match leftover.as_slice() {
-            [one] if exists(one) => return self.set(slot, &Value::from(one.as_str())),
-            [] if !slot.required => return Ok(()),
-            [] => {
-                code = Code::PlanMissingTarget;
-                format!("`{}` needs a {}, which the input does not name", self.tool.name, slot.argument)
-            }
-            [one] => format!("there is no {} `{}`", slot.argument, shown(one)),
-            many if known.is_some() && many.iter().all(exists) => {
-                code = Code::PlanAmbiguousTarget;
-                format!("the input names more than one {}: {}", slot.argument, listed(many))
-            }
-            many => {
-                let unknown = |word: &&String| known.is_none() || !exists(word);
-                return Err(self.unclear(&many.iter().filter(unknown).cloned().collect::<Vec<_>>()));
-            }
-        };
-        let permitted = names.permitted(&self.tool.name, &slot.argument, &known.unwrap_or_default()).await;
-        Err(Error::new(code, message).with_candidates(permitted))
-    }
-
-    fn unclear(&self, words: &[String]) -> Error {
-        let message = format!("it is not clear what {} means for `{}`", listed(words), self.tool.name);
+    /// It is not clear what these words mean.
+    pub(super) fn unclear<'s>(&self, said: impl Iterator<Item = &'s str>) -> Error {
+        let message = format!("it is not clear what {} means for `{}`", listed(said), self.tool.name);
         Error::new(Code::PlanAmbiguous, message)
     }
 }
 
 /// At most eight words, each in backticks.
-fn listed(words: &[String]) -> String {
-    let mut all: Vec<String> = words.iter().take(8).map(|word| format!("`{}`", shown(word))).collect();
-    if words.len() > 8 {
-        all.push(format!("and {} more", words.len() - 8));
+pub(super) fn listed<'s>(words: impl Iterator<Item = &'s str>) -> String {
+    let mut words = words.peekable();
+    let mut all: Vec<String> = words.by_ref().take(8).map(|word| format!("`{}`", shown(word))).collect();
+    let more = words.count();
+    if more > 0 {
+        all.push(format!("and {more} more"));
     }
     all.join(", ")
 }
 
-/// A duration as tools take it: `90s`, `5m`, `1h`.
-fn duration(word: &str) -> Result<Value> {
-    let digits = word.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    let unit = word.strip_prefix(digits).unwrap_or_default();
-    let sound = !digits.is_empty() && digits.len() <= 6 && digits.bytes().all(|b| b.is_ascii_digit());
-    let unit = match unit {
-        "s" | "sec" | "sek" => "s",
-        "m" | "min" => "m",
-        "h" | "godz" => "h",
-        _ => "",
-    };
-    if sound && !unit.is_empty() {
-        return Ok(Value::from(format!("{digits}{unit}")));
+/// A reading that is being made, from the first word to the last.
+struct Reader<'r> {
+    vocabulary: &'r Vocabulary,
+    words: &'r [Word],
+    known: Option<Known<'r>>,
+    reading: Reading,
+}
+
+impl Reader<'_> {
+    fn read(mut self, clause: &[Piece<'_>]) -> Result<Reading> {
+        let reads = self.reading.tool.effect == Some(Effect::Read);
+        let asks = |piece: &Piece<'_>| piece.tools().next().is_some() || (reads && piece.is(&Sense::Look));
+        let mut rest = clause;
+        // What stands between two phrases that ask for the tool is read by itself.
+        while let Some(first) = rest.first() {
+            let length = rest.iter().take_while(|piece| !asks(piece)).count();
+            let (between, behind) = rest.split_at(length);
+            if let Some(last) = between.last() {
+                self.read_between(between, first.words.start..last.words.end)?;
+            }
+            rest = behind.get(1..).unwrap_or_default();
+        }
+        Ok(self.reading)
     }
-    let message = format!("`{}` is not a duration, such as `90s`, `5m` or `1h`", shown(word));
-    Err(Error::new(Code::PlanAmbiguous, message))
+
+    fn read_between(&mut self, pieces: &[Piece<'_>], range: Range<usize>) -> Result<()> {
+        let mut pieces = pieces.iter().peekable();
+        let mut at = range.start;
+        while at < range.end {
+            while pieces.next_if(|piece| piece.words.start < at).is_some() {}
+            let piece = pieces.peek().filter(|piece| piece.words.start == at);
+            at += self.read_one(piece.copied(), at..range.end)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what begins the range; how many words that took.
+    fn read_one(&mut self, piece: Option<&Piece<'_>>, range: Range<usize>) -> Result<usize> {
+        let (at, vocabulary) = (range.start, self.vocabulary);
+        let detail = vocabulary.detail(&self.reading.tool.name, self.words, range.clone());
+        let alias = self.known.and_then(|known| known.aliases.longest(self.words, range.clone()));
+        if let Some((length, name)) =
+            alias.filter(|(length, _)| detail.is_none_or(|(other, _)| other <= *length))
+        {
+            let alias_of = Some(name.to_owned());
+            self.reading.found.push(Found { said: self.text(at..at + length), alias_of });
+            return Ok(length);
+        }
+        if let Some((length, details)) = detail
+            && let Some(taken) = self.read_detail(details, at..at + length, range.end)?
+        {
+            return Ok(taken);
+        }
+        if let Some(taken) = self.read_measured(range.clone())? {
+            return Ok(taken);
+        }
+        let Some(word) = self.words.get(at) else { return Ok(1) };
+        // A word that says nothing and is the name of something is that name.
+        if self.known.is_some_and(|known| known.has(&word.text)) {
+            self.reading.found.push(Found { said: word.text.clone(), alias_of: None });
+            return Ok(1);
+        }
+        if let Some((length, details)) = detail
+            && details.contains(&Detail::Filler)
+        {
+            return Ok(length);
+        }
+        if let Some(piece) = piece {
+            let length = piece.words.len();
+            if piece.is(&Sense::Courtesy) {
+                return Ok(length);
+            }
+            if piece.is(&Sense::Quantity) {
+                let message = format!("`{}` names nothing", shown(&self.text(piece.words.clone())));
+                return Err(Error::new(Code::PlanAmbiguous, message).with_remedy("name each by its name"));
+            }
+            if piece.is(&Sense::Pronoun) {
+                self.reading.pronoun = Some(self.text(piece.words.clone()));
+                return Ok(length);
+            }
+        }
+        self.reading.found.push(Found { said: word.text.clone(), alias_of: None });
+        Ok(1)
+    }
+
+    fn text(&self, range: Range<usize>) -> String {
+        text(self.words.get(range).unwrap_or_default())
+    }
+
+    /// A phrase of a slot, and the value behind it if it has one; how many words that takes, if it is one here. `end` is
+    /// where the range ends.
+    fn read_detail(&mut self, details: &[Detail], phrase: Range<usize>, end: usize) -> Result<Option<usize>> {
+        let behind = self.words.get(phrase.end..end).unwrap_or_default();
+        let mut expected = None;
+        let mut fitting = None;
+        for detail in details {
+            match detail {
+                Detail::Means(slot, value) => fitting = Some((*slot, value.clone(), 0)),
+                Detail::After(slot) => {
+                    let Some(of) = self.measure_of(*slot) else { continue };
+                    expected = Some(of);
+                    if let Some((value, taken)) = measure::value(of, behind) {
+                        fitting = Some((*slot, value, taken + self.before(*slot, phrase.end + taken..end)));
+                    }
+                }
+                Detail::Around(slot, tail) => {
+                    let value = self.measure_of(*slot).and_then(|of| measure::value(of, behind));
+                    let Some((value, taken)) = value else { continue };
+                    let closing = behind.get(taken..taken + tail.len()).unwrap_or_default();
+                    if closing.iter().map(Word::key).eq(tail.iter().map(String::as_str)) {
+                        fitting = Some((*slot, value, taken + tail.len()));
+                    }
+                }
+                Detail::Before(_) | Detail::Filler => {}
+            }
+        }
+        if let Some((slot, value, taken)) = fitting {
+            let whole = phrase.start..phrase.end + taken;
+            let said = self.text(whole.clone());
+            self.set(slot, value, said)?;
+            return Ok(Some(whole.len()));
+        }
+        let Some(of) = expected.filter(|_| !details.contains(&Detail::Filler)) else { return Ok(None) };
+        let marker = self.text(phrase);
+        let message = match behind.first() {
+            Some(word) if of != Measure::Word => {
+                format!("`{}` behind `{marker}` is not {}", shown(&word.text), described(of))
+            }
+            _ => format!("nothing belongs to `{marker}`"),
+        };
+        Err(Error::new(Code::PlanAmbiguous, message))
+    }
+
+    /// A value that is told by what stands behind it: `3 replicas`.
+    fn read_measured(&mut self, range: Range<usize>) -> Result<Option<usize>> {
+        let here = self.words.get(range.clone()).unwrap_or_default();
+        if !here.first().is_some_and(|word| word.text.starts_with(|c: char| c.is_ascii_digit())) {
+            return Ok(None);
+        }
+        let slots = 0..self.reading.tool.grammar.slots.len();
+        let measured = slots.filter_map(|slot| {
+            let (value, taken) = measure::value(self.measure_of(slot)?, here)?;
+            let unit = self.before(slot, range.start + taken..range.end);
+            (unit > 0).then_some((slot, value, taken + unit))
+        });
+        let Some((slot, value, taken)) = measured.collect::<Vec<_>>().pop() else { return Ok(None) };
+        let said = self.text(range.start..range.start + taken);
+        self.set(slot, value, said)?;
+        Ok(Some(taken))
+    }
+
+    fn measure_of(&self, slot: usize) -> Option<Measure> {
+        match self.reading.tool.grammar.slots.get(slot)?.form {
+            Form::Value { of, .. } => Some(of),
+            _ => None,
+        }
+    }
+
+    /// How many words at the beginning of the range stand behind values of the slot.
+    fn before(&self, slot: usize, range: Range<usize>) -> usize {
+        match self.vocabulary.detail(&self.reading.tool.name, self.words, range) {
+            Some((length, details)) if details.contains(&Detail::Before(slot)) => length,
+            _ => 0,
+        }
+    }
+
+    fn set(&mut self, slot: usize, value: Value, said: String) -> Result<()> {
+        let Some(slot) = self.reading.tool.grammar.slots.get(slot) else { return Ok(()) };
+        let argument = slot.argument.clone();
+        self.reading.set(&argument, value, said)
+    }
 }

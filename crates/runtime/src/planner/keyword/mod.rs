@@ -1,33 +1,61 @@
 //! The `KeywordPlanner`: deterministic, explainable, incapable of inventing a target.
 //!
-//! A sentence is cut into clauses at commas and conjunctions. Each clause must hold exactly one of the
-//! phrases that the tools declare, and every other word of it must be a filler or fill one of that
-//! tool's slots. A word that does neither is an error that names it. A negation, a question, a condition
-//! or a quotation anywhere refuses the whole sentence: nothing of it is planned.
+//! A sentence is cut into clauses at commas and conjunctions. Each clause must hold a phrase of exactly one tool, or share
+//! that of the clause before it, and every other word of it must say nothing or fill one of that tool's slots. A word
+//! that does neither is an error that names it. A negation, a question, a condition or a quotation anywhere refuses the
+//! whole sentence: nothing of it is planned.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `words` | what was said, word by word |
-//! | `vocabulary` | every phrase of every tool, and where they stand in a sentence |
+//! | `language` | the words that belong to no tool, in English and Polish; packs add languages |
+//! | `lexicon` | phrases, found in a time that does not depend on how many there are |
+//! | `vocabulary` | every phrase of every tool and language, and what it means |
 //! | `sentence` | what makes a sentence no instruction, and its clauses |
-//! | `clause` | one clause: its action, its slots, its leftover words |
+//! | `clause` | one clause: its tool, its slots, its leftover words |
+//! | `measure` | numbers, durations, percentages |
+//! | `sequence` | what clauses share, and what they take from those before them |
+//! | `names`, `aliases` | what names there are, and what people call them |
+//! | `explain` | what was understood |
 
+mod aliases;
 mod clause;
+mod explain;
+mod language;
+mod lexicon;
+mod measure;
+mod names;
 mod sentence;
+mod sequence;
 mod vocabulary;
 mod words;
 
-use crate::port::{Names, Planner};
-use astradesk_core::plan::MAX_CALLS;
-use astradesk_core::{Code, Error, Plan, Result, ToolSpec};
-use async_trait::async_trait;
+pub use aliases::Aliases;
+pub use language::Language;
 
+use crate::port::{Names, Planner};
+use arc_swap::ArcSwapOption;
+use astradesk_core::text::near;
+use astradesk_core::{Call, Code, Error, Plan, Result, ToolSpec};
+use async_trait::async_trait;
+use clause::Reading;
+use names::Inventory;
 use std::sync::Arc;
-use vocabulary::Vocabulary;
+use vocabulary::{Piece, Vocabulary};
+use words::Word;
 
 /// Plans by the words that tools declare.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct KeywordPlanner;
+#[derive(Debug, Default)]
+pub struct KeywordPlanner {
+    /// The vocabulary of the tools that were there last.
+    learned: ArcSwapOption<Learned>,
+}
+
+#[derive(Debug)]
+struct Learned {
+    tools: Vec<Arc<ToolSpec>>,
+    vocabulary: Vocabulary,
+}
 
 #[async_trait]
 impl Planner for KeywordPlanner {
@@ -36,28 +64,58 @@ impl Planner for KeywordPlanner {
     }
 
     async fn plan(&self, input: &str, tools: &[Arc<ToolSpec>], names: &dyn Names) -> Result<Plan> {
-        let vocabulary = Vocabulary::new(tools);
+        let learned = self.learned(tools);
+        let vocabulary = &learned.vocabulary;
         let words = words::words(input)?;
-        let actions = vocabulary.actions(&words)?;
-        sentence::refuse_what_is_no_instruction(&words, &actions)?;
-        if actions.is_empty() {
-            return Err(Error::new(
-                Code::PlanNoAction,
-                format!("no word of `{}` names an action", shown(input)),
-            )
-            .with_candidates(vocabulary.phrases()));
+        let pieces = vocabulary.pieces(&words);
+        let actions = |error: Error| error.with_detail("understood", explain::actions(&words, &pieces));
+        sentence::refuse_what_is_no_instruction(&words, &pieces).map_err(actions)?;
+        if pieces.iter().all(|piece| piece.tools().next().is_none()) {
+            return Err(no_action(vocabulary, input, &words, &pieces));
         }
-        let mut clauses = sentence::clauses(&words, &actions);
-        clauses.retain(|clause| !sentence::is_courtesy(&words, clause));
-        if clauses.len() > MAX_CALLS {
-            let message = format!("the input asks for {} steps, and {MAX_CALLS} is the limit", clauses.len());
-            return Err(Error::new(Code::PlanTooLong, message));
+        let clauses = sentence::clauses(&words, &pieces);
+        let mut readings = Vec::with_capacity(clauses.len());
+        let mut inventory = Inventory::new(names);
+        sequence::read((vocabulary, &words), &clauses, &mut inventory, &mut readings)
+            .await
+            .map_err(|error| error.with_detail("understood", explain::readings(&readings)))?;
+        let call = |reading: Reading| Call { tool: reading.tool.name.clone(), arguments: reading.arguments };
+        Ok(Plan { planner: self.name().to_owned(), calls: readings.into_iter().map(call).collect() })
+    }
+}
+
+impl KeywordPlanner {
+    /// The vocabulary of these tools. It is put together anew only when they are others than the last time.
+    fn learned(&self, tools: &[Arc<ToolSpec>]) -> Arc<Learned> {
+        let known = self.learned.load_full().filter(|known| {
+            known.tools.len() == tools.len() && known.tools.iter().zip(tools).all(|(a, b)| Arc::ptr_eq(a, b))
+        });
+        known.unwrap_or_else(|| {
+            let vocabulary = Vocabulary::new(tools, language::built_in().iter());
+            let learned = Arc::new(Learned { tools: tools.to_vec(), vocabulary });
+            self.learned.store(Some(learned.clone()));
+            learned
+        })
+    }
+}
+
+/// No word names an action; the phrases that may have been meant are offered.
+fn no_action(vocabulary: &Vocabulary, input: &str, words: &[Word], pieces: &[Piece<'_>]) -> Error {
+    /// Only so many words and phrases are compared: it is a courtesy.
+    const MOST: usize = 32;
+    let unknown = pieces.iter().filter(|piece| piece.senses.is_empty()).take(MOST);
+    let phrases: Vec<String> = vocabulary.phrases().iter().take(MOST * MOST).cloned().collect();
+    let meant = unknown.filter_map(|piece| words.get(piece.words.start)).find_map(|word| {
+        let phrase = near(word.key(), &phrases).into_iter().next()?;
+        Some((shown(&word.text), phrase))
+    });
+    let error = Error::new(Code::PlanNoAction, format!("no word of `{}` names an action", shown(input)))
+        .with_candidates(phrases);
+    match meant {
+        Some((said, phrase)) => {
+            error.with_remedy(format!("say `{phrase}` if that is what you mean by `{said}`"))
         }
-        let mut calls = Vec::with_capacity(clauses.len());
-        for clause in clauses {
-            calls.push(clause::call(&vocabulary, &words, &actions, clause, names).await?);
-        }
-        Ok(Plan { planner: self.name().to_owned(), calls })
+        None => error,
     }
 }
 

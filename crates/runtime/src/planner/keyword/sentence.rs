@@ -1,93 +1,70 @@
 //! What makes a sentence no instruction, and its clauses.
 
 use super::shown;
-use super::vocabulary::Action;
-use super::words::Word;
-use astradesk_core::{Code, Error, Result};
-use std::ops::Range;
-
-const NEGATIONS: &[&str] = &[
-    "not",
-    "never",
-    "no",
-    "don't",
-    "dont",
-    "doesn't",
-    "shouldn't",
-    "can't",
-    "cannot",
-    "won't",
-    "without",
-    "except",
-    "avoid",
-    "stop",
-    "nie",
-    "nigdy",
-    "bez",
-    "oprócz",
-    "zamiast",
-    "instead",
-];
-const CONDITIONS: &[&str] = &[
-    "if", "unless", "when", "whenever", "while", "until", "after", "before", "once", "jeśli", "jesli",
-    "jeżeli", "jezeli", "gdy", "gdyby", "kiedy", "dopóki", "chyba", "albo", "lub", "or", "either", "maybe",
-    "perhaps", "może",
-];
-const QUESTIONS: &[&str] = &[
-    "should", "would", "could", "can", "may", "does", "did", "is", "are", "was", "were", "has", "have",
-    "why", "what", "who", "how", "where", "which", "czy", "dlaczego", "jak", "kto", "co", "gdzie", "który",
-    "która",
-];
-/// What may stand in a clause of its own and says nothing.
-const COURTESIES: &[&str] = &["please", "thanks", "now", "proszę", "prosze", "dzięki", "teraz"];
-const CONJUNCTIONS: &[&str] = &["and", "then", "also", "next", "i", "oraz", "potem", "następnie", "też", "&"];
+use super::vocabulary::{Piece, Sense};
+use super::words::{Word, text};
+use astradesk_core::{Code, Effect, Error, Result};
 
 /// Refuses negations, conditions and questions, wherever they stand outside of the tools' own phrases.
-pub(super) fn refuse_what_is_no_instruction(words: &[Word], actions: &[Action]) -> Result<()> {
-    let outside = |i: &usize| !actions.iter().any(|action| action.words.contains(i));
-    let said = |list: &[&str]| {
-        let mut places = (0..words.len()).filter(outside).filter_map(|i| words.get(i));
-        places.find(|word| list.contains(&word.text.as_str())).map(|word| word.text.clone())
+pub(super) fn refuse_what_is_no_instruction(words: &[Word], pieces: &[Piece<'_>]) -> Result<()> {
+    let said = |sense: &Sense| {
+        let piece = pieces.iter().find(|piece| piece.is(sense))?;
+        Some(shown(&text(words.get(piece.words.clone())?)))
     };
-    if let Some(word) = said(NEGATIONS) {
-        let message = format!("`{}` says what not to do, so nothing was planned", shown(&word));
+    if let Some(said) = said(&Sense::Negation) {
+        let message = format!("`{said}` says what not to do, so nothing was planned");
         return Err(Error::new(Code::PlanNegated, message));
     }
-    if let Some(word) = said(CONDITIONS) {
-        let message = format!("`{}` makes it a condition or a choice, not an instruction", shown(&word));
+    if let Some(said) = said(&Sense::Condition) {
+        let message = format!("`{said}` makes it a condition, a choice or an example, not an instruction");
         return Err(Error::new(Code::PlanNotInstruction, message));
     }
-    let asked = words.iter().any(|word| word.asks).then(|| "?".to_owned());
-    let opens = words.first().filter(|word| outside(&0) && QUESTIONS.contains(&word.text.as_str()));
-    if let Some(sign) = asked.or_else(|| opens.map(|word| word.text.clone())) {
-        let message = format!("`{}` makes it a question, not an instruction", shown(&sign));
+    let asked = said(&Sense::Question).or_else(|| opening(words, pieces)).or_else(|| mark(words, pieces));
+    if let Some(said) = asked {
+        let message = format!("`{said}` makes it a question, not an instruction");
         return Err(Error::new(Code::PlanNotInstruction, message));
     }
     Ok(())
 }
 
-/// The clauses, without the commas and conjunctions between them.
-pub(super) fn clauses(words: &[Word], actions: &[Action]) -> Vec<Range<usize>> {
+/// What makes a question of a clause that begins with it.
+fn opening(words: &[Word], pieces: &[Piece<'_>]) -> Option<String> {
+    clauses(words, pieces).iter().find_map(|clause| {
+        let first = clause.iter().find(|piece| !piece.is(&Sense::Courtesy))?;
+        let said = words.get(first.words.clone())?;
+        first.is(&Sense::Opening).then(|| shown(&text(said)))
+    })
+}
+
+/// A question mark, unless everything that it could ask for only reads.
+fn mark(words: &[Word], pieces: &[Piece<'_>]) -> Option<String> {
+    let mut tools = pieces.iter().flat_map(Piece::tools).peekable();
+    let only_reads = tools.peek().is_some() && tools.all(|tool| tool.effect == Some(Effect::Read));
+    (!only_reads && words.iter().any(|word| word.asks)).then(|| "?".to_owned())
+}
+
+/// The clauses that say something, without what joins them.
+pub(super) fn clauses<'v, 'p>(words: &[Word], pieces: &'p [Piece<'v>]) -> Vec<&'p [Piece<'v>]> {
     let mut clauses = Vec::new();
-    let mut start = 0;
-    for (i, word) in words.iter().enumerate() {
-        let in_phrase = actions.iter().any(|action| action.words.contains(&i));
-        let conjunction = !in_phrase && CONJUNCTIONS.contains(&word.text.as_str());
-        if conjunction || word.ends_clause {
-            let end = if conjunction { i } else { i + 1 };
-            if start < end {
-                clauses.push(start..end);
-            }
-            start = i + 1;
+    let (mut start, mut acts) = (0, false);
+    for (at, piece) in pieces.iter().enumerate() {
+        acts |= piece.tools().next().is_some();
+        // `I restart webapp` says who does it; `zrestartuj webapp i auth` joins.
+        let joins = piece.is(&Sense::Conjunction) && (acts || !piece.is(&Sense::Speaker));
+        let ends = words.get(piece.words.clone()).and_then(<[_]>::last).is_some_and(|word| word.ends_clause);
+        // `Check, please, the status`: what is to be checked follows.
+        let begins = || pieces.get(start..=at).is_some_and(|so_far| so_far.iter().all(says_little));
+        if joins || (ends && !begins()) {
+            clauses.push(start..if joins { at } else { at + 1 });
+            start = at + 1;
         }
     }
-    if start < words.len() {
-        clauses.push(start..words.len());
-    }
+    clauses.push(start..pieces.len());
+    let mut clauses: Vec<_> = clauses.into_iter().filter_map(|clause| pieces.get(clause)).collect();
+    clauses.retain(|clause| !clause.iter().all(|piece| piece.is(&Sense::Courtesy)));
     clauses
 }
 
-/// Whether a clause is nothing but courtesy.
-pub(super) fn is_courtesy(words: &[Word], clause: &Range<usize>) -> bool {
-    words.get(clause.clone()).unwrap_or_default().iter().all(|word| COURTESIES.contains(&word.text.as_str()))
+fn says_little(piece: &Piece<'_>) -> bool {
+    piece.is(&Sense::Courtesy) || piece.is(&Sense::Look)
 }

@@ -1,86 +1,191 @@
-//! Every phrase of every tool, and where they stand in a sentence.
+//! Every phrase of every tool and language, and what they mean in a sentence.
 
-use super::words::Word;
-use astradesk_core::{Code, Error, Result, ToolSpec};
+use super::language::Language;
+use super::lexicon::Lexicon;
+use super::words::{Word, keys};
+use astradesk_core::tool::{Form, Grammar, Measure};
+use astradesk_core::{ToolName, ToolSpec};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A phrase that asks for a tool, found in a sentence.
-#[derive(Debug, Clone)]
-pub(super) struct Action {
-    pub(super) words: Range<usize>,
-    pub(super) tool: Arc<ToolSpec>,
+/// What a phrase means anywhere in a sentence.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Sense {
+    /// It asks for a tool.
+    Action(Arc<ToolSpec>),
+    /// It belongs to a slot of some tool.
+    Detail,
+    Negation,
+    Condition,
+    Question,
+    Opening,
+    Conjunction,
+    Courtesy,
+    Pronoun,
+    Look,
+    Quantity,
+    Speaker,
 }
 
-/// The words of a phrase, and the tool that they ask for.
-type Phrase = (Vec<String>, Arc<ToolSpec>);
+/// What a phrase means in a clause that asks for one tool; slots by their places in its grammar.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Detail {
+    /// A value of the slot follows.
+    After(usize),
+    /// A value of the slot follows if it has these words behind it.
+    Around(usize, Vec<String>),
+    /// It stands behind a value of the slot.
+    Before(usize),
+    /// It means this value of the slot.
+    Means(usize, Value),
+    /// It means nothing here.
+    Filler,
+}
 
-/// Every phrase of every tool, by its first word.
+/// A piece of a sentence: the longest phrase at its place, or a word that is none.
+#[derive(Debug, Clone)]
+pub(super) struct Piece<'v> {
+    pub(super) words: Range<usize>,
+    pub(super) senses: &'v [Sense],
+}
+
+impl Piece<'_> {
+    /// The tools that it asks for.
+    pub(super) fn tools(&self) -> impl Iterator<Item = &Arc<ToolSpec>> {
+        self.senses.iter().filter_map(|sense| match sense {
+            Sense::Action(tool) => Some(tool),
+            _ => None,
+        })
+    }
+
+    /// Whether it means this. What a tool declares goes before what a language does.
+    pub(super) fn is(&self, sense: &Sense) -> bool {
+        self.senses.contains(sense) && (*sense == Sense::Look || !self.is_a_tools())
+    }
+
+    fn is_a_tools(&self) -> bool {
+        self.senses.iter().any(|sense| matches!(sense, Sense::Action(_) | Sense::Detail))
+    }
+}
+
+/// Every phrase of every tool and language.
+#[derive(Debug)]
 pub(super) struct Vocabulary {
-    by_first_word: HashMap<String, Vec<Phrase>>,
+    senses: Lexicon<Sense>,
+    details: HashMap<ToolName, Lexicon<Detail>>,
+    phrases: Vec<String>,
 }
 
 impl Vocabulary {
-    pub(super) fn new(tools: &[Arc<ToolSpec>]) -> Self {
-        let mut by_first_word: HashMap<String, Vec<Phrase>> = HashMap::new();
+    pub(super) fn new<'l>(tools: &[Arc<ToolSpec>], languages: impl Iterator<Item = &'l Language>) -> Self {
+        let mut vocabulary =
+            Self { senses: Lexicon::default(), details: HashMap::new(), phrases: Vec::new() };
         for tool in tools {
-            for phrase in &tool.grammar.phrases {
-                let words = split(phrase);
-                if let Some(first) = words.first() {
-                    by_first_word.entry(first.clone()).or_default().push((words, tool.clone()));
+            vocabulary.learn(tool, &tool.grammar);
+        }
+        for language in languages {
+            vocabulary.learn_language(language);
+            for (name, grammar) in &language.tools {
+                for tool in tools.iter().filter(|tool| tool.name == *name) {
+                    vocabulary.learn(tool, grammar);
                 }
             }
         }
-        for phrases in by_first_word.values_mut() {
-            phrases.sort_by_key(|(words, _)| std::cmp::Reverse(words.len()));
+        vocabulary.phrases.sort();
+        vocabulary.phrases.dedup();
+        vocabulary
+    }
+
+    fn learn(&mut self, tool: &Arc<ToolSpec>, grammar: &Grammar) {
+        for phrase in &grammar.phrases {
+            self.senses.add(phrase, Sense::Action(tool.clone()));
+            self.phrases.push(phrase.clone());
         }
-        Self { by_first_word }
-    }
-
-    /// Every phrase, sorted: what could have been said.
-    pub(super) fn phrases(&self) -> Vec<String> {
-        let mut all: Vec<String> =
-            self.by_first_word.values().flatten().map(|(words, _)| words.join(" ")).collect();
-        all.sort();
-        all.dedup();
-        all
-    }
-
-    /// The phrases in a sentence, the longest first at each place.
-    pub(super) fn actions(&self, words: &[Word]) -> Result<Vec<Action>> {
-        let mut actions = Vec::new();
-        let mut i = 0;
-        while let Some(word) = words.get(i) {
-            let matching = |(phrase, _): &&Phrase| stands_at(words, i, phrase);
-            let mut found = self.by_first_word.get(&word.text).into_iter().flatten().filter(matching);
-            let Some((phrase, tool)) = found.next() else {
-                i += 1;
-                continue;
-            };
-            if let Some((_, other)) = found.find(|(p, t)| p.len() == phrase.len() && t.name != tool.name) {
-                let message = format!("`{}` can mean `{}` or `{}`", phrase.join(" "), tool.name, other.name);
-                return Err(Error::new(Code::PlanAmbiguous, message));
+        let details = self.details.entry(tool.name.clone()).or_default();
+        for filler in &grammar.fillers {
+            details.add(filler, Detail::Filler);
+        }
+        let is_own = std::ptr::eq(grammar, &tool.grammar);
+        for (number, slot) in grammar.slots.iter().enumerate() {
+            let own = tool.grammar.slots.iter().position(|own| own.argument == slot.argument);
+            let Some(place) = (if is_own { Some(number) } else { own }) else { continue };
+            for (phrase, detail) in details_of(&slot.form, place) {
+                // A phrase of one word says little by itself; what a longer one holds must not be read as something else.
+                if phrase.split_whitespace().nth(1).is_some() {
+                    self.senses.add(phrase, Sense::Detail);
+                }
+                details.add(phrase, detail);
             }
-            actions.push(Action { words: i..i + phrase.len(), tool: tool.clone() });
-            i += phrase.len();
         }
-        Ok(actions)
+    }
+
+    fn learn_language(&mut self, language: &Language) {
+        for (phrases, sense) in [
+            (&language.negations, Sense::Negation),
+            (&language.conditions, Sense::Condition),
+            (&language.questions, Sense::Question),
+            (&language.openings, Sense::Opening),
+            (&language.conjunctions, Sense::Conjunction),
+            (&language.courtesies, Sense::Courtesy),
+            (&language.pronouns, Sense::Pronoun),
+            (&language.looks, Sense::Look),
+            (&language.quantities, Sense::Quantity),
+            (&language.speaker, Sense::Speaker),
+        ] {
+            for phrase in phrases {
+                self.senses.add(phrase, sense.clone());
+            }
+        }
+    }
+
+    /// Every phrase that asks for a tool, sorted: what could have been said.
+    pub(super) fn phrases(&self) -> &[String] {
+        &self.phrases
+    }
+
+    /// The pieces of a sentence, in order, the longest phrase at each place.
+    pub(super) fn pieces(&self, words: &[Word]) -> Vec<Piece<'_>> {
+        let mut pieces = Vec::with_capacity(words.len());
+        let mut at = 0;
+        while at < words.len() {
+            let (length, senses) = self.senses.longest(words, at..words.len()).unwrap_or((1, &[]));
+            pieces.push(Piece { words: at..at + length, senses });
+            at += length;
+        }
+        pieces
+    }
+
+    /// The longest phrase of a tool's slots and fillers that begins where `range` does and ends within it.
+    pub(super) fn detail(
+        &self,
+        tool: &ToolName,
+        words: &[Word],
+        range: Range<usize>,
+    ) -> Option<(usize, &[Detail])> {
+        self.details.get(tool)?.longest(words, range)
     }
 }
 
-pub(super) fn split(phrase: &str) -> Vec<String> {
-    phrase.split_whitespace().map(str::to_lowercase).collect()
-}
-
-fn stands_at(words: &[Word], at: usize, phrase: &[String]) -> bool {
-    let here = words.get(at..at + phrase.len());
-    here.is_some_and(|here| {
-        let (last, before) = (here.len().saturating_sub(1), here);
-        before
+fn details_of(form: &Form, slot: usize) -> Vec<(&str, Detail)> {
+    match form {
+        Form::Name => Vec::new(),
+        Form::Value { of, after, before } => {
+            let after = after.iter().map(|phrase| match phrase.split_once(" * ") {
+                Some((phrase, behind)) => (phrase, Detail::Around(slot, keys(behind).collect())),
+                None => (phrase.as_str(), Detail::After(slot)),
+            });
+            // `webapp namespace shop`: which of the two is the namespace?
+            let before = before.iter().filter(|_| *of != Measure::Word);
+            after.chain(before.map(|phrase| (phrase.as_str(), Detail::Before(slot)))).collect()
+        }
+        Form::OneOf(choices) => choices
             .iter()
-            .zip(phrase)
-            .enumerate()
-            .all(|(i, (word, said))| word.text == *said && (i == last || !word.ends_clause))
-    })
+            .map(|(phrase, value)| (phrase.as_str(), Detail::Means(slot, value.clone())))
+            .collect(),
+        Form::Flag(phrases) => {
+            phrases.iter().map(|phrase| (phrase.as_str(), Detail::Means(slot, Value::Bool(true)))).collect()
+        }
+    }
 }

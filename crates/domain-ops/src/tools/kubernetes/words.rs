@@ -1,0 +1,53 @@
+//! The words that Kubernetes tools have in common, in English and Polish. Polish letters need not be written.
+
+use astradesk_core::tool::{Form, Measure, Slot};
+use serde_json::json;
+
+/// Phrases, as they are listed between commas.
+pub(super) fn list(phrases: &str) -> Vec<String> {
+    phrases.split(',').map(|phrase| phrase.trim().to_owned()).collect()
+}
+
+/// What a service is called besides its name, and what is said of it that means nothing; and `more`.
+pub(super) fn fillers(more: &str) -> Vec<String> {
+    let common = "service, app, application, workload, usługa, usługę, usługi, usługą, usłudze, serwis, serwisu, \
+                  serwisem, serwisie, aplikacja, aplikację, aplikacji";
+    [list(common), list(more)].concat()
+}
+
+pub(super) fn slot(argument: &str, form: Form) -> Slot {
+    Slot { argument: argument.to_owned(), form, required: false, locates: false }
+}
+
+/// A value that is said after some words, or before others.
+pub(super) fn value(of: Measure, after: &str, before: &str) -> Form {
+    let before = if before.is_empty() { Vec::new() } else { list(before) };
+    Form::Value { of, after: list(after), before }
+}
+
+/// How a sentence says which service.
+pub(super) fn service_slot() -> Slot {
+    Slot { required: true, ..slot("service", Form::Name) }
+}
+
+/// How a sentence says which namespace.
+pub(super) fn namespace_slot() -> Slot {
+    let after = "in namespace, in the namespace, from namespace, namespace, ns, in the * namespace, in * namespace, from the * \
+                 namespace, w namespace, z namespace, w przestrzeni nazw, w przestrzeni, z przestrzeni nazw, z przestrzeni, \
+                 przestrzeń nazw, przestrzeń";
+    Slot { locates: true, ..slot("namespace", value(Measure::Word, after, "")) }
+}
+
+/// How a sentence says which kind.
+pub(super) fn kind_slot() -> Slot {
+    let words = [
+        ("deployment", "deployment"),
+        ("deploy", "deployment"),
+        ("statefulset", "statefulset"),
+        ("sts", "statefulset"),
+        ("daemonset", "daemonset"),
+        ("ds", "daemonset"),
+    ];
+    let choices = words.iter().map(|(word, kind)| ((*word).to_owned(), json!(kind))).collect();
+    Slot { locates: true, ..slot("kind", Form::OneOf(choices)) }
+}

@@ -1,0 +1,208 @@
+//! What the sentences speak of: tools, services, aliases.
+//!
+//! The tools of the Operations pack are its own; those that it does not have yet are declared here, with the words that
+//! they would have.
+
+use astradesk_core::name::{ClusterName, Namespace};
+use astradesk_core::run::OnFailure;
+use astradesk_core::tool::{Form, Grammar, Measure, Slot};
+use astradesk_core::{Effect, Plan, Result, ToolName, ToolSpec};
+use astradesk_domain_ops::{Cluster, OperationsPack, Pace};
+use astradesk_runtime::planner::{Aliases, KeywordPlanner};
+use astradesk_runtime::port::{Names, Pack as _, Planner as _, SystemClock};
+use async_trait::async_trait;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The services, sorted.
+pub const SERVICES: [&str; 10] = [
+    "auth",
+    "billing-worker",
+    "checkout",
+    "frontend",
+    "ledger",
+    "notifications",
+    "payments-api",
+    "redis-cache",
+    "search-indexer",
+    "webapp",
+];
+
+/// What people call some of them.
+pub const ALIASES: [(&str, &str); 3] =
+    [("payments", "payments-api"), ("bramka płatności", "payments-api"), ("search", "search-indexer")];
+
+/// Tools, names and a planner.
+pub struct World {
+    planner: KeywordPlanner,
+    tools: Vec<Arc<ToolSpec>>,
+    aliases: Aliases,
+}
+
+impl World {
+    /// The world that the sentences speak of.
+    ///
+    /// # Errors
+    /// A tool or an alias is not valid.
+    pub fn new() -> Result<Self> {
+        let planner = KeywordPlanner::default();
+        let pack = OperationsPack::new(&nowhere()?, Arc::new(KeywordPlanner::default()), OnFailure::Leave)?;
+        let mut tools: Vec<_> = pack.tools().iter().map(|tool| tool.spec().clone()).collect();
+        tools.extend([scale()?, rollback()?, logs()?, metrics()?]);
+        let aliases: BTreeMap<String, String> =
+            ALIASES.iter().map(|(alias, name)| ((*alias).to_owned(), (*name).to_owned())).collect();
+        Ok(Self { planner, tools, aliases: Aliases::new(&aliases)? })
+    }
+
+    /// What the planner makes of a sentence.
+    ///
+    /// # Errors
+    /// As the planner says.
+    pub async fn plan(&self, sentence: &str) -> Result<Plan> {
+        self.planner.plan(sentence, &self.tools, self).await
+    }
+}
+
+#[async_trait]
+impl Names for World {
+    async fn candidates(&self, _: &ToolName, _: &str) -> Result<Option<Vec<String>>> {
+        Ok(Some(SERVICES.map(str::to_owned).to_vec()))
+    }
+
+    fn aliases(&self) -> &Aliases {
+        &self.aliases
+    }
+
+    async fn permitted(&self, _: &ToolName, _: &str, names: &[String]) -> Vec<String> {
+        names.to_vec()
+    }
+}
+
+/// A cluster that nobody asks anything.
+fn nowhere() -> Result<Cluster> {
+    let address = "http://127.0.0.1:1".parse().map_err(|_| astradesk_core::Error::internal("no address"))?;
+    let (name, namespace) = (ClusterName::parse("prod")?, Namespace::parse("default")?);
+    let pace = Pace { per_second: 1, burst: 1 };
+    Cluster::connect(kube::Config::new(address), name, namespace, Arc::new(SystemClock), pace)
+}
+
+fn list(phrases: &str) -> Vec<String> {
+    phrases.split(',').map(|phrase| phrase.trim().to_owned()).collect()
+}
+
+fn tool(name: &str, effect: Effect, phrases: &str, slots: Vec<Slot>, fillers: &str) -> Result<Arc<ToolSpec>> {
+    let service = Slot { argument: "service".to_owned(), form: Form::Name, required: true, locates: false };
+    let after = "in namespace, in the namespace, from namespace, namespace, in the * namespace, in * namespace, \
+                 from the * namespace, w namespace, z namespace, w przestrzeni nazw, w przestrzeni, z przestrzeni nazw";
+    let namespace = Slot { locates: true, ..value("namespace", Measure::Word, after, &[]) };
+    let common = "service, app, usługa, usługę, usługi, usługą, serwis, serwisu, serwisem, aplikacja, aplikację, aplikacji";
+    Ok(Arc::new(ToolSpec {
+        name: ToolName::parse(name)?,
+        version: "1".to_owned(),
+        description: String::new(),
+        effect: Some(effect),
+        input_schema: json!({"type": "object", "additionalProperties": false}),
+        timeout: Duration::from_secs(1),
+        grammar: Grammar {
+            phrases: list(phrases),
+            slots: [vec![service, namespace], slots].concat(),
+            fillers: [list(common), list(fillers)].concat(),
+        },
+    }))
+}
+
+fn value(argument: &str, of: Measure, after: &str, before: &[&str]) -> Slot {
+    let before = before.iter().map(|phrase| (*phrase).to_owned()).collect();
+    let form = Form::Value { of, after: list(after), before };
+    Slot { argument: argument.to_owned(), form, required: false, locates: false }
+}
+
+fn one_of(argument: &str, phrases: &str, means: &str) -> Slot {
+    let form = Form::OneOf(list(phrases).into_iter().map(|phrase| (phrase, json!(means))).collect());
+    Slot { argument: argument.to_owned(), form, required: false, locates: false }
+}
+
+fn scale() -> Result<Arc<ToolSpec>> {
+    let units = [
+        "replicas",
+        "replica",
+        "replik",
+        "repliki",
+        "instances",
+        "instance",
+        "instancji",
+        "instancje",
+        "pods",
+        "pody",
+        "podów",
+    ];
+    let replicas = Slot {
+        required: true,
+        ..value("replicas", Measure::Number, "to, do, na, replicas, replicas to", &units)
+    };
+    tool(
+        "scale_service",
+        Effect::Write,
+        "scale, set, przeskaluj, skaluj, wyskaluj, zeskaluj, przeskalować, skalować, przeskalowanie, ustaw",
+        vec![replicas],
+        "replicas of, the number of replicas of, number of replicas of, liczbę replik, zrób",
+    )
+}
+
+fn rollback() -> Result<Arc<ToolSpec>> {
+    let revision = value(
+        "revision",
+        Measure::Number,
+        "to revision, revision, do rewizji, na rewizję, rewizji, do revision",
+        &[],
+    );
+    tool(
+        "rollback_service",
+        Effect::Write,
+        "roll back, rollback, revert, undo the last rollout of, wycofaj, cofnij, przywróć, przywrócić, zrollbackuj, wycofać, cofnąć, wycofanie",
+        vec![revision],
+        "to the previous revision, previous revision, do poprzedniej rewizji, poprzedniej rewizji, perform, do, zrób, wykonaj",
+    )
+}
+
+fn logs() -> Result<Arc<ToolSpec>> {
+    let lines = ["lines of", "lines", "log lines", "linii", "linie", "linijek", "wierszy"];
+    let tail = value("tail", Measure::Number, "last, the last, tail, ostatnie, ostatnich", &lines);
+    let since = value(
+        "since",
+        Measure::Duration,
+        "since, from the last, for the last, over the last, last, the last, past, z ostatnich, za ostatnie, z ostatniej, ostatnie, ostatnich",
+        &[],
+    );
+    let hour = one_of("since", "from the last hour, for the last hour, last hour, z ostatniej godziny", "1h");
+    tool(
+        "get_service_logs",
+        Effect::Read,
+        "logs, log, logs of, logs from, logs for, logi, logów, logs off",
+        vec![tail, since, hour],
+        "from, dawaj, z, from the",
+    )
+}
+
+fn metrics() -> Result<Arc<ToolSpec>> {
+    let window = value(
+        "window",
+        Measure::Duration,
+        "last, the last, for the last, over the last, from the last, past, z ostatnich, za ostatnie, ostatnie",
+        &[],
+    );
+    let hour = one_of(
+        "window",
+        "from the last hour, for the last hour, over the last hour, last hour, z ostatniej godziny",
+        "1h",
+    );
+    tool(
+        "get_metrics",
+        Effect::Read,
+        "metrics, metrics of, metrics for, what are the metrics of, metryki, metryk, jakie są metryki, jakie metryki ma",
+        vec![window, hour],
+        "from, z",
+    )
+}
