@@ -72,7 +72,11 @@ impl App {
 /// The tools and agents on a cluster.
 pub fn registry(cluster: &Cluster, config: &Config) -> Result<ToolRegistry> {
     let registry = ToolRegistry::default();
-    let pack = OperationsPack::new(cluster, Arc::new(KeywordPlanner::default()), config.policy.on_failure)?;
+    let pack = OperationsPack::new(
+        cluster,
+        Arc::new(KeywordPlanner::new(config.aliases.clone())),
+        config.policy.on_failure,
+    )?;
     registry.register(&pack)?;
     Ok(registry)
 }

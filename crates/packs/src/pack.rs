@@ -8,6 +8,7 @@ use crate::resource::DeclaredResource;
 use crate::source::Source;
 use astradesk_core::canonical::Digest;
 use astradesk_core::{Arguments, Code, Error, Result, Target, ToolName, ToolSpec};
+use astradesk_runtime::planner::Language;
 use astradesk_runtime::port::{Agent, Pack, Prompt, Resource, Tool};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ pub struct DeclaredPack {
     tools: Vec<Arc<Declared>>,
     resources: Vec<Arc<DeclaredResource>>,
     prompts: Vec<Arc<DeclaredPrompt>>,
+    languages: Vec<Arc<Language>>,
 }
 
 impl DeclaredPack {
@@ -41,11 +43,11 @@ impl DeclaredPack {
 
     /// The pack of the folder called `folder` with these files.
     pub(crate) fn of(folder: &str, source: &Source, objects: &Arc<dyn Objects>) -> Result<Self> {
-        let Manifest { name, version, description, tools, resources, prompts } =
+        let Manifest { name, version, description, tools, resources, prompts, languages } =
             Manifest::read(folder, source, objects)?;
         let tools = tools.into_iter().map(Arc::new).collect();
         let prompts = prompts.into_iter().map(Arc::new).collect();
-        Ok(Self { name, version, description, digest: source.digest(), tools, resources, prompts })
+        Ok(Self { name, version, description, digest: source.digest(), tools, resources, prompts, languages })
     }
 
     /// The digest of its files.
@@ -107,6 +109,10 @@ impl Pack for DeclaredPack {
 
     fn agents(&self) -> Vec<Arc<dyn Agent>> {
         Vec::new()
+    }
+
+    fn languages(&self) -> Vec<Arc<Language>> {
+        self.languages.clone()
     }
 
     fn resources(&self) -> Vec<Arc<dyn Resource>> {

@@ -54,8 +54,9 @@ impl Parameter {
         matches!(self.kind.as_str(), "string" | "integer" | "number" | "boolean")
     }
 
-    pub(crate) fn is_string(&self) -> bool {
-        self.kind == "string"
+    /// Its JSON Schema type.
+    pub(crate) fn kind(&self) -> &str {
+        &self.kind
     }
 }
 

@@ -1,5 +1,6 @@
 //! The ToolRegistry: which tools and agents there are, and what agents can read, at run time.
 
+use crate::planner::Language;
 use crate::port::{Agent, OWN_PROMPTS, OWN_SCHEME, Pack, Packs, Prompt, Resource, Tool};
 use crate::schema::Schema;
 use arc_swap::ArcSwap;
@@ -109,6 +110,8 @@ struct Contents {
     tools: BTreeMap<ToolName, Arc<Registered>>,
     agents: BTreeMap<AgentName, (String, Arc<dyn Agent>)>,
     packs: BTreeMap<String, String>,
+    /// By the names of their packs.
+    languages: BTreeMap<String, Vec<Arc<Language>>>,
     /// By their URIs.
     resources: BTreeMap<String, OfPack<dyn Resource>>,
     /// By their names.
@@ -240,6 +243,11 @@ impl ToolRegistry {
         (resources.map(|(uri, _)| uri.clone()).collect(), prompts.map(|(name, _)| name.clone()).collect())
     }
 
+    /// The languages that packs bring.
+    pub fn languages(&self) -> Vec<Arc<Language>> {
+        self.contents.load().languages.values().flatten().cloned().collect()
+    }
+
     /// Every pack with its version.
     pub fn packs(&self) -> Vec<(String, String)> {
         self.contents.load().packs.iter().map(|(name, version)| (name.clone(), version.clone())).collect()
@@ -262,6 +270,7 @@ impl Contents {
             self.agents.insert(agent.name().clone(), (pack.name().to_owned(), agent));
         }
         self.add_readings(pack)?;
+        self.languages.insert(pack.name().to_owned(), pack.languages());
         self.packs.insert(pack.name().to_owned(), pack.version().to_owned());
         Ok(())
     }
@@ -306,6 +315,7 @@ impl Contents {
         self.agents.retain(|_, (of, _)| of != pack);
         self.resources.retain(|_, of| *of.pack != *pack);
         self.prompts.retain(|_, of| *of.pack != *pack);
+        self.languages.remove(pack);
         self.packs.remove(pack).is_some()
     }
 }
@@ -420,7 +430,7 @@ mod tests {
                 );
             }
         }
-        let slot = Slot { argument: "password".into(), form: Form::Name, required: false };
+        let slot = Slot { argument: "password".into(), form: Form::Name, required: false, locates: false };
         let grammar = Grammar { slots: vec![slot], ..Grammar::default() };
         let error = with_words(Effect::Read, &secret, grammar).err().unwrap();
         assert!(error.message.contains("has words for the `writeOnly`"), "{}", error.message);

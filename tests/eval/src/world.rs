@@ -38,7 +38,6 @@ pub const ALIASES: [(&str, &str); 3] =
 pub struct World {
     planner: KeywordPlanner,
     tools: Vec<Arc<ToolSpec>>,
-    aliases: Aliases,
 }
 
 impl World {
@@ -47,13 +46,12 @@ impl World {
     /// # Errors
     /// A tool or an alias is not valid.
     pub fn new() -> Result<Self> {
-        let planner = KeywordPlanner::default();
         let pack = OperationsPack::new(&nowhere()?, Arc::new(KeywordPlanner::default()), OnFailure::Leave)?;
         let mut tools: Vec<_> = pack.tools().iter().map(|tool| tool.spec().clone()).collect();
         tools.extend([scale()?, rollback()?, logs()?, metrics()?]);
         let aliases: BTreeMap<String, String> =
             ALIASES.iter().map(|(alias, name)| ((*alias).to_owned(), (*name).to_owned())).collect();
-        Ok(Self { planner, tools, aliases: Aliases::new(&aliases)? })
+        Ok(Self { planner: KeywordPlanner::new(Arc::new(Aliases::new(&aliases)?)), tools })
     }
 
     /// What the planner makes of a sentence.
@@ -69,10 +67,6 @@ impl World {
 impl Names for World {
     async fn candidates(&self, _: &ToolName, _: &str) -> Result<Option<Vec<String>>> {
         Ok(Some(SERVICES.map(str::to_owned).to_vec()))
-    }
-
-    fn aliases(&self) -> &Aliases {
-        &self.aliases
     }
 
     async fn permitted(&self, _: &ToolName, _: &str, names: &[String]) -> Vec<String> {

@@ -3,7 +3,7 @@
 /// A key of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// `section.key`, or the name of an array of tables.
+    /// `section.key`, or the name of a table or an array of tables that is one value.
     pub path: &'static str,
     /// The environment variables that set it; the first is the one that the docs name.
     pub env: &'static [&'static str],
@@ -144,6 +144,12 @@ pub const KEYS: &[Key] = &[
         &[],
         "[]",
         "who is told that a run awaits approval: tables with `name`, `url`, and `secret_env` (the environment variable) or `secret_file` (the file) that holds the signing secret `whsec_…`, which never stands here",
+    ),
+    key(
+        "aliases",
+        &[],
+        "{}",
+        "what people call services in sentences, in the managed namespace: `payments = \"payments-api\"`; an alias has 1 to 4 words, and there may be 1024. See [sentences.md](sentences.md)",
     ),
     key("kubernetes.namespace", &["KUBERNETES_NAMESPACE"], "\"default\"", "namespace that is managed"),
     key(

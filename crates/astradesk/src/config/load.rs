@@ -7,6 +7,7 @@ use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use toml::{Table, Value};
 
 /// Where the configuration comes from.
@@ -71,6 +72,7 @@ pub fn load(sources: &Sources) -> Result<(Config, Values)> {
         .map_err(|error: toml::de::Error| invalid(one_line(error.message())))?;
     let tables = |name: &str| shown.get(name).map(|(value, _)| value);
     config.guardrails = tables::guardrails(tables("guardrails"))?;
+    config.aliases = Arc::new(tables::aliases(tables("aliases"))?);
     config.webhooks = tables::webhooks(tables("webhooks"), &sources.environment)?;
     check(&config)?;
     Ok((config, shown))

@@ -14,9 +14,11 @@ use astradesk_core::name::{ClusterName, Namespace, ObjectName};
 use astradesk_core::run::OnFailure;
 use astradesk_core::{Guardrail, RoleName};
 use astradesk_gateway::auth::Issuer;
+use astradesk_runtime::planner::Aliases;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -47,6 +49,9 @@ pub struct Config {
     /// `[[guardrails]]`: when nothing may be done. The built-in ones are not among them.
     #[serde(skip)]
     pub guardrails: Vec<Guardrail>,
+    /// `[aliases]`: what people call services.
+    #[serde(skip)]
+    pub aliases: Arc<Aliases>,
     /// `[[webhooks]]`: who is told that a run awaits approval.
     #[serde(skip)]
     pub webhooks: Vec<Webhook>,

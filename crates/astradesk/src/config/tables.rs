@@ -1,8 +1,9 @@
-//! Arrays of tables: guardrails and webhooks. An error names the table that it is about.
+//! Arrays of tables: guardrails and webhooks; and the aliases. An error names the table that it is about.
 
 use super::load::{invalid, one_line};
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Guardrail, Result};
+use astradesk_runtime::planner::Aliases;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -90,6 +91,17 @@ pub(super) fn guardrails(value: Option<&Value>) -> Result<Vec<Guardrail>> {
     read("guardrail", value, GUARDRAIL, MOST_GUARDRAILS, |table| {
         Guardrail::deserialize(table).map_err(|error| one_line(error.message()))
     })
+}
+
+/// The aliases of `[aliases]`.
+pub(super) fn aliases(value: Option<&Value>) -> Result<Aliases> {
+    let names: BTreeMap<String, String> = match value {
+        None => BTreeMap::new(),
+        Some(value) => value.clone().try_into().map_err(|_| {
+            invalid("`aliases` is not a table of texts, such as `payments = \"payments-api\"`")
+        })?,
+    };
+    Aliases::new(&names)
 }
 
 /// The webhooks of `[[webhooks]]`.

@@ -5,6 +5,7 @@ pub(crate) mod section;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod words;
 
 use crate::declared::Declared;
 use crate::http::Client;
@@ -14,6 +15,7 @@ use crate::resource::DeclaredResource;
 use crate::source::Source;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
+use astradesk_runtime::planner::Language;
 use astradesk_runtime::port::{Prompt, Resource as _};
 use section::{Fault, Section, json};
 use serde_json::{Map, Value};
@@ -24,8 +26,8 @@ pub(crate) use tool::template;
 /// The name of the file.
 pub(crate) const FILE: &str = "pack.toml";
 /// The keys of the file.
-const KEYS: &[&str] = &["name", "version", "description", "tools", "resources", "prompts"];
-/// The most tools of a pack, the most resources, and the most prompts.
+const KEYS: &[&str] = &["name", "version", "description", "tools", "resources", "prompts", "languages"];
+/// The most tools of a pack, the most resources, prompts and languages.
 const MOST: usize = 64;
 
 /// What a `pack.toml` says.
@@ -36,6 +38,7 @@ pub(crate) struct Manifest {
     pub(crate) tools: Vec<Declared>,
     pub(crate) resources: Vec<Arc<DeclaredResource>>,
     pub(crate) prompts: Vec<DeclaredPrompt>,
+    pub(crate) languages: Vec<Arc<Language>>,
 }
 
 impl Manifest {
@@ -94,13 +97,14 @@ fn read(folder: &str, source: &Source, objects: &Arc<dyn Objects>) -> Result<Man
     })?;
     let prompts =
         read_each(&mut file, "prompts", |number, table| reading::prompt(number, table, source, &resources))?;
-    if tools.is_empty() {
+    let languages = read_each(&mut file, "languages", |_, table| words::language(table).map(Arc::new))?;
+    if tools.is_empty() && languages.is_empty() {
         check_readings(&file, &resources, &prompts)?;
     }
     is_once(&file, "tools", tools.iter().map(|tool| tool.spec.name.as_str()))?;
     is_once(&file, "resources", resources.iter().map(|resource| resource.uri()))?;
     is_once(&file, "prompts", prompts.iter().map(|prompt| prompt.about().name.as_str()))?;
-    Ok(Manifest { name, version, description, tools, resources, prompts })
+    Ok(Manifest { name, version, description, tools, resources, prompts, languages })
 }
 
 /// Reads every table of a list; none if there is no list.

@@ -39,6 +39,11 @@ impl Section {
         }
     }
 
+    /// The same table, called otherwise.
+    pub(crate) fn at(self, place: impl Into<String>) -> Self {
+        Self { place: place.into(), ..self }
+    }
+
     fn said(&self, what: &str) -> String {
         if self.place.is_empty() { format!("it {what}") } else { format!("{} {what}", self.place) }
     }

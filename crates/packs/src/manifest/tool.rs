@@ -2,6 +2,7 @@
 
 use super::meaning;
 use super::section::{Fault, Section};
+use super::words;
 use crate::command::Command;
 use crate::declared::{Action, Declared};
 use crate::http::{Client, Http};
@@ -9,7 +10,6 @@ use crate::kubernetes::{Objects, Patch};
 use crate::parameters::Parameters;
 use crate::template::{Place, Template};
 use astradesk_core::canonical::Digest;
-use astradesk_core::tool::{Form, Grammar, Measure, Slot};
 use astradesk_core::{Effect, Target, ToolName, ToolSpec};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -29,7 +29,6 @@ const KEYS: &[&str] = &[
     "command",
     "kubernetes-patch",
 ];
-const WORDS: &[&str] = &["phrases", "fillers", "after"];
 /// The kinds of tools.
 const KINDS: [&str; 3] = ["http", "command", "kubernetes-patch"];
 /// The most targets of a call.
@@ -61,7 +60,7 @@ pub(super) fn read(
     let parameters =
         Parameters::read(arguments, &optional).map_err(|why| tool.fault(why.as_str()).colon())?;
     let timeout = Duration::from_secs(tool.number("timeout_seconds", TIMEOUT.0, 1..=TIMEOUT.1)?);
-    let grammar = words(&mut tool, &parameters)?;
+    let grammar = words::of_tool(&mut tool, &parameters)?;
     let summary =
         tool.text_if("summary")?.map(|text| template(&tool, "summary", &text, &parameters, Place::Seen));
     let summary = summary.transpose()?;
@@ -150,55 +149,6 @@ fn targets(tool: &mut Section, parameters: &Parameters, action: &Action) -> Resu
         Ok(template)
     };
     texts.iter().map(read).collect()
-}
-
-/// The words that ask for the tool: phrases, and for each argument the words before it.
-fn words(tool: &mut Section, parameters: &Parameters) -> Result<Grammar, Fault> {
-    let Some(mut words) = tool.section("words", WORDS)? else { return Ok(Grammar::default()) };
-    let (phrases, fillers) = (words.texts("phrases")?, words.texts("fillers")?);
-    let is_plain = |text: &String| {
-        !text.is_empty()
-            && text.len() <= 100
-            && text.split(' ').all(|word| !word.is_empty())
-            && *text == text.to_lowercase()
-    };
-    if phrases.is_empty() || phrases.len() > 16 || !phrases.iter().all(is_plain) {
-        return Err(words
-            .fault_of("phrases", "there must be 1 to 16, in lower case, with single spaces between words"));
-    }
-    if fillers.len() > 64 || !fillers.iter().all(is_plain) {
-        return Err(words.fault_of("fillers", "there may be 64, in lower case"));
-    }
-    let mut slots = Vec::new();
-    let after = words.table("after")?.unwrap_or_default();
-    for (argument, markers) in after {
-        let markers: Option<Vec<String>> =
-            markers.as_array().map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect());
-        let markers =
-            markers.filter(|markers| (1..=16).contains(&markers.len()) && markers.iter().all(is_plain));
-        let Some(markers) = markers else {
-            return Err(
-                words.fault_of("after", format!("`{argument}` must have 1 to 16 texts in lower case"))
-            );
-        };
-        let parameter = parameters.known(&argument).map_err(|why| words.fault_of("after", why))?;
-        if !parameter.is_string() {
-            return Err(words
-                .fault_of("after", format!("`{argument}` is no text, and a sentence can say texts only")));
-        }
-        let form = Form::Value { of: Measure::Word, after: markers, before: Vec::new() };
-        slots.push(Slot { argument, form, required: parameter.required, locates: false });
-    }
-    let unsaid = parameters
-        .iter()
-        .find(|(name, one)| one.required && !slots.iter().any(|slot| slot.argument == **name));
-    if let Some((name, _)) = unsaid {
-        let why = format!(
-            "no sentence could say `{name}`, which is required: give it words here, or leave `words` out"
-        );
-        return Err(words.fault_of("after", why));
-    }
-    Ok(Grammar { phrases, slots, fillers })
 }
 
 impl Fault {

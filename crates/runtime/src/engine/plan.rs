@@ -2,6 +2,7 @@
 
 use super::refuse::uncommitted;
 use super::{Engine, MAX_INPUT, Request, Submission};
+use crate::planner::Language;
 use crate::port::{Change, Names};
 use crate::registry::Registered;
 use astradesk_core::approval::check_reason;
@@ -188,6 +189,10 @@ impl Names for PrincipalNames {
             return Ok(None);
         }
         tool.tool.candidates(argument).await.map(Some)
+    }
+
+    fn languages(&self) -> Vec<Arc<Language>> {
+        self.engine.0.registry.languages()
     }
 
     async fn permitted(&self, tool: &ToolName, argument: &str, candidates: &[String]) -> Vec<String> {

@@ -4,4 +4,4 @@ mod guarded;
 pub mod keyword;
 
 pub use guarded::Guarded;
-pub use keyword::{Aliases, KeywordPlanner};
+pub use keyword::{Aliases, KeywordPlanner, Language};

@@ -1,5 +1,6 @@
 //! Packs: tools and agents that come together.
 
+use crate::planner::Language;
 use crate::port::{Agent, Prompt, Resource, Tool};
 use astradesk_core::canonical::Digest;
 use astradesk_core::{Error, Timestamp, ToolName};
@@ -19,6 +20,11 @@ pub trait Pack: Send + Sync {
 
     /// Its agents.
     fn agents(&self) -> Vec<Arc<dyn Agent>>;
+
+    /// The languages whose words it brings.
+    fn languages(&self) -> Vec<Arc<Language>> {
+        Vec::new()
+    }
 
     /// What agents can read of it.
     fn resources(&self) -> Vec<Arc<dyn Resource>> {

@@ -1,9 +1,9 @@
 //! Planners: from a sentence to calls.
 
-use crate::planner::Aliases;
+use crate::planner::Language;
 use astradesk_core::{Consultation, Error, Plan, Result, ToolName, ToolSpec};
 use async_trait::async_trait;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 /// Turns an instruction into a plan, or says why it cannot. A planner never defaults a target, a
 /// namespace or a number, and nothing that it gives is trusted: it goes through the Engine's one door.
@@ -24,10 +24,9 @@ pub trait Names: Send + Sync {
     /// at all: they do not learn which names exist, and policy refuses whatever they name.
     async fn candidates(&self, tool: &ToolName, argument: &str) -> Result<Option<Vec<String>>>;
 
-    /// What people call them besides.
-    fn aliases(&self) -> &Aliases {
-        static NONE: LazyLock<Aliases> = LazyLock::new(Aliases::default);
-        &NONE
+    /// The languages that are understood besides those that are built in.
+    fn languages(&self) -> Vec<Arc<Language>> {
+        Vec::new()
     }
 
     /// Those of `candidates` that the principal may use `tool` on: the only ones that are shown to them.

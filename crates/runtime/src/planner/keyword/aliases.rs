@@ -8,6 +8,8 @@ use astradesk_core::{Code, Error, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// The most aliases.
+const MAX_ALIASES: usize = 1024;
 /// The most words of an alias.
 const MAX_WORDS: usize = 4;
 
@@ -22,8 +24,12 @@ impl Aliases {
     /// The aliases, each with the name that it stands for.
     ///
     /// # Errors
-    /// [`Code::ConfigInvalid`]: one has no word, too many, or stands for what cannot be a name.
+    /// [`Code::ConfigInvalid`]: there are too many, or one has no word, too many, or stands for what cannot be a name.
     pub fn new(aliases: &BTreeMap<String, String>) -> Result<Self> {
+        if aliases.len() > MAX_ALIASES {
+            let message = format!("there are {} aliases, and may be {MAX_ALIASES}", aliases.len());
+            return Err(Error::new(Code::ConfigInvalid, message));
+        }
         let mut lexicon = Lexicon::default();
         let mut names: BTreeMap<Vec<String>, &str> = BTreeMap::new();
         for (alias, name) in aliases {

@@ -47,13 +47,15 @@ use words::Word;
 /// Plans by the words that tools declare.
 #[derive(Debug, Default)]
 pub struct KeywordPlanner {
-    /// The vocabulary of the tools that were there last.
+    aliases: Arc<Aliases>,
+    /// The vocabulary of the tools and languages that were there last.
     learned: ArcSwapOption<Learned>,
 }
 
 #[derive(Debug)]
 struct Learned {
     tools: Vec<Arc<ToolSpec>>,
+    languages: Vec<Arc<Language>>,
     vocabulary: Vocabulary,
 }
 
@@ -64,7 +66,7 @@ impl Planner for KeywordPlanner {
     }
 
     async fn plan(&self, input: &str, tools: &[Arc<ToolSpec>], names: &dyn Names) -> Result<Plan> {
-        let learned = self.learned(tools);
+        let learned = self.learned(tools, names.languages());
         let vocabulary = &learned.vocabulary;
         let words = words::words(input)?;
         let pieces = vocabulary.pieces(&words);
@@ -75,7 +77,7 @@ impl Planner for KeywordPlanner {
         }
         let clauses = sentence::clauses(&words, &pieces);
         let mut readings = Vec::with_capacity(clauses.len());
-        let mut inventory = Inventory::new(names);
+        let mut inventory = Inventory::new(names, &self.aliases);
         sequence::read((vocabulary, &words), &clauses, &mut inventory, &mut readings)
             .await
             .map_err(|error| error.with_detail("understood", explain::readings(&readings)))?;
@@ -85,18 +87,28 @@ impl Planner for KeywordPlanner {
 }
 
 impl KeywordPlanner {
-    /// The vocabulary of these tools. It is put together anew only when they are others than the last time.
-    fn learned(&self, tools: &[Arc<ToolSpec>]) -> Arc<Learned> {
-        let known = self.learned.load_full().filter(|known| {
-            known.tools.len() == tools.len() && known.tools.iter().zip(tools).all(|(a, b)| Arc::ptr_eq(a, b))
-        });
+    /// The planner, with what people call services.
+    pub fn new(aliases: Arc<Aliases>) -> Self {
+        Self { aliases, learned: ArcSwapOption::empty() }
+    }
+
+    /// The vocabulary of these tools and languages. It is put together anew only when they are others than the last time.
+    fn learned(&self, tools: &[Arc<ToolSpec>], languages: Vec<Arc<Language>>) -> Arc<Learned> {
+        let known = self.learned.load_full();
+        let known = known.filter(|known| same(&known.tools, tools) && same(&known.languages, &languages));
         known.unwrap_or_else(|| {
-            let vocabulary = Vocabulary::new(tools, language::built_in().iter());
-            let learned = Arc::new(Learned { tools: tools.to_vec(), vocabulary });
+            let built_in = language::built_in();
+            let all = built_in.iter().chain(languages.iter().map(AsRef::as_ref));
+            let vocabulary = Vocabulary::new(tools, all);
+            let learned = Arc::new(Learned { tools: tools.to_vec(), languages, vocabulary });
             self.learned.store(Some(learned.clone()));
             learned
         })
     }
+}
+
+fn same<T>(these: &[Arc<T>], those: &[Arc<T>]) -> bool {
+    these.len() == those.len() && these.iter().zip(those).all(|(one, other)| Arc::ptr_eq(one, other))
 }
 
 /// No word names an action; the phrases that may have been meant are offered.

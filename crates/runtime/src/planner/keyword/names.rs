@@ -16,8 +16,8 @@ pub(super) struct Inventory<'n> {
 }
 
 impl<'n> Inventory<'n> {
-    pub(super) fn new(names: &'n dyn Names) -> Self {
-        Self { names, aliases: names.aliases(), asked: HashMap::new() }
+    pub(super) fn new(names: &'n dyn Names, aliases: &'n Aliases) -> Self {
+        Self { names, aliases, asked: HashMap::new() }
     }
 
     /// The names for a tool; `None` for a principal who may not use it.

@@ -60,9 +60,10 @@ impl Piece<'_> {
         })
     }
 
-    /// Whether it means this. What a tool declares goes before what a language does.
+    /// Whether it means this. What a tool declares goes before what a language does, but for what undoes a sentence.
     pub(super) fn is(&self, sense: &Sense) -> bool {
-        self.senses.contains(sense) && (*sense == Sense::Look || !self.is_a_tools())
+        let always = matches!(sense, Sense::Negation | Sense::Condition | Sense::Look);
+        self.senses.contains(sense) && (always || !self.is_a_tools())
     }
 
     fn is_a_tools(&self) -> bool {
@@ -111,7 +112,9 @@ impl Vocabulary {
         for (number, slot) in grammar.slots.iter().enumerate() {
             let own = tool.grammar.slots.iter().position(|own| own.argument == slot.argument);
             let Some(place) = (if is_own { Some(number) } else { own }) else { continue };
-            for (phrase, detail) in details_of(&slot.form, place) {
+            let measured = tool.grammar.slots.get(place).map(|own| &own.form);
+            let is_word = matches!(measured, Some(Form::Value { of: Measure::Word, .. }));
+            for (phrase, detail) in details_of(&slot.form, place, is_word) {
                 // A phrase of one word says little by itself; what a longer one holds must not be read as something else.
                 if phrase.split_whitespace().nth(1).is_some() {
                     self.senses.add(phrase, Sense::Detail);
@@ -168,16 +171,16 @@ impl Vocabulary {
     }
 }
 
-fn details_of(form: &Form, slot: usize) -> Vec<(&str, Detail)> {
+fn details_of(form: &Form, slot: usize, is_word: bool) -> Vec<(&str, Detail)> {
     match form {
         Form::Name => Vec::new(),
-        Form::Value { of, after, before } => {
+        Form::Value { after, before, .. } => {
             let after = after.iter().map(|phrase| match phrase.split_once(" * ") {
                 Some((phrase, behind)) => (phrase, Detail::Around(slot, keys(behind).collect())),
                 None => (phrase.as_str(), Detail::After(slot)),
             });
             // `webapp namespace shop`: which of the two is the namespace?
-            let before = before.iter().filter(|_| *of != Measure::Word);
+            let before = before.iter().filter(|_| !is_word);
             after.chain(before.map(|phrase| (phrase.as_str(), Detail::Before(slot)))).collect()
         }
         Form::OneOf(choices) => choices
