@@ -3,7 +3,7 @@
 //! [`cluster`] is what both work on, seen independently of them; [`gateway`] and [`peer`] are the two, [`ours`] and
 //! [`theirs`] measure them; [`restart`] takes the time of a restart apart; [`load`] repeats a request, [`mcp`] makes those of that protocol; [`comparison`]
 //! makes lines of it, [`figures`] a table and [`report`] prints it. [`scale`] is another bench: very many runs, on the
-//! sandbox. [`policy`], [`executes`] and [`evidence`] measure parts of the product from within, by the programs in
+//! sandbox. [`policy`], [`executes`], [`evidence`] and [`sentences`] measure parts of the product from within, by the programs in
 //! `xtask/benches`.
 
 mod cluster;
@@ -22,6 +22,7 @@ mod policy;
 mod report;
 mod restart;
 mod scale;
+mod sentences;
 mod theirs;
 mod tools;
 
@@ -82,6 +83,9 @@ pub(crate) struct Options {
     /// Measure instead how fast so many records of evidence are verified, and in how much memory (1 KB each on the disk)
     #[arg(long, value_name = "RECORDS", num_args = 0..=1, default_missing_value = "1000000")]
     evidence: Option<u64>,
+    /// Measure instead how fast sentences are planned or refused
+    #[arg(long)]
+    sentences: bool,
 }
 
 /// Measures what is wanted and prints the table; a missed aim is no failure.
@@ -97,7 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let busy = report::load_average();
         let (rows, notes) = scale::measure(&binary, &work, wanted)?;
         report::print(&rows, &notes, &work, &busy)?;
-    } else if options.policy || options.executes || options.evidence.is_some() {
+    } else if options.policy || options.executes || options.evidence.is_some() || options.sentences {
         let busy = report::load_average();
         let (mut rows, mut notes) = (Vec::new(), Vec::new());
         if options.policy {
@@ -108,6 +112,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         }
         if let Some(records) = options.evidence {
             evidence::measure(&work, records)?.tell(&mut rows, &mut notes);
+        }
+        if options.sentences {
+            sentences::measure(options.seconds)?.tell(&mut rows, &mut notes);
         }
         report::print(&rows, &notes, &work, &busy)?;
     } else {

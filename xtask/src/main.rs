@@ -9,6 +9,7 @@ mod check;
 mod clients;
 mod cluster;
 mod conformance;
+mod eval;
 mod gateway;
 mod http;
 mod kubectl;
@@ -34,6 +35,8 @@ enum Task {
     Bench(bench::Options),
     /// Kill gateways at random moments while clients ask, and check that nothing was lost or done twice
     Chaos(chaos::Options),
+    /// Score what becomes of the sentences of tests/eval, by class
+    Eval,
     /// Hold `/mcp` to the conformance suite of the Model Context Protocol
     Conformance,
     /// A real Kubernetes control plane on loopback
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Check(options) => check::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Chaos(options) => chaos::run(&options),
+        Task::Eval => eval::task(),
         Task::Conformance => conformance::task(),
         Task::Cluster(command) => cluster::run(&command),
     });

@@ -13,7 +13,7 @@ use crate::cli::Output;
 use crate::exit;
 use anstyle::{AnsiColor, Style};
 use astradesk_core::run::{State, Step, StepState};
-use astradesk_core::{Code, Error, Run, Timestamp};
+use astradesk_core::{Code, Error, Run, Timestamp, Understood};
 use plain::{folded, one_line};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -123,6 +123,9 @@ fn details(error: &Error, print: &impl Fn(String)) {
             print(format!("  candidates: {}", words(&names.join(", "))));
         }
     }
+    for part in understood_by(error) {
+        print(format!("  understood: {}", words(&understood(&part))));
+    }
     if let Some(seconds) = error.details.get("retry_after").and_then(Value::as_u64) {
         print(format!("  it may be repeated in {seconds} s"));
     }
@@ -136,6 +139,23 @@ fn details(error: &Error, print: &impl Fn(String)) {
             pod.get("message").and_then(Value::as_str).is_some_and(|said| error.message.contains(said));
         sick_pod(pod, !said, print);
     }
+}
+
+/// What a planner understood before it refused.
+fn understood_by(error: &Error) -> Vec<Understood> {
+    let told = error.details.get("understood").cloned().unwrap_or_default();
+    serde_json::from_value(told).unwrap_or_default()
+}
+
+/// Which words were understood as what.
+pub fn understood(part: &Understood) -> String {
+    let mut said = vec![format!("`{}` as {}", part.words, part.tool)];
+    said.extend(part.arguments.iter().map(|heard| {
+        let value = heard.value.as_str().map_or_else(|| heard.value.to_string(), str::to_owned);
+        format!("`{}` as {}={value}", heard.words, heard.name)
+    }));
+    let missing = part.missing.iter().map(|argument| format!("no {argument}"));
+    said.into_iter().chain(missing).collect::<Vec<_>>().join(", ")
 }
 
 /// What is about to happen.

@@ -47,7 +47,7 @@ pub use facts::Facts;
 pub use guardrail::Guardrail;
 pub use jiff::Timestamp;
 pub use name::{AgentName, RoleName, ToolName};
-pub use plan::{Call, FrozenCall, Plan};
+pub use plan::{Call, FrozenCall, Plan, Understood};
 pub use principal::{Principal, Source};
 pub use run::{Run, RunId};
 pub use target::Target;

@@ -24,12 +24,41 @@ pub struct Plan {
     pub planner: String,
     /// The calls; at least one and at most [`MAX_CALLS`].
     pub calls: Vec<Call>,
+    /// Which words each call comes from, when the planner can say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub understood: Vec<Understood>,
+}
+
+/// What was understood of one part of a sentence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Understood {
+    /// The tool that it asks for.
+    pub tool: ToolName,
+    /// The words that ask for it, safe to show.
+    pub words: String,
+    /// What it says of the tool's arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<Heard>,
+    /// The arguments that it had to say and does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+}
+
+/// An argument, and the words that say it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heard {
+    /// The argument.
+    pub name: String,
+    /// The words, safe to show.
+    pub words: String,
+    /// What they mean.
+    pub value: serde_json::Value,
 }
 
 impl Plan {
     /// The plan of a caller who named the tool and its arguments.
     pub fn direct(call: Call) -> Self {
-        Self { planner: "direct".to_owned(), calls: vec![call] }
+        Self { planner: "direct".to_owned(), calls: vec![call], understood: Vec::new() }
     }
 }
 

@@ -19,7 +19,15 @@ pub struct Score {
     pub wrong: Vec<String>,
 }
 
+/// Of the sentences that must act, as many must be right, in a hundred.
+const GOOD: usize = 98;
+
 impl Score {
+    /// Whether enough of them are right.
+    pub fn is_good(&self) -> bool {
+        self.right * 100 >= self.cases * GOOD
+    }
+
     fn add(&mut self, other: &Self) {
         self.cases += other.cases;
         self.right += other.right;

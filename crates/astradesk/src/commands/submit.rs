@@ -105,7 +105,12 @@ async fn submit(context: &Context, door: &Door, request: Request, how: &cli::Sub
 /// Shows what would happen. What is not understood, from a newer gateway, is shown as it is.
 fn previewed(preview: &Value, output: Output) {
     match Preview::deserialize(preview) {
-        Ok(read) if output == Output::Text => approval::preview(&read.steps),
+        Ok(read) if output == Output::Text => {
+            for part in &read.plan.understood {
+                display::note(format!("understood {}", display::understood(part)));
+            }
+            approval::preview(&read.steps);
+        }
         _ => display::json(preview),
     }
 }

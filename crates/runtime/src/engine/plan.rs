@@ -12,7 +12,7 @@ use astradesk_core::plan::MAX_CALLS;
 use astradesk_core::run::{State, Step};
 use astradesk_core::{
     AgentName, Code, Consultation, Decision, Error, FrozenCall, Plan, Principal, Result, Run, RunId, Source,
-    ToolName, ToolSpec,
+    ToolName, ToolSpec, Understood,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -21,6 +21,8 @@ use std::sync::Arc;
 /// A planned submission: the run that it would become, and the tools of its steps.
 pub(super) struct Candidate {
     pub(super) run: Run,
+    /// Which words its calls come from.
+    pub(super) understood: Vec<Understood>,
     pub(super) tools: Vec<Arc<Registered>>,
 }
 
@@ -88,7 +90,7 @@ impl Engine {
             cancel_requested: false,
             undo_requested: false,
         };
-        Ok(Candidate { run, tools })
+        Ok(Candidate { run, understood: plan.understood, tools })
     }
 
     async fn plan(

@@ -13,14 +13,15 @@ use serde_json::json;
 
 impl Engine {
     pub(super) async fn preview(&self, candidate: Candidate) -> Result<Preview> {
-        let run = candidate.run;
+        let Candidate { run, understood, .. } = candidate;
         let steps = self.previewed(&run, true).await?;
         let data = json!({"calls": self.shown_calls(&run), "decisions": decisions(&steps)});
         let change = Change { evidence: vec![self.draft(&run, Kind::Previewed, data)], ..Change::default() };
         self.0.store.commit(change).await.map_err(uncommitted)?;
         let calls = run.steps.iter().map(|step| self.shown_call(&step.call));
         let calls = calls.map(|call| Call { tool: call.tool, arguments: call.arguments });
-        Ok(Preview { plan: Plan { planner: run.planner, calls: calls.collect() }, steps })
+        let plan = Plan { planner: run.planner, calls: calls.collect(), understood };
+        Ok(Preview { plan, steps })
     }
 
     /// What each step of the run would do now, and what would be in its way; what policy says to it, as to a dry

@@ -20,7 +20,7 @@ impl Engine {
         policies: &[String],
         key: Option<IdempotencyKey>,
     ) -> Result<Submitted> {
-        let Candidate { mut run, tools } = candidate;
+        let Candidate { mut run, tools, .. } = candidate;
         advance(&mut run, By::Anyone, Event::Admitted, self.0.clock.now())?;
         advance(&mut run, By::Anyone, Event::Claimed(self.0.holder.clone()), self.0.clock.now())?;
         let by = By::Holder(run.fence);

@@ -80,7 +80,7 @@ mod tests {
 
     impl Says {
         fn new(name: &'static str, refusal: Option<Code>) -> Arc<Self> {
-            let plan = Plan { planner: name.to_owned(), calls: Vec::new() };
+            let plan = Plan { planner: name.to_owned(), calls: Vec::new(), understood: Vec::new() };
             let said = refusal.map_or(Ok(plan), |code| Err(Error::new(code, name).with_candidates(["x"])));
             Arc::new(Self(name, said, AtomicUsize::new(0)))
         }

@@ -57,7 +57,7 @@ impl Agent for Asks {
         }
         names.consulted(consultation("plan")).await?;
         let Request::Call(call) = submission("restart", "webapp").request else { unreachable!() };
-        Ok(Plan { planner: LLM.into(), calls: vec![call] })
+        Ok(Plan { planner: LLM.into(), calls: vec![call], understood: Vec::new() })
     }
     fn reply(&self, _: &Run) -> String {
         String::new()

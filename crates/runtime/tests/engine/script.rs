@@ -176,7 +176,11 @@ impl Agent for Ops {
                 Request::Say { .. } => unreachable!("it is a call"),
             }
         };
-        Ok(Plan { planner: "words".into(), calls: input.split(' ').map(call).collect() })
+        Ok(Plan {
+            planner: "words".into(),
+            calls: input.split(' ').map(call).collect(),
+            understood: Vec::new(),
+        })
     }
     fn reply(&self, _: &Run) -> String {
         String::new()

@@ -270,6 +270,33 @@ pub(crate) struct Plan {
     planner: String,
     /// The calls.
     calls: Vec<Call>,
+    /// Which words each call comes from, when the planner can say; in previews.
+    understood: Option<Vec<Understood>>,
+}
+
+/// What was understood of one part of a sentence.
+#[derive(ToSchema)]
+pub(crate) struct Understood {
+    /// The tool that it asks for.
+    tool: String,
+    /// The words that ask for it.
+    words: String,
+    /// What it says of the tool's arguments.
+    arguments: Option<Vec<Heard>>,
+    /// The arguments that it had to say and does not.
+    missing: Option<Vec<String>>,
+}
+
+/// An argument, and the words that say it.
+#[derive(ToSchema)]
+pub(crate) struct Heard {
+    /// The argument.
+    name: String,
+    /// The words.
+    words: String,
+    /// What they mean.
+    #[schema(value_type = Object)]
+    value: Value,
 }
 
 /// A tool and its arguments.

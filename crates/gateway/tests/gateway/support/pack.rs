@@ -222,7 +222,8 @@ impl Agent for TestAgent {
         };
         let name = input.split_once(' ').map(|(_, name)| name).unwrap_or_default();
         let arguments = [("service".to_owned(), json!(name))].into_iter().collect();
-        Ok(Plan { planner: "test".into(), calls: vec![Call { tool: ToolName::parse(tool)?, arguments }] })
+        let calls = vec![Call { tool: ToolName::parse(tool)?, arguments }];
+        Ok(Plan { planner: "test".into(), calls, understood: Vec::new() })
     }
 
     fn reply(&self, run: &Run) -> String {

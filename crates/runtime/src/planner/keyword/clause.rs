@@ -117,6 +117,12 @@ impl Reading {
         self.tool.grammar.slots.iter().find(|slot| slot.form == Form::Name)
     }
 
+    /// The slots that must be said and are not.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &Slot> {
+        let slots = self.tool.grammar.slots.iter();
+        slots.filter(|slot| slot.required && !self.arguments.contains_key(&slot.argument))
+    }
+
     pub(super) fn set(&mut self, argument: &str, value: Value, said: String) -> Result<()> {
         if let Some(before) = self.arguments.get(argument).filter(|before| **before != value) {
             let message = format!("the input says two things for `{argument}`: `{before}` and `{value}`");

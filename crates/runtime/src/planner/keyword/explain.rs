@@ -4,39 +4,44 @@ use super::clause::Reading;
 use super::shown;
 use super::vocabulary::Piece;
 use super::words::{Word, text};
-use serde_json::{Value, json};
+use astradesk_core::Error;
+use astradesk_core::plan::{Heard, MAX_CALLS, Understood};
 
-/// The most parts that are explained.
-const MAX_PARTS: usize = 16;
+/// The error with what was understood before it, if it does not say so already.
+pub(super) fn told(error: Error, understood: &[Understood]) -> Error {
+    let known = understood.is_empty() || error.details.contains_key("understood");
+    match serde_json::to_value(understood) {
+        Ok(understood) if !known => error.with_detail("understood", understood),
+        _ => error,
+    }
+}
 
 /// The words that ask for tools, when nothing more was read.
-pub(super) fn actions(words: &[Word], pieces: &[Piece<'_>]) -> Value {
+pub(super) fn actions(words: &[Word], pieces: &[Piece<'_>]) -> Vec<Understood> {
     let part = |piece: &Piece<'_>| {
-        let tool = piece.tools().next()?;
-        let said = text(words.get(piece.words.clone()).unwrap_or_default());
-        Some(json!({"tool": tool.name, "words": shown(&said)}))
+        let tool = piece.tools().next()?.name.clone();
+        let words = shown(&text(words.get(piece.words.clone()).unwrap_or_default()));
+        Some(Understood { tool, words, arguments: Vec::new(), missing: Vec::new() })
     };
-    pieces.iter().filter_map(part).take(MAX_PARTS).collect()
+    pieces.iter().filter_map(part).take(MAX_CALLS).collect()
 }
 
-/// The words behind each call and each of its arguments, what is missing and what is not clear.
-pub(super) fn readings(readings: &[Reading]) -> Value {
-    readings.iter().take(MAX_PARTS).map(reading).collect()
+/// The words behind each call and each of its arguments, and what is missing.
+pub(super) fn readings(readings: &[Reading]) -> Vec<Understood> {
+    readings.iter().take(MAX_CALLS).map(reading).collect()
 }
 
-fn reading(of: &Reading) -> Value {
-    let arguments = of.said.iter().map(|(argument, said)| {
-        let value = of.arguments.get(argument).cloned().unwrap_or_default();
-        json!({"name": argument, "words": shown(said), "value": value})
+fn reading(of: &Reading) -> Understood {
+    let heard = of.said.iter().map(|(argument, said)| Heard {
+        name: argument.clone(),
+        words: shown(said),
+        value: of.arguments.get(argument).cloned().unwrap_or_default(),
     });
-    let slots = &of.tool.grammar.slots;
-    let is_missing =
-        |slot: &&astradesk_core::tool::Slot| slot.required && !of.arguments.contains_key(&slot.argument);
-    let missing: Vec<&str> = slots.iter().filter(is_missing).map(|slot| slot.argument.as_str()).collect();
-    let mut part =
-        json!({"tool": of.tool.name, "words": shown(&of.action), "arguments": arguments.collect::<Value>()});
-    if !missing.is_empty() {
-        part["missing"] = missing.into();
+    let missing = of.missing().map(|slot| slot.argument.clone());
+    Understood {
+        tool: of.tool.name.clone(),
+        words: shown(&of.action),
+        arguments: heard.collect(),
+        missing: missing.collect(),
     }
-    part
 }

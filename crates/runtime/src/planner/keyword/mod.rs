@@ -70,7 +70,7 @@ impl Planner for KeywordPlanner {
         let vocabulary = &learned.vocabulary;
         let words = words::words(input)?;
         let pieces = vocabulary.pieces(&words);
-        let actions = |error: Error| error.with_detail("understood", explain::actions(&words, &pieces));
+        let actions = |error: Error| explain::told(error, &explain::actions(&words, &pieces));
         sentence::refuse_what_is_no_instruction(&words, &pieces).map_err(actions)?;
         if pieces.iter().all(|piece| piece.tools().next().is_none()) {
             return Err(no_action(vocabulary, input, &words, &pieces));
@@ -78,11 +78,12 @@ impl Planner for KeywordPlanner {
         let clauses = sentence::clauses(&words, &pieces);
         let mut readings = Vec::with_capacity(clauses.len());
         let mut inventory = Inventory::new(names, &self.aliases);
-        sequence::read((vocabulary, &words), &clauses, &mut inventory, &mut readings)
-            .await
-            .map_err(|error| error.with_detail("understood", explain::readings(&readings)))?;
+        let read = sequence::read((vocabulary, &words), &clauses, &mut inventory, &mut readings).await;
+        let understood = explain::readings(&readings);
+        read.map_err(|error| actions(explain::told(error, &understood)))?;
         let call = |reading: Reading| Call { tool: reading.tool.name.clone(), arguments: reading.arguments };
-        Ok(Plan { planner: self.name().to_owned(), calls: readings.into_iter().map(call).collect() })
+        let calls = readings.into_iter().map(call).collect();
+        Ok(Plan { planner: self.name().to_owned(), calls, understood })
     }
 }
 
@@ -107,8 +108,8 @@ impl KeywordPlanner {
     }
 }
 
-fn same<T>(these: &[Arc<T>], those: &[Arc<T>]) -> bool {
-    these.len() == those.len() && these.iter().zip(those).all(|(one, other)| Arc::ptr_eq(one, other))
+fn same<T>(known: &[Arc<T>], now: &[Arc<T>]) -> bool {
+    known.len() == now.len() && known.iter().zip(now).all(|(one, other)| Arc::ptr_eq(one, other))
 }
 
 /// No word names an action; the phrases that may have been meant are offered.

@@ -192,9 +192,7 @@ fn says_the_same_of_each(group: &[Reading]) -> Result<()> {
 }
 
 fn is_whole(reading: &Reading) -> Result<()> {
-    let missing =
-        |slot: &&astradesk_core::tool::Slot| slot.required && !reading.arguments.contains_key(&slot.argument);
-    let Some(slot) = reading.tool.grammar.slots.iter().find(missing) else { return Ok(()) };
+    let Some(slot) = reading.missing().next() else { return Ok(()) };
     let message = format!("`{}` needs `{}`, which the input does not say", reading.tool.name, slot.argument);
     Err(Error::new(Code::PlanMissingTarget, message))
 }

@@ -108,7 +108,7 @@ impl Vocabulary {
         for filler in &grammar.fillers {
             details.add(filler, Detail::Filler);
         }
-        let is_own = std::ptr::eq(grammar, &tool.grammar);
+        let is_own = std::ptr::eq(grammar, &raw const tool.grammar);
         for (number, slot) in grammar.slots.iter().enumerate() {
             let own = tool.grammar.slots.iter().position(|own| own.argument == slot.argument);
             let Some(place) = (if is_own { Some(number) } else { own }) else { continue };
