@@ -231,21 +231,34 @@ pub fn outcome(run: &Run, output: Output) -> u8 {
         json(run);
         return exit::state(&run.state);
     }
-    let reply = words(&astradesk_domain_ops::agents::ops::reply(run));
+    let reply = astradesk_domain_ops::agents::ops::reply(run);
+    // A line a step, and each made safe for itself.
+    let tell = |sign: Mark| {
+        let mut lines = reply.lines().map(words);
+        mark(sign, lines.next().unwrap_or_default());
+        lines.for_each(|more| line(format!("  {more}")));
+    };
     match &run.state {
         State::Succeeded => {
-            mark(Mark::Good, reply);
+            tell(Mark::Good);
             run.steps.iter().for_each(facts);
         }
         State::Failed { error }
         | State::Denied { error }
         | State::Rejected { error }
-        | State::OutcomeUnknown { error } => explain(error, line),
-        State::Submitted | State::AwaitingApproval | State::Queued | State::Running { .. } => {
-            mark(Mark::Warning, reply);
+        | State::OutcomeUnknown { error } => {
+            // Of several steps, what became of each; the last line is the error itself.
+            let begun = matches!(run.state, State::Failed { .. } | State::OutcomeUnknown { .. });
+            let several = begun && run.steps.iter().filter(|step| step.undoes.is_none()).count() > 1;
+            let steps = reply.lines().count().saturating_sub(1);
+            reply.lines().take(if several { steps } else { 0 }).for_each(|step| note(words(step)));
+            explain(error, line);
         }
-        State::Cancelled => mark(Mark::Warning, reply),
-        State::Expired => mark(Mark::Bad, reply),
+        State::Submitted | State::AwaitingApproval | State::Queued | State::Running { .. } => {
+            tell(Mark::Warning);
+        }
+        State::Cancelled => tell(Mark::Warning),
+        State::Expired => tell(Mark::Bad),
     }
     exit::state(&run.state)
 }

@@ -102,9 +102,17 @@ fillers = ["dienst"]
 after = { namespace = ["im namensraum"] }
 "#;
 
+fn read(text: &str) -> Result<DeclaredPack> {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("german");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("pack.toml"), text).unwrap();
+    DeclaredPack::open(&dir, &(Arc::new(NoCluster::new().unwrap()) as _))
+}
+
 #[tokio::test]
 async fn a_pack_brings_a_language_and_measured_values() {
-    let pack = DeclaredPack::read("german", GERMAN, &(Arc::new(NoCluster::new().unwrap()) as _)).unwrap();
+    let pack = read(GERMAN).unwrap();
     let name =
         |argument: &str, form: Form| Slot { argument: argument.into(), form, required: true, locates: false };
     let namespace = Form::Value { of: Measure::Word, after: vec!["namespace".into()], before: Vec::new() };
@@ -186,8 +194,7 @@ fn words_that_cannot_be_meant_are_refused() {
     ] {
         assert!(GERMAN.contains(from), "{from}");
         let text = GERMAN.replacen(from, to, 1);
-        let Err(error) = DeclaredPack::read("german", &text, &(Arc::new(NoCluster::new().unwrap()) as _))
-        else {
+        let Err(error) = read(&text) else {
             panic!("{to} was read");
         };
         let told = format!("{} {}", error.message, error.remedy);

@@ -14,7 +14,7 @@ const MEGABYTE: usize = 1 << 20;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     // cargo gives `--bench`; the seconds come behind it or alone.
-    let seconds: u64 = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(5);
+    let seconds: u64 = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(5);
     let cases = case::read(include_str!("../../../tests/eval/sentences.txt"))?;
     let world = World::new().map_err(|error| error.message)?;
     let end = Instant::now() + Duration::from_secs(seconds);
@@ -78,7 +78,9 @@ fn anything() -> Vec<String> {
     .map(repeated)
     .to_vec();
     // As many words as one input may have, each another one.
-    texts.push((0..4096).map(|word| format!("restart w{word}x, ")).collect());
-    texts.push(format!("restart {}", (0..4000).map(|word| format!("word{word} ")).collect::<String>()));
+    let words =
+        |count: usize, before: &str| -> Vec<String> { (0..count).map(|n| format!("{before}w{n}")).collect() };
+    texts.push(words(2048, "restart ").join(", "));
+    texts.push(format!("restart {}", words(4000, "").join(" ")));
     texts
 }

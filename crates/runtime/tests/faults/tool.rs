@@ -222,6 +222,7 @@ impl Agent for Ops {
         Ok(Plan {
             planner: "words".into(),
             calls: input.split(' ').map(|name| call("restart", name)).collect(),
+            understood: Vec::new(),
         })
     }
 

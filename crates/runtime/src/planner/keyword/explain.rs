@@ -6,6 +6,7 @@ use super::vocabulary::Piece;
 use super::words::{Word, text};
 use astradesk_core::Error;
 use astradesk_core::plan::{Heard, MAX_CALLS, Understood};
+use astradesk_core::tool::{Form, Slot};
 
 /// The error with what was understood before it, if it does not say so already.
 pub(super) fn told(error: Error, understood: &[Understood]) -> Error {
@@ -37,7 +38,9 @@ fn reading(of: &Reading) -> Understood {
         words: shown(said),
         value: of.arguments.get(argument).cloned().unwrap_or_default(),
     });
-    let missing = of.missing().map(|slot| slot.argument.clone());
+    // A name that was said and is not clear is not missing.
+    let unclear = |slot: &&Slot| slot.form == Form::Name && !of.found.is_empty();
+    let missing = of.missing().filter(|slot| !unclear(slot)).map(|slot| slot.argument.clone());
     Understood {
         tool: of.tool.name.clone(),
         words: shown(&of.action),
