@@ -36,7 +36,7 @@ enum Task {
     /// Kill gateways at random moments while clients ask, and check that nothing was lost or done twice
     Chaos(chaos::Options),
     /// Score what becomes of the sentences of tests/eval, by class
-    Eval,
+    Eval(eval::Options),
     /// Hold `/mcp` to the conformance suite of the Model Context Protocol
     Conformance,
     /// A real Kubernetes control plane on loopback
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         Task::Check(options) => check::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Chaos(options) => chaos::run(&options),
-        Task::Eval => eval::task(),
+        Task::Eval(options) => eval::run(&options),
         Task::Conformance => conformance::task(),
         Task::Cluster(command) => cluster::run(&command),
     });

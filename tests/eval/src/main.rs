@@ -1,7 +1,7 @@
-//! `cargo xtask eval`: a table of the classes, and what is not right.
+//! `cargo xtask eval`: a table of the classes, and what is not right; with sentences, what becomes of each.
 #![expect(clippy::print_stdout, reason = "a table for a terminal")]
 
-use astradesk_eval::score::{Score, halves, score};
+use astradesk_eval::score::{Score, came, halves, score};
 use astradesk_eval::{case, world::World};
 use std::process::ExitCode;
 
@@ -21,6 +21,13 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let said: Vec<String> = std::env::args().skip(1).collect();
+    if !said.is_empty() {
+        for sentence in &said {
+            println!("{sentence:?} => {}", came(&world.plan(sentence).await));
+        }
+        return ExitCode::SUCCESS;
+    }
     let scores = score(&world, &cases).await;
     let row = |name: &str, score: &Score| {
         println!("{name:<24} {:>4} of {:>4}", score.right, score.cases);

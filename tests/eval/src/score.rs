@@ -2,7 +2,7 @@
 
 use crate::case::{Case, Expected};
 use crate::world::World;
-use astradesk_core::Plan;
+use astradesk_core::{Plan, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -55,10 +55,7 @@ pub async fn score(world: &World, cases: &[Case]) -> BTreeMap<String, Score> {
         score.right += usize::from(right);
         score.acted += usize::from(case.must_not_act() && planned.is_ok());
         if !right {
-            let came = match &planned {
-                Ok(plan) => shown(plan),
-                Err(error) => format!("{}: {}", error.code, error.message),
-            };
+            let came = came(&planned);
             let Case { line, sentence, expected, .. } = case;
             score.wrong.push(format!(
                 "line {line}: {sentence:?}\n    expected {}\n    came     {came}",
@@ -76,6 +73,14 @@ pub fn halves(scores: &BTreeMap<String, Score>) -> (Score, Score) {
         if class.starts_with("not-") { &mut not } else { &mut act }.add(score);
     }
     (act, not)
+}
+
+/// What became of a sentence.
+pub fn came(planned: &Result<Plan>) -> String {
+    match planned {
+        Ok(plan) => shown(plan),
+        Err(error) => format!("{}: {}", error.code, error.message),
+    }
 }
 
 fn shown(plan: &Plan) -> String {
