@@ -2,7 +2,9 @@
 //! watched and patched; behaviour, where a kind has any, is in [`crate::controllers`].
 
 use crate::json::{Map, Value};
-use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, policy::v1 as policy, rbac::v1 as rbac};
+use k8s_openapi::api::{
+    apps::v1 as apps, core::v1 as core, networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A kind, and how it is addressed.
@@ -168,6 +170,16 @@ pub(crate) static DISRUPTION_BUDGETS: Resource = Resource {
     normalise: typed::<policy::PodDisruptionBudget>,
     ..CORE
 };
+static INGRESSES: Resource = Resource {
+    group: "networking.k8s.io",
+    plural: "ingresses",
+    kind: "Ingress",
+    short_names: &["ing"],
+    status: true,
+    generation: true,
+    normalise: typed::<networking::Ingress>,
+    ..CORE
+};
 
 static SERVICE_ACCOUNTS: Resource = Resource {
     plural: "serviceaccounts",
@@ -204,7 +216,7 @@ pub(crate) static SCALE: Resource =
     Resource { group: "autoscaling", kind: "Scale", plural: "scales", ..CORE };
 
 /// Every kind that is stored, in the order of discovery.
-pub(crate) static ALL: [&Resource; 18] = [
+pub(crate) static ALL: [&Resource; 19] = [
     &NAMESPACES,
     &NODES,
     &PODS,
@@ -219,6 +231,7 @@ pub(crate) static ALL: [&Resource; 18] = [
     &DAEMON_SETS,
     &CONTROLLER_REVISIONS,
     &DISRUPTION_BUDGETS,
+    &INGRESSES,
     &ROLES,
     &ROLE_BINDINGS,
     &CLUSTER_ROLES,

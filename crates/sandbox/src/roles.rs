@@ -8,7 +8,7 @@ const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "upda
 const ALL: [&str; 1] = ["*"];
 
 /// What `view` reads: all that is in a namespace, except who may do what.
-const CONTENT: [(&str, &[&str]); 3] = [
+const CONTENT: [(&str, &[&str]); 4] = [
     (
         "",
         &[
@@ -41,11 +41,12 @@ const CONTENT: [(&str, &[&str]); 3] = [
             "statefulsets/status",
         ],
     ),
+    ("networking.k8s.io", &["ingresses", "ingresses/status"]),
     ("policy", &["poddisruptionbudgets", "poddisruptionbudgets/status"]),
 ];
 
 /// What `edit` also writes.
-const EDITED: [(&str, &[&str]); 3] = [
+const EDITED: [(&str, &[&str]); 4] = [
     (
         "",
         &[
@@ -71,6 +72,7 @@ const EDITED: [(&str, &[&str]); 3] = [
             "statefulsets/scale",
         ],
     ),
+    ("networking.k8s.io", &["ingresses"]),
     ("policy", &["poddisruptionbudgets"]),
 ];
 

@@ -229,7 +229,7 @@ pub(crate) fn begin_status(resource: &Resource, object: &mut Value) {
         "PodDisruptionBudget" => {
             json!({ "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0 })
         }
-        "Service" => json!({ "loadBalancer": {} }),
+        "Service" | "Ingress" => json!({ "loadBalancer": {} }),
         _ => return,
     };
     default(object, &["status"], status);

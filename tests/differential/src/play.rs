@@ -106,6 +106,7 @@ impl Stage<'_> {
                 "/apis/apps/v1"
             }
             "poddisruptionbudgets" => "/apis/policy/v1",
+            "ingresses" => "/apis/networking.k8s.io/v1",
             "namespaces" | "nodes" => return format!("/api/v1/{path}"),
             _ => "/api/v1",
         };

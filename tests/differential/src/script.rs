@@ -189,6 +189,12 @@ pub fn specimen(plural: &str, name: &str) -> Value {
         "poddisruptionbudgets" => {
             ("policy/v1", "PodDisruptionBudget", json!({"spec": {"minAvailable": 1, "selector": selector}}))
         }
+        "ingresses" => {
+            let backend = json!({"service": {"name": name, "port": {"number": 80}}});
+            let path = json!({"path": "/", "pathType": "Prefix", "backend": backend});
+            let rules = json!([{"host": "web.example.com", "http": {"paths": [path]}}]);
+            ("networking.k8s.io/v1", "Ingress", json!({"spec": {"rules": rules}}))
+        }
         "namespaces" => ("v1", "Namespace", json!({})),
         other => panic!("there is no specimen of {other}"),
     };

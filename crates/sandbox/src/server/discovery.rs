@@ -7,8 +7,14 @@ use super::reviews::Review;
 use super::status::Status;
 use crate::resource;
 
-const GROUPS: [&str; 5] =
-    ["apps", "policy", "rbac.authorization.k8s.io", "authorization.k8s.io", "authentication.k8s.io"];
+const GROUPS: [&str; 6] = [
+    "apps",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "authorization.k8s.io",
+    "authentication.k8s.io",
+];
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 pub(crate) fn version() -> Json<Value> {

@@ -2,6 +2,7 @@
 //! Kubernetes): the columns of the kinds that people look at, name and age for the rest.
 
 mod access;
+mod ingresses;
 mod pods;
 mod quotas;
 mod words;
@@ -140,6 +141,7 @@ fn columns(resource: &Resource) -> Vec<Column> {
         ],
         "ConfigMap" => vec![NAME, Column::text("Data", entries), AGE],
         "Event" => event(),
+        "Ingress" => ingresses::columns(),
         "ResourceQuota" => quotas::columns(),
         "Role" | "ClusterRole" => access::roles(),
         "RoleBinding" | "ClusterRoleBinding" => access::bindings(),

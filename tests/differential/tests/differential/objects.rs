@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 /// The kinds, by their plural.
-pub(crate) const KINDS: [&str; 9] = [
+pub(crate) const KINDS: [&str; 10] = [
     "configmaps",
     "services",
     "pods",
@@ -18,6 +18,7 @@ pub(crate) const KINDS: [&str; 9] = [
     "daemonsets",
     "controllerrevisions",
     "poddisruptionbudgets",
+    "ingresses",
 ];
 /// Those of them that have a scale.
 const SCALED: [&str; 3] = ["deployments", "replicasets", "statefulsets"];

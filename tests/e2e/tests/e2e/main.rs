@@ -15,6 +15,7 @@ mod flood;
 mod governance;
 mod mcp;
 mod once;
+mod packs;
 mod random;
 mod refusals;
 mod restart;
