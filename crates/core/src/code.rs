@@ -280,6 +280,10 @@ codes! {
     PackInvalid = "pack.invalid", Unprocessable, "correct what the message names; `astradesk packs check` checks it again";
     /// A secret that a pack names is not there.
     PackSecretMissing = "pack.secret_missing", Unavailable, "provide the secret where AstraDesk runs";
+    /// The definition of a tool in an MCP server was never accepted, so the tool is disabled.
+    PackNotAccepted = "pack.not_accepted", Conflict, "look at its definition and accept it with `astradesk packs accept`";
+    /// The MCP server defines a tool otherwise than was accepted, so the tool is disabled.
+    PackDefinitionChanged = "pack.definition_changed", Conflict, "look at the difference with `astradesk packs accept`, and accept it if it is meant";
     /// What a tool of a pack speaks to cannot be reached, or takes no more requests; nothing was done.
     UpstreamUnreachable = "upstream.unreachable", Unavailable, "check the address and the network, then repeat";
     /// What a tool of a pack speaks to does not permit this to the pack's credentials.

@@ -3,6 +3,7 @@
 use crate::command::Command;
 use crate::http::Http;
 use crate::kubernetes::Patch;
+use crate::mcp::Mcp;
 use crate::parameters::Parameters;
 use crate::secret::Secrets;
 use crate::template::{For, Template, Values, unfit};
@@ -30,6 +31,8 @@ pub(crate) enum Action {
     Command(Box<Command>),
     /// It patches an object.
     Patch(Box<Patch>),
+    /// It calls a tool of an MCP server.
+    Mcp(Box<Mcp>),
 }
 
 /// A step that is performed, with what fills its templates in.
@@ -62,7 +65,7 @@ impl<'a> Filling<'a> {
         }
         let mut receipt = receipt;
         if let Some(fields) = receipt.as_object_mut() {
-            fields.insert(UNMET.to_owned(), error.message.into());
+            fields.insert(UNMET.to_owned(), json!(error));
         }
         Ok(receipt)
     }
@@ -91,6 +94,22 @@ impl Declared {
         self.spec.effect.unwrap_or(Effect::Execute)
     }
 
+    /// Why it is disabled, if it is.
+    pub(crate) fn fault(&self) -> Option<Error> {
+        match &self.action {
+            Action::Mcp(mcp) => mcp.fault(),
+            Action::Http(_) | Action::Command(_) | Action::Patch(_) => None,
+        }
+    }
+
+    /// The same with what is different, for who may look after packs.
+    pub(crate) fn fault_in_full(&self) -> Option<Error> {
+        match &self.action {
+            Action::Mcp(mcp) => mcp.fault_in_full(),
+            Action::Http(_) | Action::Command(_) | Action::Patch(_) => None,
+        }
+    }
+
     fn seen<'a>(&'a self, arguments: &'a Arguments) -> Values<'a> {
         Values { parameters: &self.parameters, arguments, purpose: For::Preview }
     }
@@ -115,11 +134,13 @@ impl Declared {
             Action::Http(http) => ("request", http.preview(&mut values)?),
             Action::Command(command) => ("command", command.preview(&mut values)?),
             Action::Patch(patch) => ("patch", patch.preview(&mut values)?),
+            Action::Mcp(mcp) => ("call", mcp.preview(&mut values)?),
         };
         let what = match &self.action {
             Action::Http(_) => "would send the request",
             Action::Command(_) => "would run the command",
             Action::Patch(_) => "would patch the object",
+            Action::Mcp(_) => "would call the tool of the server",
         };
         Ok(json!({"summary": what, key: done}))
     }
@@ -167,20 +188,24 @@ impl Tool for Declared {
     async fn facts(&self, call: &FrozenCall, _now: bool) -> Result<Vec<Facts>> {
         match &self.action {
             Action::Patch(patch) => Ok(vec![patch.facts(&mut self.seen(&call.arguments)).await?]),
-            Action::Http(_) | Action::Command(_) => Ok(vec![Facts::default(); call.targets.len()]),
+            Action::Http(_) | Action::Command(_) | Action::Mcp(_) => {
+                Ok(vec![Facts::default(); call.targets.len()])
+            }
         }
     }
 
-    /// That every value fits in its place is a guardrail: what does not fit is refused before anything is recorded.
+    /// That every value fits in its place, and that the tool is not disabled, is a guardrail: what does not fit is
+    /// refused before anything is recorded.
     async fn guard(&self, call: &FrozenCall) -> Result<()> {
-        self.plan(&call.arguments).map(drop)
+        self.plan(&call.arguments)?;
+        self.fault().map_or(Ok(()), Err)
     }
 
     async fn intend(&self, step: &StepContext) -> Result<Value> {
         self.guard(&step.call).await?;
         match &self.action {
             Action::Patch(patch) => patch.intend(&self.filling(step)).await,
-            Action::Http(_) | Action::Command(_) => Ok(Value::Null),
+            Action::Http(_) | Action::Command(_) | Action::Mcp(_) => Ok(Value::Null),
         }
     }
 
@@ -198,18 +223,22 @@ impl Tool for Declared {
             Action::Http(http) => http.perform(&filling).await?,
             Action::Command(command) => command.perform(&filling).await?,
             Action::Patch(patch) => patch.perform(&filling).await?,
+            Action::Mcp(mcp) => mcp.perform(&filling).await?,
         };
         if self.effect() == Effect::Read { self.output(step, receipt) } else { Ok(receipt) }
     }
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
-        if let Some(unmet) = receipt.get(UNMET).and_then(Value::as_str) {
-            return Err(Fault::Failed(Error::new(Code::UpstreamNotVerified, unmet)));
+        if let Some(unmet) = receipt.get(UNMET) {
+            let error = serde_json::from_value(unmet.clone());
+            return Err(Fault::Failed(
+                error.unwrap_or_else(|_| Error::internal("a receipt without its error")),
+            ));
         }
         let filling = self.filling(step);
         let receipt = match &self.action {
             Action::Http(http) => http.verify(&filling, receipt).await?,
-            Action::Command(_) => receipt.clone(),
+            Action::Command(_) | Action::Mcp(_) => receipt.clone(),
             Action::Patch(patch) => patch.verify(&filling, receipt).await?,
         };
         self.output(step, receipt)

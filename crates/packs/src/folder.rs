@@ -5,18 +5,21 @@
 
 use crate::kubernetes::Objects;
 use crate::manifest::FILE;
+use crate::mcp::Upstream;
 use crate::pack::DeclaredPack;
 use crate::source::Source;
 use astradesk_core::canonical::Digest;
 use astradesk_core::text::shown;
-use astradesk_core::{Code, Error, Result, Timestamp, ToolName, ToolSpec};
+use astradesk_core::{Code, Error, Result, Timestamp};
 use astradesk_runtime::ToolRegistry;
 use astradesk_runtime::folder::settled;
 use astradesk_runtime::port::{Clock, Pack, PackStatus, Packs, Policy};
+use async_trait::async_trait;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::task::JoinSet;
 
 /// The most packs of a folder.
 pub const MAX_PACKS: usize = 256;
@@ -56,13 +59,8 @@ type Beside = Digest;
 
 #[derive(Clone)]
 struct InForce {
-    version: String,
-    digest: Digest,
+    pack: Arc<DeclaredPack>,
     since: Timestamp,
-    specs: Vec<Arc<ToolSpec>>,
-    resources: Vec<String>,
-    prompts: Vec<String>,
-    read_about: BTreeSet<ToolName>,
 }
 
 /// A pack that was not tried as it is now.
@@ -70,20 +68,6 @@ struct Anew {
     name: String,
     digest: Digest,
     pack: Result<DeclaredPack>,
-}
-
-impl InForce {
-    fn of(pack: &DeclaredPack, since: Timestamp) -> Self {
-        Self {
-            version: pack.version().to_owned(),
-            digest: pack.digest(),
-            since,
-            specs: pack.specs(),
-            resources: pack.resource_uris(),
-            prompts: pack.prompt_names(),
-            read_about: pack.tools_read_about(),
-        }
-    }
 }
 
 impl Folder {
@@ -141,7 +125,7 @@ impl Folder {
                 if !together {
                     self.put_in_force(state, &[&pack])?;
                 }
-                Ok(InForce::of(&pack, self.clock.now()))
+                Ok(InForce { pack: Arc::new(pack), since: self.clock.now() })
             });
             let known = state.packs.entry(name.clone()).or_default();
             known.tried = Some((digest, self.beside()));
@@ -248,24 +232,27 @@ impl Folder {
     }
 
     fn status_of(&self, name: &str, known: &Known) -> PackStatus {
-        let in_force = known.in_force.as_ref();
-        let specs = in_force.map(|pack| pack.specs.as_slice()).unwrap_or_default();
+        let pack = known.in_force.as_ref().map(|in_force| &*in_force.pack);
+        let specs = pack.map(DeclaredPack::specs).unwrap_or_default();
         let unpermitted = specs.iter().filter(|spec| !self.policy.could_permit(spec)).map(|spec| {
             format!("no policy permits `{}` to anybody, so every call of it is denied", spec.name)
         });
-        let read_about = in_force.into_iter().flat_map(|pack| &pack.read_about);
-        let missing = read_about.filter(|name| self.registry.tool(name.as_str()).is_err()).map(|name| {
-            format!("there is no tool `{name}`, so nobody sees what is for those who may use it")
-        });
+        let read_about = pack.map(DeclaredPack::tools_read_about).unwrap_or_default();
+        let missing =
+            read_about.iter().filter(|name| self.registry.tool(name.as_str()).is_err()).map(|name| {
+                format!("there is no tool `{name}`, so nobody sees what is for those who may use it")
+            });
         PackStatus {
             name: name.to_owned(),
-            version: in_force.map(|pack| pack.version.clone()),
-            digest: in_force.map(|pack| pack.digest),
-            since: in_force.map(|pack| pack.since),
+            version: pack.map(|pack| pack.version().to_owned()),
+            digest: pack.map(DeclaredPack::digest),
+            since: known.in_force.as_ref().map(|in_force| in_force.since),
             tools: specs.iter().map(|spec| spec.name.clone()).collect(),
+            server: pack.and_then(DeclaredPack::upstream).map(|upstream| upstream.status()),
+            disabled: pack.map(DeclaredPack::disabled).unwrap_or_default(),
             problem: known.problem.clone(),
-            resources: in_force.map(|pack| pack.resources.clone()).unwrap_or_default(),
-            prompts: in_force.map(|pack| pack.prompts.clone()).unwrap_or_default(),
+            resources: pack.map(DeclaredPack::resource_uris).unwrap_or_default(),
+            prompts: pack.map(DeclaredPack::prompt_names).unwrap_or_default(),
             doubts: unpermitted.chain(missing).collect(),
         }
     }
@@ -275,7 +262,8 @@ impl Folder {
 fn note(known: &mut Known, name: &str, put: Result<InForce>) -> bool {
     match put {
         Ok(in_force) => {
-            tracing::info!(pack = name, version = in_force.version, digest = %in_force.digest, "the pack is in force");
+            let (version, digest) = (in_force.pack.version(), in_force.pack.digest());
+            tracing::info!(pack = name, version, %digest, "the pack is in force");
             known.in_force = Some(in_force);
             known.problem = None;
             true
@@ -296,6 +284,7 @@ fn note(known: &mut Known, name: &str, put: Result<InForce>) -> bool {
     }
 }
 
+#[async_trait]
 impl Packs for Folder {
     fn reload(&self) -> bool {
         let _one_at_a_time = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
@@ -303,6 +292,20 @@ impl Packs for Folder {
         let changed = self.look(&mut state);
         *self.state() = state;
         changed
+    }
+
+    async fn tend(&self) {
+        let upstreams: Vec<Arc<Upstream>> = {
+            let state = self.state();
+            let in_force = state.packs.values().filter_map(|known| known.in_force.as_ref());
+            in_force.filter_map(|in_force| in_force.pack.upstream().cloned()).collect()
+        };
+        // Side by side: one that does not answer keeps nobody waiting but itself.
+        let mut tending = JoinSet::new();
+        for upstream in upstreams {
+            tending.spawn(async move { upstream.tend().await });
+        }
+        while tending.join_next().await.is_some() {}
     }
 
     fn status(&self) -> Vec<PackStatus> {

@@ -1,5 +1,5 @@
-//! Packs that are not compiled in: folders with a `pack.toml`, whose tools send HTTP requests, run commands, or
-//! patch one object of a cluster.
+//! Packs that are not compiled in: folders with a `pack.toml`, whose tools send HTTP requests, run commands,
+//! patch one object of a cluster, or are those of an MCP server.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -14,6 +14,7 @@
 //! | `http` | tools that send a request: the URL, the sending, the verification |
 //! | `command` | tools that run a program: its arguments, its process |
 //! | [`kubernetes`] | tools that patch one object, and the port to the cluster |
+//! | `mcp` | tools of an MCP server: its session, the definitions that were [accepted](accept) |
 //! | [`folder`] | the packs of a folder, registered, replaced and removed while AstraDesk runs |
 //! | [`case`] | the cases of a pack, tried offline |
 //! | [`scaffold`] | a pack to begin with |
@@ -23,6 +24,7 @@
 //! * There is no shell, and no template engine: a value takes the place of its braces and is nothing but text there.
 //! * No argument changes the host of a URL, the number of its segments, or the number of a program's arguments.
 //! * A secret is in the configuration as a reference only, and in no argument, preview, error, log or evidence.
+//! * No tool of a server is called whose definition, as it was last seen, is not the one that a person has accepted.
 //! * An effect that may have happened is never repeated, unless its pack says that repeating it changes nothing.
 
 pub mod case;
@@ -33,6 +35,7 @@ pub mod folder;
 mod http;
 pub mod kubernetes;
 mod manifest;
+mod mcp;
 mod pack;
 mod parameters;
 mod prompt;
@@ -45,4 +48,5 @@ pub mod template;
 mod testing;
 
 pub use folder::Folder;
+pub use mcp::accept;
 pub use pack::DeclaredPack;

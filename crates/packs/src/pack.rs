@@ -3,6 +3,7 @@
 use crate::declared::Declared;
 use crate::kubernetes::Objects;
 use crate::manifest::Manifest;
+use crate::mcp::Upstream;
 use crate::prompt::DeclaredPrompt;
 use crate::resource::DeclaredResource;
 use crate::source::Source;
@@ -11,7 +12,7 @@ use astradesk_core::{Arguments, Code, Error, Result, Target, ToolName, ToolSpec}
 use astradesk_runtime::planner::Language;
 use astradesk_runtime::port::{Agent, Pack, Prompt, Resource, Tool};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub struct DeclaredPack {
     resources: Vec<Arc<DeclaredResource>>,
     prompts: Vec<Arc<DeclaredPrompt>>,
     languages: Vec<Arc<Language>>,
+    upstream: Option<Arc<Upstream>>,
 }
 
 impl DeclaredPack {
@@ -43,11 +45,36 @@ impl DeclaredPack {
 
     /// The pack of the folder called `folder` with these files.
     pub(crate) fn of(folder: &str, source: &Source, objects: &Arc<dyn Objects>) -> Result<Self> {
-        let Manifest { name, version, description, tools, resources, prompts, languages } =
-            Manifest::read(folder, source, objects)?;
+        let read = Manifest::read(folder, source, objects)?;
+        let Manifest { name, version, description, tools, resources, prompts, languages, upstream } = read;
         let tools = tools.into_iter().map(Arc::new).collect();
         let prompts = prompts.into_iter().map(Arc::new).collect();
-        Ok(Self { name, version, description, digest: source.digest(), tools, resources, prompts, languages })
+        Ok(Self {
+            name,
+            version,
+            description,
+            digest: source.digest(),
+            tools,
+            resources,
+            prompts,
+            languages,
+            upstream,
+        })
+    }
+
+    /// The tools that are disabled, each with why.
+    pub fn disabled(&self) -> BTreeMap<ToolName, Error> {
+        let disabled = |tool: &Arc<Declared>| Some((tool.spec.name.clone(), tool.fault_in_full()?));
+        self.tools.iter().filter_map(disabled).collect()
+    }
+
+    /// Its server, if it has one.
+    pub(crate) fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.upstream.as_ref()
+    }
+
+    pub(crate) fn declared(&self) -> &[Arc<Declared>] {
+        &self.tools
     }
 
     /// The digest of its files.

@@ -10,7 +10,7 @@ const MAX_ARGUMENTS: usize = 32;
 /// How long a text may be that says nothing about it, in characters.
 const MAX_LENGTH: u64 = 1024;
 /// The keywords of JSON Schema that an argument may have: those that are enforced, and those that explain.
-const KEYWORDS: &[&str] = &[
+pub(crate) const KEYWORDS: &[&str] = &[
     "type",
     "description",
     "title",

@@ -1,6 +1,7 @@
 //! Secrets: `env:NAME` and `file:PATH`, looked up when they are used, and never shown.
 
 use astradesk_core::{Code, Error, Result};
+use serde_json::Value;
 use std::fmt;
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -89,7 +90,7 @@ impl Secrets {
         if secret.len() < SHORTEST {
             return;
         }
-        let quoted = serde_json::Value::from(secret).to_string();
+        let quoted = Value::from(secret).to_string();
         self.0.push(secret.to_owned());
         self.0.push(quoted.trim_matches('"').to_owned());
         // The longest first: one may be a part of another.
@@ -100,6 +101,23 @@ impl Secrets {
     /// The text without the secrets.
     pub(crate) fn hide(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN))
+    }
+}
+
+impl Secrets {
+    /// The value with its texts and keys without the secrets.
+    pub(crate) fn hide_within(&self, value: Value) -> Value {
+        if self.0.is_empty() {
+            return value;
+        }
+        match value {
+            Value::String(text) => Value::String(self.hide(&text)),
+            Value::Array(items) => items.into_iter().map(|item| self.hide_within(item)).collect(),
+            Value::Object(fields) => {
+                fields.into_iter().map(|(key, value)| (self.hide(&key), self.hide_within(value))).collect()
+            }
+            plain => plain,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! The files of a pack as they are read together: `pack.toml`, and those that it names.
+//! The files of a pack as they are read together: `pack.toml`, those that it names, and `pack.lock`.
 
 use crate::manifest::FILE;
+use crate::mcp::lock;
 use astradesk_core::canonical::Digest;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
@@ -20,6 +21,8 @@ pub(crate) const MAX_NAMED_BYTES: usize = 4 << 20;
 pub(crate) struct Source {
     /// The text of the `pack.toml`.
     pub(crate) manifest: String,
+    /// The text of the `pack.lock`, if there is one.
+    pub(crate) lock: Option<String>,
     /// The files that it names, those that could be read and why others could not.
     named: BTreeMap<String, Result<Arc<[u8]>>>,
 }
@@ -28,15 +31,21 @@ impl Source {
     /// A `pack.toml` alone.
     #[cfg(test)]
     pub(crate) fn of(manifest: &str) -> Self {
-        Self { manifest: manifest.to_owned(), named: BTreeMap::new() }
+        Self { manifest: manifest.to_owned(), lock: None, named: BTreeMap::new() }
+    }
+
+    /// The same with another `pack.lock`.
+    pub(crate) fn with_lock(&self, lock: Option<String>) -> Self {
+        Self { lock, ..self.clone() }
     }
 
     /// Reads the files of a folder.
     ///
     /// # Errors
-    /// `pack.invalid`: its `pack.toml` cannot be read.
+    /// `pack.invalid`: its `pack.toml`, or its `pack.lock`, cannot be read.
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let manifest = read_text(dir, FILE)?;
+        let lock = if dir.join(lock::FILE).exists() { Some(read_text(dir, lock::FILE)?) } else { None };
         let (mut named, mut room) = (BTreeMap::new(), MAX_NAMED_BYTES);
         for name in names(&manifest) {
             let read = if is_within(&name) { read_file(dir, &name) } else { Err(outside(&name)) };
@@ -46,12 +55,12 @@ impl Source {
             });
             named.insert(name, read);
         }
-        Ok(Self { manifest, named })
+        Ok(Self { manifest, lock, named })
     }
 
     /// The digest of all of it.
     pub(crate) fn digest(&self) -> Digest {
-        if self.named.is_empty() {
+        if self.named.is_empty() && self.lock.is_none() {
             return Digest::of(&self.manifest);
         }
         let of = |read: &Result<Arc<[u8]>>| match read {
@@ -60,7 +69,7 @@ impl Source {
         };
         let named: BTreeMap<&String, String> =
             self.named.iter().map(|(name, read)| (name, of(read))).collect();
-        Digest::of_value(&json!({"manifest": self.manifest, "named": named}))
+        Digest::of_value(&json!({"manifest": self.manifest, "lock": self.lock, "named": named}))
     }
 
     /// A file that the `pack.toml` names.

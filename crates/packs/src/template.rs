@@ -44,6 +44,8 @@ pub(crate) enum Place {
     Plain,
     /// The same, and secrets.
     Secret,
+    /// Secrets only: what a connection to a server has, which is there for many runs.
+    Connection,
 }
 
 /// For whom a template is filled in.
@@ -52,6 +54,8 @@ pub(crate) enum For<'a> {
     Preview,
     /// For a step. The secrets that are looked up are kept, to be taken out of what comes back.
     Step(RunId, usize, &'a mut Secrets),
+    /// For a connection to a server, likewise.
+    Connection(&'a mut Secrets),
 }
 
 /// Where the values come from.
@@ -132,10 +136,12 @@ impl Template {
                     let parameter = parameters.known(name)?;
                     self.check_argument(name, parameter, place)?;
                 }
-                Piece::Run | Piece::Step if matches!(place, Place::Target | Place::Seen) => {
-                    return Err("the run cannot stand here, only arguments can".to_owned());
+                Piece::Run | Piece::Step
+                    if matches!(place, Place::Target | Place::Seen | Place::Connection) =>
+                {
+                    return Err("the run cannot stand here".to_owned());
                 }
-                Piece::Secret(secret) if place != Place::Secret => {
+                Piece::Secret(secret) if !matches!(place, Place::Secret | Place::Connection) => {
                     return Err(format!(
                         "the secret `{secret}` cannot stand here: put it into a header, the environment or `stdin`"
                     ));
@@ -248,14 +254,14 @@ impl Values<'_> {
 
     fn run(&self) -> String {
         match &self.purpose {
-            For::Preview => "RUN".to_owned(),
+            For::Preview | For::Connection(_) => "RUN".to_owned(),
             For::Step(run, ..) => run.to_string(),
         }
     }
 
     fn step(&self) -> String {
         match &self.purpose {
-            For::Preview => "STEP".to_owned(),
+            For::Preview | For::Connection(_) => "STEP".to_owned(),
             For::Step(_, step, _) => step.to_string(),
         }
     }
@@ -263,7 +269,7 @@ impl Values<'_> {
     fn secret(&mut self, secret: &Secret) -> Result<String> {
         match &mut self.purpose {
             For::Preview => Ok(format!("[secret {secret}]")),
-            For::Step(_, _, secrets) => secrets.look_up(secret),
+            For::Step(_, _, secrets) | For::Connection(secrets) => secrets.look_up(secret),
         }
     }
 }

@@ -59,6 +59,7 @@ pub(crate) async fn live(pack: &DeclaredPack, step: &StepContext) -> Result<Valu
         Action::Http(http) => http.perform(&filling).await?,
         Action::Command(command) => command.perform(&filling).await?,
         Action::Patch(patch) => patch.perform(&filling).await?,
+        Action::Mcp(mcp) => mcp.perform(&filling).await?,
     };
     astradesk_runtime::port::Tool::verify(tool, step, &receipt).await
 }

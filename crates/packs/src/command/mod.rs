@@ -1,6 +1,6 @@
 //! Tools that run a program: a list of arguments, never a shell.
 
-mod process;
+pub(crate) mod process;
 #[cfg(test)]
 mod tests;
 
@@ -63,10 +63,7 @@ impl Command {
         let Some(mut command) = tool.section("command", KEYS)? else {
             return Err(tool.fault("has no table `command`"));
         };
-        let directory = PathBuf::from(command.text_if("directory")?.unwrap_or_else(|| "/".to_owned()));
-        if !directory.is_absolute() {
-            return Err(command.fault_of("directory", "it must be an absolute path"));
-        }
+        let directory = directory(&mut command)?;
         let stdin = command.text_if("stdin")?;
         let stdin =
             stdin.map(|text| template(&command, "stdin", &text, parameters, Place::Secret)).transpose()?;
@@ -84,7 +81,7 @@ impl Command {
         let exit_codes = exit_codes(&mut command, &success)?;
         Ok(Self {
             argv: argv(&mut command, parameters)?,
-            env: env(&mut command, parameters)?,
+            env: env(&mut command, parameters, Place::Secret)?,
             directory,
             stdin,
             is_json,
@@ -229,7 +226,16 @@ fn without_nul(value: &str) -> Result<String> {
     if value.contains('\0') { Err(unfit("has a NUL character")) } else { Ok(value.to_owned()) }
 }
 
-fn argv(command: &mut Section, parameters: &Parameters) -> Result<Vec<Template>, Fault> {
+pub(crate) fn directory(command: &mut Section) -> Result<PathBuf, Fault> {
+    let directory = PathBuf::from(command.text_if("directory")?.unwrap_or_else(|| "/".to_owned()));
+    if directory.is_absolute() {
+        Ok(directory)
+    } else {
+        Err(command.fault_of("directory", "it must be an absolute path"))
+    }
+}
+
+pub(crate) fn argv(command: &mut Section, parameters: &Parameters) -> Result<Vec<Template>, Fault> {
     let texts = command.texts("argv")?;
     if texts.is_empty() || texts.len() > MAX_ARGV {
         return Err(
@@ -251,14 +257,18 @@ fn argv(command: &mut Section, parameters: &Parameters) -> Result<Vec<Template>,
     Ok(argv)
 }
 
-fn env(command: &mut Section, parameters: &Parameters) -> Result<Vec<(String, Template)>, Fault> {
+pub(crate) fn env(
+    command: &mut Section,
+    parameters: &Parameters,
+    place: Place,
+) -> Result<Vec<(String, Template)>, Fault> {
     let texts = command.table_of_texts("env")?;
     let read = |(name, text): (String, String)| {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         if name.is_empty() || !name.bytes().all(plain) || name.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(command.fault_of("env", format!("`{}` is no name of a variable", shown(&name, 64))));
         }
-        Ok((name, template(command, "env", &text, parameters, Place::Secret)?))
+        Ok((name, template(command, "env", &text, parameters, place)?))
     };
     texts.into_iter().map(read).collect()
 }

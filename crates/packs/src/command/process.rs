@@ -2,7 +2,7 @@
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -49,9 +49,16 @@ impl Ended {
 }
 
 /// The processes of a group, which do not outlive this.
-struct Group(Pid);
+#[derive(Debug)]
+pub(crate) struct Group(Pid);
 
 impl Group {
+    /// The group that `child` leads, as what [`command`] makes does.
+    pub(crate) fn of(child: &Child) -> io::Result<Self> {
+        let pid = child.id().and_then(|id| Pid::from_raw(id as i32));
+        pid.map(Self).ok_or_else(|| io::Error::other("it has no id"))
+    }
+
     fn send(&self, signal: Signal) {
         // A group without processes is what is wanted.
         let _ = kill_process_group(self.0, signal);
@@ -64,25 +71,30 @@ impl Drop for Group {
     }
 }
 
-/// Runs it until `deadline`. Whatever it has started in its group is killed when it has ended.
-pub(super) async fn run(program: Program, deadline: Instant) -> io::Result<Ended> {
-    let mut argv = program.argv.into_iter();
+/// A program that is to be started without a shell, with nothing of our own environment, in a group of its own.
+pub(crate) fn command(argv: Vec<String>, env: Vec<(String, String)>, directory: &Path) -> Command {
+    let mut argv = argv.into_iter();
     let mut command = Command::new(argv.next().unwrap_or_default());
     command
         .args(argv)
         .env_clear()
-        .envs(program.env)
-        .current_dir(program.directory)
+        .envs(env)
+        .current_dir(directory)
         .process_group(0)
-        .stdin(if program.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    command
+}
+
+/// Runs it until `deadline`. Whatever it has started in its group is killed when it has ended.
+pub(super) async fn run(program: Program, deadline: Instant) -> io::Result<Ended> {
+    let mut command = command(program.argv, program.env, &program.directory);
+    command.stdin(if program.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     // Listened to before the process is there, so that its end is not missed.
     let mut children = signal(SignalKind::child())?;
     let mut child = command.spawn()?;
-    let pid =
-        child.id().and_then(|id| Pid::from_raw(id as i32)).ok_or_else(|| io::Error::other("it has no id"))?;
-    let group = Group(pid);
+    let group = Group::of(&child)?;
+    let pid = group.0;
     let stdout = keep(child.stdout.take(), program.max_output);
     let stderr = keep(child.stderr.take(), program.max_output);
     feed(&mut child, program.stdin);

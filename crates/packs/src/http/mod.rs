@@ -4,7 +4,7 @@ pub(crate) mod json;
 mod send;
 #[cfg(test)]
 mod tests;
-mod url;
+pub(crate) mod url;
 mod verify;
 
 use crate::declared::{Filling, unrepeatable};
@@ -95,7 +95,7 @@ impl Http {
         };
         let method = method(&mut http, effect)?;
         let address = Address::read(&mut http, "url", parameters)?;
-        let headers = headers(&mut http, parameters)?;
+        let headers = headers(&mut http, parameters, Place::Secret)?;
         let body = match http.value("body") {
             Some(_) if matches!(method, Method::GET | Method::HEAD) => {
                 return Err(http.fault_of("body", format!("a request with the method {method} has none")));
@@ -198,7 +198,7 @@ impl Http {
 }
 
 /// Headers with the values of a call.
-fn filled(headers: &[(HeaderName, Template)], values: &mut Values<'_>) -> Result<HeaderMap> {
+pub(crate) fn filled(headers: &[(HeaderName, Template)], values: &mut Values<'_>) -> Result<HeaderMap> {
     let mut all = HeaderMap::new();
     for (name, header) in headers {
         let text = header.fill(values, |value| {
@@ -251,13 +251,17 @@ fn header_name(http: &Section, key: &str, name: &str) -> Result<HeaderName, Faul
     })
 }
 
-fn headers(http: &mut Section, parameters: &Parameters) -> Result<Vec<(HeaderName, Template)>, Fault> {
+pub(crate) fn headers(
+    http: &mut Section,
+    parameters: &Parameters,
+    place: Place,
+) -> Result<Vec<(HeaderName, Template)>, Fault> {
     let texts = http.table_of_texts("headers")?;
     if texts.len() > 32 {
         return Err(http.fault_of("headers", format!("there are {}, and there may be 32", texts.len())));
     }
     let read = |(name, text): (String, String)| {
-        let value = template(http, "headers", &text, parameters, Place::Secret)?;
+        let value = template(http, "headers", &text, parameters, place)?;
         if value.is_fixed() && name.eq_ignore_ascii_case("authorization") {
             return Err(
                 http.fault_of("headers", "a secret never stands here: write `{env:NAME}` or `{file:/PATH}`")
@@ -304,11 +308,11 @@ fn answer(http: &mut Section) -> Result<Answer, Fault> {
 
 /// A client that follows no redirect and retries nothing by itself. It is made when it is first used, for all tools of a
 /// pack that trust the authorities of the machine; one with a `ca_file` has its own.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Client(Arc<OnceLock<reqwest::Client>>);
 
 impl Client {
-    fn read(http: &mut Section, shared: &Self) -> Result<Self, Fault> {
+    pub(crate) fn read(http: &mut Section, shared: &Self) -> Result<Self, Fault> {
         let Some(path) = http.text_if("ca_file")? else { return Ok(shared.clone()) };
         let pem = std::fs::read(&path)
             .map_err(|error| http.fault_of("ca_file", format!("`{path}` cannot be read: {error}")))?;
@@ -321,7 +325,7 @@ impl Client {
         Ok(Self(Arc::new(OnceLock::from(client))))
     }
 
-    fn get(&self) -> Result<&reqwest::Client> {
+    pub(crate) fn get(&self) -> Result<&reqwest::Client> {
         if let Some(client) = self.0.get() {
             return Ok(client);
         }

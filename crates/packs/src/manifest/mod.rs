@@ -7,9 +7,12 @@ mod tests;
 mod tool;
 mod words;
 
-use crate::declared::Declared;
+use crate::declared::{Action, Declared};
 use crate::http::Client;
 use crate::kubernetes::Objects;
+use crate::mcp::lock::Lock;
+use crate::mcp::server::Server;
+use crate::mcp::{Served, Upstream};
 use crate::prompt::DeclaredPrompt;
 use crate::resource::DeclaredResource;
 use crate::source::Source;
@@ -26,7 +29,8 @@ pub(crate) use tool::template;
 /// The name of the file.
 pub(crate) const FILE: &str = "pack.toml";
 /// The keys of the file.
-const KEYS: &[&str] = &["name", "version", "description", "tools", "resources", "prompts", "languages"];
+const KEYS: &[&str] =
+    &["name", "version", "description", "server", "tools", "resources", "prompts", "languages"];
 /// The most tools of a pack, the most resources, prompts and languages.
 const MOST: usize = 64;
 
@@ -39,6 +43,15 @@ pub(crate) struct Manifest {
     pub(crate) resources: Vec<Arc<DeclaredResource>>,
     pub(crate) prompts: Vec<DeclaredPrompt>,
     pub(crate) languages: Vec<Arc<Language>>,
+    pub(crate) upstream: Option<Arc<Upstream>>,
+}
+
+/// What the tools of a pack share.
+pub(crate) struct Shared<'a> {
+    version: &'a str,
+    objects: &'a Arc<dyn Objects>,
+    client: Client,
+    served: Option<Served>,
 }
 
 impl Manifest {
@@ -47,7 +60,8 @@ impl Manifest {
     /// # Errors
     /// `pack.invalid` with file, tool and key.
     pub(crate) fn read(folder: &str, source: &Source, objects: &Arc<dyn Objects>) -> Result<Self> {
-        read(folder, source, objects).map_err(|fault| {
+        let lock = source.lock.as_ref().map(|text| Lock::read(folder, text)).transpose()?.unwrap_or_default();
+        read(folder, source, lock, objects).map_err(|fault| {
             let file = format!("{}/{FILE}", shown(folder, 64));
             let error = Error::new(Code::PackInvalid, format!("`{file}`: {}", fault.message));
             match fault.remedy {
@@ -58,7 +72,7 @@ impl Manifest {
     }
 }
 
-fn read(folder: &str, source: &Source, objects: &Arc<dyn Objects>) -> Result<Manifest, Fault> {
+fn read(folder: &str, source: &Source, lock: Lock, objects: &Arc<dyn Objects>) -> Result<Manifest, Fault> {
     let text = &source.manifest;
     let plain = |message: String| Fault { message, remedy: None };
     let table: toml::Table = toml::from_str(text).map_err(|error| {
@@ -90,8 +104,13 @@ fn read(folder: &str, source: &Source, objects: &Arc<dyn Objects>) -> Result<Man
     }
     let description = file.text("description", 500)?;
     let client = Client::default();
-    let tools =
-        read_each(&mut file, "tools", |number, table| tool::read(number, table, &version, objects, &client))?;
+    let served = Server::read(&mut file, &client)?.map(|server| Served::new(&name, server, lock));
+    let shared = Shared { version: &version, objects, client, served };
+    let tools = read_each(&mut file, "tools", |number, table| tool::read(number, table, &shared))?;
+    let upstream = shared.served.map(|served| served.upstream);
+    if upstream.is_some() && !tools.iter().any(|tool| matches!(tool.action, Action::Mcp(_))) {
+        return Err(file.fault("has a `server` and no tool of it: write `[tools.mcp]`"));
+    }
     let resources = read_each(&mut file, "resources", |number, table| {
         reading::resource(number, table, source).map(Arc::new)
     })?;
@@ -104,7 +123,7 @@ fn read(folder: &str, source: &Source, objects: &Arc<dyn Objects>) -> Result<Man
     is_once(&file, "tools", tools.iter().map(|tool| tool.spec.name.as_str()))?;
     is_once(&file, "resources", resources.iter().map(|resource| resource.uri()))?;
     is_once(&file, "prompts", prompts.iter().map(|prompt| prompt.about().name.as_str()))?;
-    Ok(Manifest { name, version, description, tools, resources, prompts, languages })
+    Ok(Manifest { name, version, description, tools, resources, prompts, languages, upstream })
 }
 
 /// Reads every table of a list; none if there is no list.

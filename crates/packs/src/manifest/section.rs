@@ -64,6 +64,11 @@ impl Section {
         self.table.contains_key(key)
     }
 
+    /// The value of a key, which stays.
+    pub(crate) fn peek(&self, key: &str) -> Option<&Value> {
+        self.table.get(key)
+    }
+
     /// The value of a key.
     pub(crate) fn value(&mut self, key: &str) -> Option<Value> {
         self.table.remove(key)

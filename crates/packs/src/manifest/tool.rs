@@ -1,17 +1,17 @@
 //! One `[[tools]]` of a manifest.
 
-use super::meaning;
 use super::section::{Fault, Section};
-use super::words;
+use super::{Shared, meaning, words};
 use crate::command::Command;
 use crate::declared::{Action, Declared};
-use crate::http::{Client, Http};
-use crate::kubernetes::{Objects, Patch};
+use crate::http::Http;
+use crate::kubernetes::Patch;
+use crate::mcp::Mcp;
 use crate::parameters::Parameters;
 use crate::template::{Place, Template};
 use astradesk_core::canonical::Digest;
 use astradesk_core::{Effect, Target, ToolName, ToolSpec};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +28,10 @@ const KEYS: &[&str] = &[
     "http",
     "command",
     "kubernetes-patch",
+    "mcp",
 ];
 /// The kinds of tools.
-const KINDS: [&str; 3] = ["http", "command", "kubernetes-patch"];
+const KINDS: [&str; 4] = ["http", "command", "kubernetes-patch", "mcp"];
 /// The most targets of a call.
 const MAX_TARGETS: usize = 8;
 /// The longest text of a template, in bytes.
@@ -38,18 +39,12 @@ pub(crate) const MAX_TEMPLATE: usize = 16 << 10;
 /// The time limit of a tool, in seconds: unless it says so, and at most.
 const TIMEOUT: (u64, u64) = (30, 3600);
 
-pub(super) fn read(
-    number: usize,
-    table: Map<String, Value>,
-    pack_version: &str,
-    objects: &Arc<dyn Objects>,
-    client: &Client,
-) -> Result<Declared, Fault> {
+pub(super) fn read(number: usize, table: Map<String, Value>, shared: &Shared<'_>) -> Result<Declared, Fault> {
     let label = match table.get("name").and_then(Value::as_str) {
         Some(name) => format!("tool `{}`", astradesk_core::text::shown(name, 64)),
         None => format!("tool {number}"),
     };
-    let digest = Digest::of_value(&meaning(&table)).to_string();
+    let meaning = meaning(&table);
     let mut tool = Section::new(label, table, KEYS)?;
     let name = tool.text("name", 64)?;
     let name = ToolName::parse(name).map_err(|error| tool.fault_of("name", error.message))?;
@@ -66,18 +61,24 @@ pub(super) fn read(
     let summary = summary.transpose()?;
     let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| tool.has(kind)).collect();
     let action = match kinds.as_slice() {
-        ["http"] => Action::Http(Box::new(Http::read(&mut tool, &parameters, effect, client)?)),
+        ["http"] => Action::Http(Box::new(Http::read(&mut tool, &parameters, effect, &shared.client)?)),
         ["command"] => Action::Command(Box::new(Command::read(&mut tool, &parameters)?)),
         ["kubernetes-patch"] => {
-            Action::Patch(Box::new(Patch::read(&mut tool, &parameters, effect, objects.clone())?))
+            Action::Patch(Box::new(Patch::read(&mut tool, &parameters, effect, shared.objects.clone())?))
         }
+        ["mcp"] => Action::Mcp(Box::new(Mcp::read(&mut tool, &parameters, effect, shared.served.as_ref())?)),
         [] => return Err(tool.fault(format!("does nothing: add one of the tables {}", KINDS.join(", ")))),
         several => {
             return Err(tool.fault(format!("has several kinds, and must have one: {}", several.join(", "))));
         }
     };
     let targets = targets(&mut tool, &parameters, &action)?;
-    let version = format!("{pack_version}+{}", digest.get(..12).unwrap_or(&digest));
+    let meaning = match (&action, &shared.served) {
+        (Action::Mcp(mcp), Some(served)) => json!({"tool": meaning, "server": mcp.meaning(served)}),
+        _ => meaning,
+    };
+    let digest = Digest::of_value(&meaning).to_string();
+    let version = format!("{}+{}", shared.version, digest.get(..12).unwrap_or(&digest));
     let spec = Arc::new(ToolSpec {
         name,
         version,

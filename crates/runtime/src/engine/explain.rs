@@ -70,6 +70,14 @@ impl Engine {
         Ok(loaded)
     }
 
+    /// Looks after the servers that packs have.
+    pub async fn tend_packs(&self) -> Result<()> {
+        if let Some(packs) = self.0.registry.followed().cloned() {
+            packs.tend().await;
+        }
+        Ok(())
+    }
+
     /// Files are read and policies put together where nothing else waits for it.
     pub(super) async fn load_policy(&self) -> Result<Result<bool>> {
         let policy = self.0.policy.clone();

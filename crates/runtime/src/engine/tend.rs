@@ -52,6 +52,9 @@ impl Engine {
         self.every(now, OFTEN, "the packs could not be looked at", |engine| {
             Box::pin(async move { engine.reload_packs().await.map(drop) })
         });
+        self.every(now, OFTEN, "the servers of packs could not be looked after", |engine| {
+            Box::pin(async move { engine.tend_packs().await })
+        });
         self.every(now, OFTEN, "approvals could not be expired", |engine| {
             Box::pin(async move { engine.expire_approvals().await })
         });

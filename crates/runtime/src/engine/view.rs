@@ -150,6 +150,8 @@ impl Engine {
                 pack.prompts.retain(|name| usable_prompts.iter().any(|prompt| prompt.about().name == *name));
                 pack.tools.retain(|name| usable.iter().any(|tool| tool.spec().name == *name));
                 pack.problem = None;
+                pack.server = None;
+                pack.disabled.clear();
                 pack.doubts.clear();
             }
             packs.retain(|pack| {

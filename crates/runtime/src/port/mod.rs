@@ -11,7 +11,7 @@ mod tool;
 
 pub use agent::Agent;
 pub use clock::{Clock, SystemClock};
-pub use pack::{Pack, PackStatus, Packs};
+pub use pack::{Pack, PackStatus, Packs, ServerStatus};
 pub use planner::{Names, Planner};
 pub use policy::{Considered, Explanation, Policy, PolicyRequest, PolicyStatus};
 pub use reading::{
