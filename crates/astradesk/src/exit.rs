@@ -7,7 +7,7 @@ pub(crate) const DONE: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 const DENIED: u8 = 3;
-const APPROVAL_NEEDED: u8 = 4;
+pub(crate) const APPROVAL_NEEDED: u8 = 4;
 const OUTCOME_UNKNOWN: u8 = 5;
 const UNAVAILABLE: u8 = 6;
 

@@ -61,6 +61,22 @@ pub enum Packs {
     New {
         /// The pack's name, which is its folder's, too
         name: String,
+        /// With every tool of the MCP server at this address
+        #[arg(long, value_name = "URL", conflicts_with = "program")]
+        mcp: Option<String>,
+        /// With every tool of the MCP server that is this program
+        #[arg(last = true, value_name = "PROGRAM")]
+        program: Vec<String>,
+    },
+    /// Show what the MCP server of a pack defines, and accept it
+    Accept {
+        /// A pack of `packs.folder`, or the folder of one
+        pack: PathBuf,
+        /// One of its tools [default: all]
+        tool: Option<String>,
+        /// The digest that was seen, or at least its first 8 characters; at a terminal it is asked for
+        #[arg(long, value_name = "DIGEST")]
+        digest: Option<String>,
     },
     /// Check a pack; reaches nobody
     Check {

@@ -16,7 +16,7 @@ use serde_json::json;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 /// How much of a digest must be given, in characters.
-const PREFIX: usize = 8;
+pub(super) const PREFIX: usize = 8;
 
 pub(super) async fn run(context: &Context, command: Option<Approvals>) -> Result<u8> {
     let command = command.unwrap_or(Approvals::List { limit: 50 });
@@ -155,13 +155,19 @@ async fn seen(
 fn completed(awaiting: &Awaiting, prefix: &str) -> Result<Digest> {
     let asked = awaiting.run.approvals.as_ref();
     let digest = asked.map(|asked| asked.digest).ok_or_else(|| Error::internal("a run without a digest"))?;
+    begins(digest, prefix, &format!("astradesk approvals show {}", awaiting.run.id))
+}
+
+/// The digest, if it begins so; else where it can be seen.
+pub(super) fn begins(digest: Digest, prefix: &str, seen_by: &str) -> Result<Digest> {
     let prefix = prefix.trim().to_ascii_lowercase();
     let hexadecimal = prefix.bytes().all(|b| b.is_ascii_hexdigit());
     if prefix.len() < PREFIX || prefix.len() > 64 || !hexadecimal {
         let message =
             format!("`{}` is not a digest, nor at least its first {PREFIX} characters", shown(&prefix, 80));
-        return Err(Error::new(Code::RequestMalformed, message)
-            .with_remedy(format!("copy it from `astradesk approvals show {}`", awaiting.run.id)));
+        return Err(
+            Error::new(Code::RequestMalformed, message).with_remedy(format!("copy it from `{seen_by}`"))
+        );
     }
     if digest.to_string().starts_with(&prefix) {
         return Ok(digest);
@@ -171,7 +177,7 @@ fn completed(awaiting: &Awaiting, prefix: &str) -> Result<Digest> {
     Err(Error::new(Code::ApprovalDigestMismatch, message))
 }
 
-fn ask(question: &str) -> Result<String> {
+pub(super) fn ask(question: &str) -> Result<String> {
     let failed = |error: std::io::Error| Error::new(Code::RequestMalformed, format!("no answer: {error}"));
     let mut out = anstream::stderr();
     write!(out, "{question}: ").and_then(|()| out.flush()).map_err(failed)?;

@@ -27,7 +27,7 @@ pub(super) async fn run(context: &Context) -> Result<u8> {
         Ok((config, _)) => {
             findings.push(good("the configuration is valid"));
             policy(&config, &mut findings);
-            govern::policies(&config, &mut findings);
+            govern::policies(&config, &mut findings).await;
             govern::guardrails(&config, &mut findings);
             govern::webhooks(&config, &mut findings);
             store(&config, &mut findings).await;

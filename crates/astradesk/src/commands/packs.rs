@@ -1,20 +1,26 @@
 //! `astradesk packs`
 
+mod accept;
+
 use super::Context;
 use crate::cli::{Output, Packs};
 use crate::display::{self, Mark, words};
 use crate::exit;
-use astradesk_core::Result;
+use astradesk_core::{Error, Result};
+use astradesk_packs::DeclaredPack;
 use astradesk_packs::case::{self, Outcome};
-use astradesk_packs::{DeclaredPack, scaffold};
-use astradesk_runtime::port::{Pack as _, PackStatus};
+use astradesk_packs::scaffold::{self, Typed};
+use astradesk_runtime::port::{Pack as _, PackStatus, ServerStatus};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(super) async fn run(context: &Context, command: Option<Packs>) -> Result<u8> {
     match command.unwrap_or(Packs::List) {
         Packs::List => list(context).await,
-        Packs::New { name } => new(context, &name),
+        Packs::New { name, mcp, program } => new(context, &name, mcp, program).await,
+        Packs::Accept { pack, tool, digest } => {
+            accept::run(context, &pack, tool.as_deref(), digest.as_deref()).await
+        }
         Packs::Check { dir } => Ok(check(context, &dir)),
         Packs::Test { dir } => Ok(test(context, &dir)),
     }
@@ -37,7 +43,8 @@ async fn list(context: &Context) -> Result<u8> {
 }
 
 fn show(pack: &PackStatus) {
-    let mark = match (&pack.problem, pack.doubts.is_empty()) {
+    let out = pack.server.as_ref().and_then(|server| server.problem.as_ref());
+    let mark = match (pack.problem.as_ref().or(out), pack.doubts.is_empty() && pack.disabled.is_empty()) {
         (Some(_), _) => Mark::Bad,
         (None, false) => Mark::Warning,
         (None, true) => Mark::Good,
@@ -56,10 +63,19 @@ fn show(pack: &PackStatus) {
         display::note(format!("  {}", tools.join(", ")));
     }
     show_readings(&pack.resources, &pack.prompts);
+    if let Some(server) = &pack.server {
+        show_server(server);
+    }
+    for fault in pack.disabled.values() {
+        show_problem(fault, "");
+        let difference = fault.details.get("difference").and_then(serde_json::Value::as_array);
+        for place in difference.into_iter().flatten().filter_map(serde_json::Value::as_str) {
+            display::note(format!("    {}", words(place)));
+        }
+    }
     if let Some(problem) = &pack.problem {
         let kept = if pack.version.is_some() { "; the one before it stays in force" } else { "" };
-        display::note(format!("  {} {}{kept}", problem.code, words(&problem.message)));
-        display::note(format!("  → {}", words(&problem.remedy)));
+        show_problem(problem, kept);
     }
     for doubt in &pack.doubts {
         display::note(format!("  {}", words(doubt)));
@@ -75,13 +91,46 @@ fn show_readings(resources: &[String], prompts: &[String]) {
     }
 }
 
-fn new(context: &Context, name: &str) -> Result<u8> {
-    let folder: PathBuf = scaffold::new(Path::new(""), name)?;
-    if context.output == Output::Json {
-        display::json(&json!({"folder": folder}));
-    } else {
-        display::mark(Mark::Good, format!("`{}` is a pack to begin with", folder.display()));
-        display::note(format!("  → astradesk packs check {0} && astradesk packs test {0}", folder.display()));
+fn show_server(server: &ServerStatus) {
+    let version = |name: &String| format!("{name} {}", server.version.as_deref().unwrap_or_default());
+    let what = server.name.as_ref().map_or_else(|| "nothing was seen of it yet".to_owned(), version);
+    display::note(format!("  server `{}`: {}", words(&server.address), words(&what)));
+    if let Some(accepted) = &server.accepted {
+        display::note(format!("  its definitions were accepted when it was {}", words(accepted)));
+    }
+    if let Some(problem) = &server.problem {
+        show_problem(problem, "");
+    }
+}
+
+fn show_problem(problem: &Error, more: &str) {
+    display::note(format!("  {} {}{more}", problem.code, words(&problem.message)));
+    display::note(format!("  → {}", words(&problem.remedy)));
+}
+
+async fn new(context: &Context, name: &str, mcp: Option<String>, program: Vec<String>) -> Result<u8> {
+    let here = Path::new("");
+    let server = mcp.map(Typed::Url).or_else(|| (!program.is_empty()).then_some(Typed::Argv(program)));
+    let (folder, tools) = match server {
+        Some(server) => {
+            scaffold::of_server(here, name, &server).await.map(|(folder, tools)| (folder, Some(tools)))?
+        }
+        None => (scaffold::new(here, name)?, None),
+    };
+    let shown = folder.display();
+    match (context.output, tools) {
+        (Output::Json, _) => display::json(&json!({"folder": folder, "tools": tools})),
+        (Output::Text, Some(tools)) => {
+            display::mark(Mark::Good, format!("`{shown}` has the {tools} tools of the server"));
+            display::note(format!(
+                "  → say in {shown}/pack.toml what each of them does, and remove what nobody needs"
+            ));
+            display::note(format!("  → astradesk packs check {shown} && astradesk packs accept {shown}"));
+        }
+        (Output::Text, None) => {
+            display::mark(Mark::Good, format!("`{shown}` is a pack to begin with"));
+            display::note(format!("  → astradesk packs check {shown} && astradesk packs test {shown}"));
+        }
     }
     Ok(exit::DONE)
 }
@@ -98,6 +147,7 @@ fn check(context: &Context, dir: &Path) -> u8 {
         Output::Json => display::json(&json!({
             "valid": true, "name": pack.name(), "version": pack.version(), "digest": pack.digest(), "tools": pack.specs(),
             "resources": pack.resource_uris(), "prompts": pack.prompt_names(),
+            "disabled": pack.disabled(),
         })),
         Output::Text => show_checked(&pack),
     }
@@ -116,6 +166,15 @@ fn show_checked(pack: &DeclaredPack) {
         display::note(format!("  {:<24} {effect:<8} {}", spec.name, words(&spec.description)));
     }
     show_readings(&pack.resource_uris(), &pack.prompt_names());
+    let disabled = pack.disabled();
+    if let Some(fault) = disabled.values().next() {
+        let names: Vec<&str> = disabled.keys().map(astradesk_core::ToolName::as_str).collect();
+        display::mark(
+            Mark::Warning,
+            format!("disabled, as their definitions were never accepted: {}", names.join(", ")),
+        );
+        display::note(format!("  → {}", words(&fault.remedy)));
+    }
 }
 
 fn test(context: &Context, dir: &Path) -> u8 {

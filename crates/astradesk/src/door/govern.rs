@@ -79,7 +79,11 @@ impl Door {
     /// The packs.
     pub async fn packs(&self) -> Result<Vec<PackStatus>> {
         match self {
-            Self::Embedded { app, principal } => Ok(app.engine.packs(principal)),
+            Self::Embedded { app, principal } => {
+                // Nobody else looks after their servers here.
+                app.engine.tend_packs().await?;
+                Ok(app.engine.packs(principal))
+            }
             Self::Remote(remote) => remote.packs().await,
         }
     }

@@ -17,12 +17,12 @@ use astradesk_store::SqliteStore;
 const MOST: u32 = 1000;
 
 /// The policy set as a gateway that is started now would have it.
-pub(super) fn policies(config: &Config, findings: &mut Vec<Finding>) {
+pub(super) async fn policies(config: &Config, findings: &mut Vec<Finding>) {
     let (registry, policy) = match app::offline(config) {
         Ok(offline) => offline,
         Err(error) => return findings.push(bad(&error)),
     };
-    packs(&registry, findings);
+    packs(&registry, findings).await;
     let status = policy.status();
     if let Some(problem) = &status.problem {
         findings.push(bad(problem));
@@ -46,8 +46,16 @@ pub(super) fn policies(config: &Config, findings: &mut Vec<Finding>) {
 }
 
 /// The packs of the configured folder, as a gateway that is started now would have them.
-fn packs(registry: &ToolRegistry, findings: &mut Vec<Finding>) {
-    for pack in registry.followed().map(|packs| packs.status()).unwrap_or_default() {
+async fn packs(registry: &ToolRegistry, findings: &mut Vec<Finding>) {
+    let Some(packs) = registry.followed() else { return };
+    packs.tend().await;
+    for pack in packs.status() {
+        findings.extend(pack.server.iter().filter_map(|server| server.problem.as_ref()).map(bad));
+        findings.extend(
+            pack.disabled
+                .values()
+                .map(|fault| warning(format!("{} {}", fault.code, fault.message), fault.remedy.clone())),
+        );
         match &pack.problem {
             Some(problem) => findings.push(bad(problem)),
             None => findings.push(good(format!("pack `{}`: {} tool(s)", pack.name, pack.tools.len()))),
