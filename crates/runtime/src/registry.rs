@@ -6,7 +6,7 @@ use crate::schema::Schema;
 use arc_swap::ArcSwap;
 use astradesk_core::text::shown;
 use astradesk_core::{AgentName, Arguments, Code, Effect, Error, FrozenCall, Result, ToolName, ToolSpec};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -18,6 +18,8 @@ pub struct Registered {
     pub effect: Effect,
     /// The pack that it came with.
     pub pack: String,
+    /// JSON Schema of its arguments, to be shared by everybody who is told of it.
+    pub input_schema: Arc<Map<String, Value>>,
     schema: Schema,
 }
 
@@ -32,9 +34,11 @@ impl Registered {
         };
         let effect =
             spec.effect.ok_or_else(|| refuse("declares no effect: read, write or execute".into()))?;
-        if spec.input_schema.get("type") != Some(&Value::from("object")) {
+        let input_schema =
+            spec.input_schema.as_object().filter(|schema| schema.get("type") == Some(&"object".into()));
+        let Some(input_schema) = input_schema.cloned() else {
             return Err(refuse("has an input schema that does not describe an object".into()));
-        }
+        };
         if spec.input_schema.get("additionalProperties") != Some(&Value::Bool(false)) {
             return Err(refuse("has an input schema without `additionalProperties: false`".into()));
         }
@@ -63,7 +67,7 @@ impl Registered {
                 slot.argument
             )));
         }
-        Ok(Self { effect, pack: pack.to_owned(), schema, tool })
+        Ok(Self { effect, pack: pack.to_owned(), input_schema: Arc::new(input_schema), schema, tool })
     }
 
     /// The tool's description.

@@ -37,7 +37,7 @@ fn described(tool: &Arc<Registered>) -> Tool {
         "dev.astradesk/pack": tool.pack,
         "dev.astradesk/version": spec.version,
     });
-    Tool::new(spec.name.to_string(), spec.description.clone(), object(spec.input_schema.clone()))
+    Tool::new(spec.name.to_string(), spec.description.clone(), tool.input_schema.clone())
         .with_title(title(spec.name.as_str()))
         .with_raw_output_schema(result::schema())
         .with_annotations(annotations(tool.effect))
