@@ -4,17 +4,18 @@ mod objects;
 
 use objects::ClusterObjects;
 
-use crate::config::Config;
+use crate::config::{Config, PlannerKind};
 use astradesk_core::guardrail::with_builtin;
 use astradesk_core::name::ClusterName;
 use astradesk_core::{Code, Error, Guardrail, Principal, Result, RoleName};
 use astradesk_domain_ops::{Cluster, OperationsPack, Pace};
+use astradesk_llm::LlmPlanner;
 use astradesk_packs::Folder;
 use astradesk_policy::{CedarPolicy, PolicySources, Settings};
 use astradesk_runtime::engine::{Limits, Parts};
 use astradesk_runtime::evidence::Signer;
-use astradesk_runtime::planner::KeywordPlanner;
-use astradesk_runtime::port::{Packs as _, SystemClock};
+use astradesk_runtime::planner::{Guarded, KeywordPlanner};
+use astradesk_runtime::port::{Packs as _, Planner, SystemClock};
 use astradesk_runtime::{Engine, ToolRegistry, key};
 use astradesk_store::{Options, SqliteStore};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -72,13 +73,27 @@ impl App {
 /// The tools and agents on a cluster.
 pub fn registry(cluster: &Cluster, config: &Config) -> Result<ToolRegistry> {
     let registry = ToolRegistry::default();
-    let pack = OperationsPack::new(
-        cluster,
-        Arc::new(KeywordPlanner::new(config.aliases.clone())),
-        config.policy.on_failure,
-    )?;
+    let pack = OperationsPack::new(cluster, planner(config)?, config.policy.on_failure)?;
     registry.register(&pack)?;
     Ok(registry)
+}
+
+/// How the agent `ops` plans.
+fn planner(config: &Config) -> Result<Arc<dyn Planner>> {
+    let keyword = Arc::new(KeywordPlanner::new(config.aliases.clone()));
+    let Some(llm) = language_model(config)? else { return Ok(keyword) };
+    Ok(match config.agents.ops.planner {
+        PlannerKind::Keyword => keyword,
+        PlannerKind::Llm => Arc::new(Guarded::only_guards(keyword, llm)),
+        PlannerKind::KeywordThenLlm => Arc::new(Guarded::new(keyword, llm)),
+    })
+}
+
+/// The language model that plans; none if none is configured.
+pub fn language_model(config: &Config) -> Result<Option<Arc<LlmPlanner>>> {
+    let settings = config.llm.settings()?;
+    let planner = |settings| LlmPlanner::new(settings, config.aliases.clone(), Arc::new(SystemClock));
+    settings.map(|settings| planner(settings).map(Arc::new)).transpose()
 }
 
 /// The policies in force: the built-in ones, and those of the configured folder. A set that is not valid denies

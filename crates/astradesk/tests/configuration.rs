@@ -1,7 +1,7 @@
 //! Guardrails and webhooks as they are configured: what is read, and what is said of what is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests: a failed unwrap is a failed test")]
 
-use astradesk::config::{Config, Sources, Webhook, load};
+use astradesk::config::{Config, PlannerKind, Sources, Webhook, load};
 use astradesk_core::Result;
 use std::collections::BTreeMap;
 
@@ -84,6 +84,23 @@ fn what_is_wrong_with_a_table_is_said_with_its_name() {
             "`limits.idempotency_hours` is 49, and runs are kept for 2 day(s) only",
         ),
         ("[evidence]\nkeep = 3", "unknown key `evidence.keep`"),
+        ("[agents.ops]\nplanner = \"llm\"", "`agents.ops.planner` is `llm`, and `llm.base_url` is empty"),
+        (
+            "[agents.ops]\nplanner = \"keyword_then_llm\"\n[llm]\nbase_url = \"https://x.example/v1\"",
+            "`agents.ops.planner` is `keyword_then_llm`, and `llm.model` is empty",
+        ),
+        ("[agents.ops]\nplanner = \"magic\"", "unknown variant `magic`"),
+        ("[agents.ops]\nplaner = \"llm\"", "unknown key `agents.ops.planer`"),
+        ("[agents]\nops = \"llm\"", "unknown key `agents.ops`"),
+        ("[agents.other]\nplanner = \"llm\"", "unknown key `agents.other`"),
+        ("[llm]\nbase_url = \"http://x.example/v1\"", "`llm.base_url` is not encrypted"),
+        ("[llm]\nkey = \"sk-0123456789\"", "`llm.key` is not the place of a key"),
+        ("[llm]\ntimeout_seconds = 0", "`llm.timeout_seconds` is 0, and must be 1 to 300"),
+        ("[llm]\nmax_steps = 17", "`llm.max_steps` is 17, and must be 1 to 16"),
+        ("[llm]\ntokens_per_hour = 0", "`llm.tokens_per_hour` is 0"),
+        ("[llm]\ncost_per_hour = -1.0", "`llm.cost_per_hour` is -1"),
+        ("[llm]\ncost_per_hour = nan", "`llm.cost_per_hour` is NaN"),
+        ("[llm]\ncost_per_hour = 1.0", "`llm.cost_per_hour` is set, and no price"),
     ];
     for (toml, said) in cases {
         let error = read(toml).map(|_| ()).expect_err(toml);
@@ -170,4 +187,21 @@ fn a_guardrail_of_no_tool_is_doubtful() {
     assert_eq!((code, said.contains("\"warnings\"") && said.contains(doubt)), (0, true), "{said}");
     let (code, said) = check(&guardrail("restart_service"), "text");
     assert_eq!((code, said.contains("guardrail")), (0, false), "{said}");
+}
+
+#[test]
+fn a_language_model_is_configured_in_tables_of_tables_and_by_the_environment() {
+    let config = read(
+        "[agents.ops]\nplanner = \"keyword_then_llm\"\n[llm]\nbase_url = \"https://x.example/v1\"\nmodel = \"m\"\n\
+         cost_per_hour = 2.5\nprompt_price = 0.01\nkey = \"env:LLM_KEY\"",
+    )
+    .unwrap();
+    assert_eq!(config.agents.ops.planner, PlannerKind::KeywordThenLlm);
+    let settings = config.llm.settings().unwrap().unwrap();
+    assert_eq!((settings.base_url.as_str(), settings.budget.cost), ("https://x.example/v1", Some(2.5)));
+    let environment = [("ASTRADESK_AGENTS_OPS_PLANNER", "keyword"), ("ASTRADESK_LLM_PROMPT_PRICE", "0.5")];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let (config, _) = load(&Sources { file: None, environment, flags: Vec::new() }).unwrap();
+    assert_eq!((config.agents.ops.planner, config.llm.prompt_price), (PlannerKind::Keyword, 0.5));
+    assert!(config.llm.settings().unwrap().is_none());
 }

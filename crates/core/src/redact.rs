@@ -1,4 +1,4 @@
-//! Text that comes from the cluster (logs, events, messages), made safe to show and to keep.
+//! Text from outside (logs, events, messages, what people say), made safe to show, to keep and to send elsewhere.
 //!
 //! Control characters go, and so do values that look like secrets: what follows `password=`, `token:`,
 //! `Authorization: Bearer` and the like, user information in URLs, JSON Web Tokens, AWS key ids and PEM
@@ -25,10 +25,30 @@ const SECRET_NAMES: &[&str] = &[
     "signature",
 ];
 
+/// How tokens begin whose issuers mark them.
+const ISSUED: &[&str] =
+    &["ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "sk-", "AIza", "hvs."];
+
 /// One line, without control characters and secrets, at most `limit` characters.
 pub fn line(text: &str, limit: usize) -> String {
     let flat: String = strip(text).chars().map(|c| if c == '\n' { ' ' } else { c }).collect();
     cut(&mask(flat.trim()), limit)
+}
+
+/// The whole text, line by line, without control characters and secrets.
+pub fn text(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    // A key in a block may have its lines anywhere, so the block goes first.
+    while let Some((before, block)) = rest.split_once("-----BEGIN ") {
+        shown.push_str(before);
+        shown.push_str(MASK);
+        rest = block
+            .split_once("-----END ")
+            .map_or("", |(_, end)| end.split_once("-----").map_or("", |(_, rest)| rest));
+    }
+    shown.push_str(rest);
+    strip(&shown).split('\n').map(mask).collect::<Vec<_>>().join("\n")
 }
 
 /// The last `lines` lines, without control characters and secrets, at most `bytes` bytes in all.
@@ -165,7 +185,8 @@ fn credentials(rest: &str) -> Option<&str> {
 fn is_secret_by_itself(word: &str) -> bool {
     let jwt = word.starts_with("eyJ") && word.len() >= 20 && word.contains('.');
     let aws = (word.starts_with("AKIA") || word.starts_with("ASIA")) && word.len() == 20;
-    jwt || aws
+    let issued = word.len() >= 20 && ISSUED.iter().any(|prefix| word.starts_with(prefix));
+    jwt || aws || issued
 }
 
 /// After a name: the separator that is kept, and what follows the value that is not.
@@ -211,11 +232,28 @@ mod tests {
             ("postgres://app:s3cr@t@db:5432/x", "postgres://[redacted]@db:5432/x"),
             ("got eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln here", "got [redacted] here"),
             ("key AKIAABCDEFGHIJKLMNOP used", "key [redacted] used"),
+            ("with ghp_0123456789abcdefghij, or sk-1", "with [redacted], or sk-1"),
             ("client-secret=a&x=1", "client-secret=[redacted]&x=1"),
             ("tokens were counted", "tokens were counted"),
             ("token=", "token="),
         ] {
             assert_eq!(line(text, 500), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_keeps_its_lines_and_loses_its_secrets() {
+        for (given, kept) in [
+            ("restart webapp\n\nnow", "restart webapp\n\nnow"),
+            ("a -----BEGIN RSA PRIVATE KEY----- MIIE -----END RSA PRIVATE KEY----- b", "a [redacted] b"),
+            (
+                "a\n-----BEGIN KEY-----\nMIIE\n-----END KEY-----\nb\n-----BEGIN KEY-----\nMIIE",
+                "a\n[redacted]\nb\n[redacted]",
+            ),
+            ("a\u{1b}[31m\npassword=x\n", "a\npassword=[redacted]\n"),
+            ("-----END KEY----- stays", "-----END KEY----- stays"),
+        ] {
+            assert_eq!(text(given), kept);
         }
     }
 

@@ -75,7 +75,7 @@ fn sets() -> Vec<PathBuf> {
     let folders = std::fs::read_dir(Path::new(ROOT).join("policies")).unwrap();
     let mut sets: Vec<PathBuf> = folders.map(|entry| entry.unwrap().path()).collect();
     sets.sort();
-    assert_eq!(sets.len(), 3);
+    assert_eq!(sets.len(), 4);
     sets
 }
 

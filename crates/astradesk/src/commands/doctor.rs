@@ -1,6 +1,7 @@
 //! `astradesk doctor`: what is configured, reachable and permitted, and what to do about the rest.
 
 mod govern;
+mod llm;
 
 use super::Context;
 use crate::cli::Output;
@@ -30,6 +31,7 @@ pub(super) async fn run(context: &Context) -> Result<u8> {
             govern::policies(&config, &mut findings).await;
             govern::guardrails(&config, &mut findings);
             govern::webhooks(&config, &mut findings);
+            llm::ask(&config, &mut findings).await;
             store(&config, &mut findings).await;
             cluster(&config, &mut findings).await;
         }

@@ -64,8 +64,17 @@ impl Offline {
 
 /// How many policy files a folder has.
 pub(super) fn policy_files(dir: &Path) -> usize {
+    cedar_files(dir).count()
+}
+
+/// Whether a policy file of a folder has this text.
+pub(super) fn mention(dir: &Path, text: &str) -> bool {
+    cedar_files(dir).any(|file| std::fs::read_to_string(file).is_ok_and(|policies| policies.contains(text)))
+}
+
+fn cedar_files(dir: &Path) -> impl Iterator<Item = PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "cedar")).count()
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "cedar"))
 }
 
 fn check(context: &Context, dir: Option<PathBuf>) -> Result<u8> {

@@ -2,7 +2,7 @@
 
 use super::Config;
 use super::keys::{KEYS, Key, nearest};
-use super::tables;
+use super::{llm, tables};
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
 use std::collections::BTreeMap;
@@ -60,11 +60,8 @@ pub fn load(sources: &Sources) -> Result<(Config, Values)> {
         let (value, origin) = value_of(key, sources, &file)?;
         shown.insert(key.path, (value.clone(), origin));
         // Arrays of tables are read one table at a time: an error names the table.
-        if let Some((section, name)) = key.path.split_once('.') {
-            let section = merged.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(section) = section {
-                section.insert(name.to_owned(), value);
-            }
+        if let Some((sections, name)) = key.path.rsplit_once('.') {
+            put(&mut merged, sections, name, value);
         }
     }
     let mut config: Config = Value::Table(merged)
@@ -76,6 +73,17 @@ pub fn load(sources: &Sources) -> Result<(Config, Values)> {
     config.webhooks = tables::webhooks(tables("webhooks"), &sources.environment)?;
     check(&config)?;
     Ok((config, shown))
+}
+
+/// Puts a value in its table, which may be in another one.
+fn put(table: &mut Table, sections: &str, name: &str, value: Value) {
+    let (section, rest) = sections.split_once('.').unwrap_or((sections, ""));
+    let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    match section {
+        Value::Table(section) if rest.is_empty() => _ = section.insert(name.to_owned(), value),
+        Value::Table(section) => put(section, rest, name, value),
+        _ => {}
+    }
 }
 
 fn value_of(key: &Key, sources: &Sources, file: &FileKeys) -> Result<(Value, String)> {
@@ -103,6 +111,7 @@ fn coerce(text: &str, like: &Value, name: &str) -> Result<Value> {
     let wrong = |wanted: &str| invalid(format!("`{name}` is not {wanted}"));
     Ok(match like {
         Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| wanted_number(name))?),
+        Value::Float(_) => Value::Float(text.trim().parse().map_err(|_| wrong("a number"))?),
         Value::Boolean(_) => match text.trim() {
             "true" | "1" | "yes" => Value::Boolean(true),
             "false" | "0" | "no" | "" => Value::Boolean(false),
@@ -147,15 +156,25 @@ fn read_file(named: Option<&Path>) -> Result<FileKeys> {
         let Value::Table(content) = content else {
             return Err(unknown(&name, &section));
         };
-        for (key, value) in content {
-            let path = format!("{section}.{key}");
-            if !KEYS.iter().any(|known| known.path == path) {
-                return Err(unknown(&name, &path));
-            }
-            values.insert(path, value);
-        }
+        read_table(&name, &section, content, &mut values)?;
     }
     Ok(FileKeys { name, values })
+}
+
+/// The keys of a table, and of the tables in it.
+fn read_table(file: &str, section: &str, content: Table, values: &mut BTreeMap<String, Value>) -> Result<()> {
+    for (key, value) in content {
+        let path = format!("{section}.{key}");
+        let within = format!("{path}.");
+        match value {
+            value if KEYS.iter().any(|known| known.path == path) => _ = values.insert(path, value),
+            Value::Table(inner) if KEYS.iter().any(|known| known.path.starts_with(&within)) => {
+                read_table(file, &path, inner, values)?;
+            }
+            _ => return Err(unknown(file, &path)),
+        }
+    }
+    Ok(())
 }
 
 fn unknown(file: &str, path: &str) -> Error {
@@ -206,6 +225,7 @@ fn check(config: &Config) -> Result<()> {
             config.mcp.wait_seconds
         )));
     }
+    llm::check(&config.agents, &config.llm)?;
     let (keys, runs) = (config.limits.idempotency_hours, config.runs.keep_days);
     if runs > 0 && u64::from(keys) > 24 * u64::from(runs) {
         return Err(invalid(format!(

@@ -4,9 +4,11 @@
 //! typed [`Config`] is read from the merged table, so a key has one default and one meaning.
 
 pub mod keys;
+mod llm;
 mod load;
 mod tables;
 
+pub use llm::{Agents, Llm, PlannerKind};
 pub use load::{Sources, Values, load};
 pub use tables::{Webhook, WebhookSecret};
 
@@ -32,6 +34,10 @@ pub struct Config {
     pub auth: Auth,
     /// Who may do what.
     pub policy: Policy,
+    /// How each agent plans.
+    pub agents: Agents,
+    /// The language model that plans, if one does.
+    pub llm: Llm,
     /// The packs that are not compiled in.
     pub packs: Packs,
     /// The cluster.

@@ -87,7 +87,7 @@ impl Metrics {
             routes: series,
             unmatched: Series::new("other"),
             auth: counts(&["auth"]),
-            refusals: counts(&["policy", "approval", "guard"]),
+            refusals: counts(&["policy", "approval", "guard", "llm"]),
             said: Default::default(),
             runs: Default::default(),
             connections: AtomicI64::new(0),
@@ -184,7 +184,12 @@ impl Metrics {
             line(out, name, &format!("said=\"{said}\""), load(count));
         }
         let name = "astradesk_refusals_total";
-        family(out, name, "counter", "Answers that refuse by policy, approval or guardrail, by code.");
+        family(
+            out,
+            name,
+            "counter",
+            "Answers that refuse by policy, approval or guardrail, or for want of a language model, by code.",
+        );
         for (code, count) in &self.refusals {
             line(out, name, &format!("code=\"{code}\""), load(count));
         }
@@ -266,6 +271,13 @@ fn render_engine(out: &mut String, pulse: &Pulse, stats: Stats) {
     let name = "astradesk_runs_taken_over_total";
     family(out, name, "counter", "Runs that this process has taken over from others that are gone.");
     line(out, name, "", stats.taken_over);
+    let name = "astradesk_model_questions_total";
+    family(out, name, "counter", "Questions to a language model that this process has put on record.");
+    line(out, name, "", stats.consultations);
+    let name = "astradesk_model_tokens_total";
+    family(out, name, "counter", "Tokens of questions to a language model, and of its answers.");
+    line(out, name, "of=\"questions\"", stats.tokens.prompt_tokens);
+    line(out, name, "of=\"answers\"", stats.tokens.completion_tokens);
     let name = "astradesk_check_ok";
     family(out, name, "gauge", "Whether a check of `/readyz` is sound: 1, or 0.");
     for (check, said) in &pulse.checks {

@@ -257,6 +257,7 @@ struct Inner {
     seen: Mutex<tend::Seen>,
     /// Counts the runs that were taken over from others.
     claimed: AtomicU64,
+    consulted: plan::Consulted,
     /// Told when there is room for another run.
     vacated: Notify,
     /// Counts the changes of what there is to use and to read.
@@ -291,6 +292,7 @@ impl Engine {
             seen: Mutex::default(),
             keys: Arc::default(),
             claimed: AtomicU64::new(0),
+            consulted: plan::Consulted::default(),
             vacated: Notify::new(),
             offers: watch::Sender::new(0),
             stopping: CancellationToken::new(),

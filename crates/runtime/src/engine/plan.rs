@@ -7,6 +7,7 @@ use crate::port::{Change, Names};
 use crate::registry::Registered;
 use astradesk_core::approval::check_reason;
 use astradesk_core::canonical::Digest;
+use astradesk_core::consultation::Usage;
 use astradesk_core::evidence::{Draft, Kind};
 use astradesk_core::plan::MAX_CALLS;
 use astradesk_core::run::{State, Step};
@@ -17,6 +18,7 @@ use astradesk_core::{
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A planned submission: the run that it would become, and the tools of its steps.
 pub(super) struct Candidate {
@@ -246,7 +248,33 @@ impl Names for PrincipalNames {
             trace: planning.trace.clone(),
             data,
         };
+        self.engine.0.consulted.add(consultation.usage);
         let change = Change { evidence: vec![draft], ..Change::default() };
         self.engine.0.store.commit(change).await.map(|_| ()).map_err(uncommitted)
+    }
+}
+
+/// Counts what language models were asked.
+#[derive(Default)]
+pub(super) struct Consulted {
+    questions: AtomicU64,
+    prompt_tokens: AtomicU64,
+    completion_tokens: AtomicU64,
+}
+
+impl Consulted {
+    fn add(&self, usage: Usage) {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+        self.prompt_tokens.fetch_add(usage.prompt_tokens, Ordering::Relaxed);
+        self.completion_tokens.fetch_add(usage.completion_tokens, Ordering::Relaxed);
+    }
+
+    pub(super) fn so_far(&self) -> (u64, Usage) {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let tokens = Usage {
+            prompt_tokens: load(&self.prompt_tokens),
+            completion_tokens: load(&self.completion_tokens),
+        };
+        (load(&self.questions), tokens)
     }
 }

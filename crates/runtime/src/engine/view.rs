@@ -8,6 +8,7 @@ use crate::port::{
     Agent, Change, Cut, EvidenceFilter, PackStatus, PolicyStatus, RunEvent, RunFilter, RunPage,
 };
 use crate::registry::Registered;
+use astradesk_core::consultation::Usage;
 use astradesk_core::evidence::{Draft, Kind, Record};
 use astradesk_core::run::Step;
 use astradesk_core::{Approvals, Code, Error, Principal, Result, Run, RunId};
@@ -35,6 +36,10 @@ pub struct Stats {
     pub waiting: usize,
     /// Runs that this process has taken over from others that are gone.
     pub taken_over: u64,
+    /// Questions to a language model that this process has put on record.
+    pub consultations: u64,
+    /// The tokens of those.
+    pub tokens: Usage,
 }
 
 impl Engine {
@@ -42,7 +47,8 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         let queue = self.queue();
         let taken_over = self.0.claimed.load(Ordering::Relaxed);
-        Stats { at_work: queue.at_work(), waiting: queue.waiting(), taken_over }
+        let (consultations, tokens) = self.0.consulted.so_far();
+        Stats { at_work: queue.at_work(), waiting: queue.waiting(), taken_over, consultations, tokens }
     }
 
     /// How many records the evidence has.

@@ -108,6 +108,8 @@ async fn a_question_is_on_record_before_the_run_that_came_of_it() {
     assert_eq!((&record["run"], &record["principal"]["subject"]), (&json!(run.id), &json!("ada")));
     assert_eq!(record["data"]["answered_by"], "m-1");
     assert_eq!(record["data"]["usage"]["prompt_tokens"], 7);
+    let stats = world.engine.stats();
+    assert_eq!((stats.consultations, stats.tokens.prompt_tokens, stats.tokens.completion_tokens), (1, 7, 3));
     assert_eq!(*asks.seen.lock().unwrap(), ["look", "restart"]);
 }
 

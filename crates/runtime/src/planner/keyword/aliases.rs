@@ -18,6 +18,7 @@ const MAX_WORDS: usize = 4;
 #[derive(Debug, Default)]
 pub struct Aliases {
     lexicon: Lexicon<String>,
+    all: BTreeMap<String, String>,
 }
 
 impl Aliases {
@@ -49,7 +50,12 @@ impl Aliases {
             }
             lexicon.add(alias, name.clone());
         }
-        Ok(Self { lexicon })
+        Ok(Self { lexicon, all: aliases.clone() })
+    }
+
+    /// Every alias with the name that it stands for.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.all.iter().map(|(alias, name)| (alias.as_str(), name.as_str()))
     }
 
     /// The longest alias that begins where `range` does, as its length and the name.
