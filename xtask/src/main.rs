@@ -14,6 +14,7 @@ mod gateway;
 mod http;
 mod kubectl;
 mod left_out;
+mod litellm;
 mod proc;
 mod schemathesis;
 mod test;

@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::cargo::{self, cargo};
 use crate::ui::{self, Pace};
-use crate::{clients, cluster, conformance, kubectl, left_out, proc, schemathesis};
+use crate::{clients, cluster, conformance, kubectl, left_out, litellm, proc, schemathesis};
 
 /// How to test.
 #[derive(Args)]
@@ -52,6 +52,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let cache = cluster::cache()?;
     hand(&mut nextest, in_ci, kubectl::TEST_KUBECTL, "kubectl", || kubectl::ensure(&cache))?;
     hand(&mut nextest, in_ci, clients::TEST_CLIENTS, "other MCP clients", || clients::ensure(&cache))?;
+    let mut litellm = None;
+    hand(&mut nextest, in_ci, litellm::TEST_LITELLM, "LiteLLM's proxy", || {
+        let proxy = litellm.insert(litellm::start(&cache)?);
+        Ok(PathBuf::from(&proxy.base_url))
+    })?;
     let Some(ready) = ready else { return without_cluster(&mut nextest) };
     cluster::with(&ready, |kubeconfig| {
         let report = cargo::target_directory()?.join(left_out::REPORT);
@@ -67,7 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     })
 }
 
-/// Tells the tests where a program is. Without it its tests are skipped, loudly; not in CI.
+/// Tells the tests where something is that they need. Without it its tests are skipped, loudly; not in CI.
 fn hand(
     nextest: &mut std::process::Command,
     in_ci: bool,

@@ -14,6 +14,7 @@
 //! | [`cli`] | the command line: one command, or a `serve` that stays |
 //! | [`kubectl`] | the real kubectl, and what it prints |
 //! | [`others`] | MCP clients that others wrote |
+//! | [`model`] | language models: an obedient one, and LiteLLM's proxy |
 //! | [`disk`] | a small disk of one process's own |
 //! | [`proxy`] | what stands between AstraDesk and the API server |
 //! | [`fault`] | what it does to requests, and to which |
@@ -36,6 +37,7 @@ pub mod disk;
 pub mod fault;
 pub mod gateway;
 pub mod kubectl;
+pub mod model;
 pub mod observer;
 pub mod others;
 pub mod place;

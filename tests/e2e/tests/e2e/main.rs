@@ -13,6 +13,7 @@ mod failures;
 mod faults;
 mod flood;
 mod governance;
+mod llm;
 mod mcp;
 mod once;
 mod packs;
