@@ -31,15 +31,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Permits everything, and refuses new tools when it is told to.
+/// Permits every tool in the version that it has adopted, and refuses new tools when it is told to.
 #[derive(Default)]
 struct Everything {
     refuses: AtomicBool,
     adopted: Mutex<Vec<String>>,
+    versions: Mutex<Vec<(String, String)>>,
 }
 
 impl Policy for Everything {
-    fn decide(&self, _: &PolicyRequest<'_>) -> Decision {
+    fn decide(&self, request: &PolicyRequest<'_>) -> Decision {
+        let asked = (request.call.tool.to_string(), request.call.version.clone());
+        if !self.versions.lock().unwrap().contains(&asked) {
+            let error = Error::new(Code::PolicyDenied, "no such tool");
+            return Decision::Deny { error, reasons: vec![] };
+        }
         Decision::Permit { reasons: vec![Reason { policy: "all".into(), text: "all".into() }] }
     }
     fn may_break_glass(&self, _: &PolicyRequest<'_>) -> Result<Vec<Reason>, Error> {
@@ -71,6 +77,10 @@ impl Policy for Everything {
             return Err(Error::new(Code::PolicySetInvalid, "`ours.cedar:3`: no such argument"));
         }
         swap();
+        // What is between the two takes no time in life; here it does.
+        std::thread::sleep(Duration::from_micros(300));
+        *self.versions.lock().unwrap() =
+            tools.iter().map(|tool| (tool.name.to_string(), tool.version.clone())).collect();
         *self.adopted.lock().unwrap() = tools.iter().map(|tool| tool.name.to_string()).collect();
         Ok(())
     }

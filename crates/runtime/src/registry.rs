@@ -9,6 +9,7 @@ use astradesk_core::{AgentName, Arguments, Code, Effect, Error, FrozenCall, Resu
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tokio::sync::watch;
 
 /// A tool that was accepted: its definition was checked, its schema compiled.
 pub struct Registered {
@@ -140,6 +141,8 @@ impl<T: ?Sized> Clone for OfPack<T> {
 #[derive(Default)]
 pub struct ToolRegistry {
     contents: ArcSwap<Contents>,
+    /// Counts twice for each replacement: when it begins, and when whoever must know of the tools does.
+    replaced: watch::Sender<u64>,
     writing: Mutex<()>,
     followed: OnceLock<Arc<dyn Packs>>,
 }
@@ -187,7 +190,23 @@ impl ToolRegistry {
         }
         let specs = contents.tools.values().map(|tool| tool.spec().clone()).collect();
         let contents = Arc::new(contents);
-        agree(specs, &mut || self.contents.store(contents.clone()))
+        let _settles = Settles(&self.replaced);
+        agree(specs, &mut || {
+            self.replaced.send_modify(|count| *count |= 1);
+            self.contents.store(contents.clone());
+        })
+    }
+
+    /// A number that is another one after every replacement, once none is under way.
+    pub async fn settled(&self) -> u64 {
+        let mut replaced = self.replaced.subscribe();
+        let settled = replaced.wait_for(|count| count.is_multiple_of(2)).await;
+        settled.map(|count| *count).unwrap_or_default()
+    }
+
+    /// Whether nothing was replaced since [`settled`](Self::settled) gave this number.
+    pub fn is_settled_at(&self, number: u64) -> bool {
+        *self.replaced.borrow() == number
     }
 
     /// Lets packs come and go: whoever tends the Engine looks at them. Only the first are followed.
@@ -255,6 +274,15 @@ impl ToolRegistry {
     /// Every pack with its version.
     pub fn packs(&self) -> Vec<(String, String)> {
         self.contents.load().packs.iter().map(|(name, version)| (name.clone(), version.clone())).collect()
+    }
+}
+
+/// Ends a replacement, whatever became of it.
+struct Settles<'a>(&'a watch::Sender<u64>);
+
+impl Drop for Settles<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.next_multiple_of(2));
     }
 }
 

@@ -97,6 +97,11 @@ macro_rules! on_real_cluster {
 
 /// Runs a test's body in a place of its own. When it fails, tells how things stood.
 pub fn test(which: Which, binary: &'static str, body: impl AsyncFnOnce(&Place)) {
+    test_within(WHOLE, which, binary, body);
+}
+
+/// The same for a test that may take so long.
+pub fn test_within(limit: Duration, which: Which, binary: &'static str, body: impl AsyncFnOnce(&Place)) {
     if !which.is_available() {
         return;
     }
@@ -104,8 +109,8 @@ pub fn test(which: Which, binary: &'static str, body: impl AsyncFnOnce(&Place)) 
     runtime.block_on(async {
         let place = Place::open(which, binary).await;
         let running = async {
-            let whole = tokio::time::timeout(WHOLE, body(&place)).await;
-            whole.unwrap_or_else(|_| panic!("the test took more than {WHOLE:?}"));
+            let whole = tokio::time::timeout(limit, body(&place)).await;
+            whole.unwrap_or_else(|_| panic!("the test took more than {limit:?}"));
         };
         let outcome = AssertUnwindSafe(running).catch_unwind().await;
         if outcome.is_err() {

@@ -2,7 +2,7 @@
 
 use super::hold::Needed;
 use super::idempotency::Admitting;
-use super::plan::Candidate;
+use super::plan::{Candidate, Planned};
 use super::refuse::uncommitted;
 use super::{Engine, Submission, Submitted};
 use crate::port::{Change, CommitError, IdempotencyKey};
@@ -10,8 +10,11 @@ use astradesk_core::canonical::Digest;
 use astradesk_core::decision::Reason;
 use astradesk_core::evidence::{Draft, Kind};
 use astradesk_core::run::{By, Event, advance, decide};
-use astradesk_core::{Code, Decision, Effect, Error, Facts, Result, Run};
+use astradesk_core::{Code, Decision, Effect, Error, Facts, Result, Run, RunId};
 use serde_json::{Value, json};
+
+/// How often policy is asked anew because tools were replaced while it was asked.
+const REPLACEMENTS: usize = 8;
 
 /// What policy says of a plan that it does not deny.
 struct Authorized {
@@ -69,14 +72,18 @@ impl Engine {
             self.0.steady.check(&*self.0.clock)?;
         }
         let id = key.as_ref().map_or_else(|| self.0.clock.run_id(), |key| key.run);
-        let candidate = match self.candidate(&submission, id).await {
-            Ok(candidate) => candidate,
+        let planned = match self.make_plan(&submission, id).await {
+            Ok(planned) => planned,
             Err(error) => return Err(self.record_refusal(&submission, error).await?),
         };
-        let authorized = match self.authorize(&candidate, submission.dry_run).await {
-            Ok(authorized) => authorized,
-            Err(Refusal::Denied(error, data)) => return Err(self.deny(&candidate.run, error, data).await?),
-            Err(Refusal::Failed(error)) => return Err(self.record_refusal(&submission, error).await?),
+        let (candidate, authorized) = match self.decided(&submission, id, &planned).await {
+            Ok((candidate, Ok(authorized))) => (candidate, authorized),
+            Ok((candidate, Err(Refusal::Denied(error, data)))) => {
+                return Err(self.deny(&candidate.run, error, data).await?);
+            }
+            Ok((_, Err(Refusal::Failed(error)))) | Err(error) => {
+                return Err(self.record_refusal(&submission, error).await?);
+            }
         };
         if submission.dry_run {
             return self.preview(candidate).await.map(Submitted::Preview);
@@ -107,6 +114,27 @@ impl Engine {
             return Ok(first);
         }
         Err(self.deny(run, error, json!({"guardrail": true})).await?)
+    }
+
+    /// The run that a submission would become, and what policy says of it, of the same tools: policies deny what they
+    /// do not know, so a denial is of no worth when tools were replaced meanwhile.
+    async fn decided(
+        &self,
+        submission: &Submission,
+        id: RunId,
+        planned: &Planned,
+    ) -> Result<(Candidate, Result<Authorized, Refusal>)> {
+        let mut patience = REPLACEMENTS;
+        loop {
+            let settled = self.0.registry.settled().await;
+            let candidate = self.candidate(submission, id, planned).await?;
+            let authorized = self.authorize(&candidate, submission.dry_run).await;
+            let is_denied = matches!(authorized, Err(Refusal::Denied(..)));
+            if !is_denied || patience == 0 || self.0.registry.is_settled_at(settled) {
+                return Ok((candidate, authorized));
+            }
+            patience -= 1;
+        }
     }
 
     /// Asks policy about every step, all of them by the same set.

@@ -243,7 +243,14 @@ impl Engine {
         let call = &context.call;
         let looking = async {
             let tool = self.0.registry.tool(call.tool.as_str())?;
-            let clearance = self.clear(run, context).await?;
+            let clearance = match self.clear(run, context).await {
+                Err(error) if error.code.as_str().starts_with("policy.") => {
+                    // Policies deny what they do not know: that it was replaced is the better reason.
+                    same_version(&*self.0.registry.tool(call.tool.as_str())?, call)?;
+                    return Err(error);
+                }
+                cleared => cleared?,
+            };
             same_version(&tool, call)?;
             tool.tool.intend(context).await.map(|intent| (tool.tool.clone(), intent, clearance))
         };

@@ -28,9 +28,16 @@ pub(super) struct Candidate {
     pub(super) tools: Vec<Arc<Registered>>,
 }
 
+/// What a submission asks for, as calls.
+pub(super) struct Planned {
+    agent: Option<AgentName>,
+    input: Option<String>,
+    plan: Plan,
+}
+
 impl Engine {
-    /// The run that a submission would become, under the id that it would have.
-    pub(super) async fn candidate(&self, submission: &Submission, id: RunId) -> Result<Candidate> {
+    /// The calls that a submission asks for, under the id that its run would have.
+    pub(super) async fn make_plan(&self, submission: &Submission, id: RunId) -> Result<Planned> {
         let (agent, input, plan) = match &submission.request {
             Request::Say { agent, input } => {
                 let (agent, plan) = self.plan(submission, id, agent, input).await?;
@@ -55,9 +62,20 @@ impl Engine {
             let message = format!("the plan has {} steps, and {MAX_CALLS} is the limit", plan.calls.len());
             return Err(Error::new(Code::PlanTooLong, message));
         }
+        Ok(Planned { agent, input, plan })
+    }
+
+    /// The run that a submission would become, with the tools as they are now.
+    pub(super) async fn candidate(
+        &self,
+        submission: &Submission,
+        id: RunId,
+        planned: &Planned,
+    ) -> Result<Candidate> {
+        let Planned { agent, input, plan } = planned;
         let mut steps = Vec::with_capacity(plan.calls.len());
         let mut tools = Vec::with_capacity(plan.calls.len());
-        for call in plan.calls {
+        for call in plan.calls.iter().cloned() {
             let tool = self.0.registry.tool(call.tool.as_str())?;
             tool.check(&call.arguments)?;
             let targets = tool.tool.targets(&call.arguments).await?;
@@ -75,9 +93,9 @@ impl Engine {
             version: 1,
             principal: submission.principal.clone(),
             source: submission.source,
-            agent,
-            input,
-            planner: plan.planner,
+            agent: agent.clone(),
+            input: input.clone(),
+            planner: plan.planner.clone(),
             created_at: now,
             updated_at: now,
             deadline: now.saturating_add(self.0.limits.run_timeout).unwrap_or(now),
@@ -92,7 +110,7 @@ impl Engine {
             cancel_requested: false,
             undo_requested: false,
         };
-        Ok(Candidate { run, understood: plan.understood, tools })
+        Ok(Candidate { run, understood: plan.understood.clone(), tools })
     }
 
     async fn plan(

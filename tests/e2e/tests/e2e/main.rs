@@ -8,6 +8,7 @@
 )]
 
 mod abuse;
+mod churn;
 mod cli;
 mod failures;
 mod faults;
