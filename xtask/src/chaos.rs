@@ -130,6 +130,7 @@ fn besiege(
         work: folder.to_owned(),
         namespace: place::NAMESPACE.to_owned(),
         allowed: String::new(),
+        environment: Vec::new(),
     };
     let undo = offers_undo(&program)?;
     if !undo {

@@ -22,6 +22,8 @@ const SUITE: &str = "@modelcontextprotocol/conformance";
 const PROXY: &str = include_str!("conformance/proxy.cjs");
 /// What may fail, and why.
 const EXPECTED: &str = "crates/gateway/conformance/expected.yml";
+/// The server whose tools the pack takes in; it finds its packages in the clients' folder.
+const SERVER: &str = include_str!("../../crates/gateway/conformance/server.mjs");
 /// The packs and the policies of the gateway.
 const SITE: &str = "crates/gateway/conformance";
 
@@ -41,7 +43,7 @@ pub(crate) fn is_possible() -> bool {
 pub(crate) fn run(cache: &Path) -> Result<()> {
     let folder = clients::ensure(cache)?;
     ui::stage("MCP conformance of /mcp", Pace::Slow, || {
-        let (gateway, token) = gateway(cache)?;
+        let (gateway, token) = gateway(cache, &folder)?;
         let proxy = Proxy::start(&folder, &format!("http://{}", gateway.address), &token)?;
         let mut suite = Command::new(node(&folder));
         suite.current_dir(root()).arg(folder.join("node_modules").join(SUITE).join("dist/index.js"));
@@ -53,7 +55,7 @@ pub(crate) fn run(cache: &Path) -> Result<()> {
 }
 
 /// The product on a sandbox, and a token of somebody who may use the suite's tools.
-fn gateway(cache: &Path) -> Result<(Gateway, String)> {
+fn gateway(cache: &Path, clients: &Path) -> Result<(Gateway, String)> {
     let work = cache.join("conformance");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(work.join("sandbox"))
@@ -65,12 +67,15 @@ fn gateway(cache: &Path) -> Result<(Gateway, String)> {
     let quoted = |name: &str| format!("{:?}", site.join(name).display().to_string());
     let settings = format!("packs.folder = {}\npolicy.dir = {}\n", quoted("packs"), quoted("policies"));
     fs::write(work.join("astradesk.toml"), settings).context("cannot write the configuration")?;
+    let server = clients.join("suite.mjs");
+    fs::write(&server, SERVER).with_context(|| format!("cannot write `{}`", server.display()))?;
     let program = Program {
         binary,
         kubeconfig: place.kubeconfig,
         work,
         namespace: "default".to_owned(),
         allowed: "webapp".to_owned(),
+        environment: vec![("CONFORMANCE_NODE", node(clients)), ("CONFORMANCE_SERVER", server)],
     };
     let gateway = program.start("gateway")?;
     let token = program.token(&gateway.state, "suite", 30)?;

@@ -25,6 +25,8 @@ pub(crate) struct Program {
     pub(crate) namespace: String,
     /// What may be restarted, separated by commas.
     pub(crate) allowed: String,
+    /// What else is in its environment, such as what its packs name.
+    pub(crate) environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// A gateway's process.
@@ -52,7 +54,9 @@ impl Program {
         command.current_dir(&self.work);
         command.env("ASTRADESK_STORE_PATH", state).env("KUBECONFIG", &self.kubeconfig);
         command.envs([("KUBERNETES_NAMESPACE", &self.namespace), ("ALLOWED_SERVICES", &self.allowed)]);
-        command.env_remove("REQUIRED_ROLE_RESTART");
+        command
+            .env_remove("REQUIRED_ROLE_RESTART")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -53,6 +53,7 @@ pub(super) fn measure(
         work: work.to_owned(),
         namespace: cluster::NAMESPACE.to_owned(),
         allowed: cluster::RESTARTED.to_owned(),
+        environment: Vec::new(),
     };
     let starts = ui::stage(&format!("start astradesk {STARTS} times"), Pace::Quick, || {
         let mut times = Vec::new();

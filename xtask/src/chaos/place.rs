@@ -58,6 +58,7 @@ pub(crate) fn sandbox(binary: &Path, folder: &Path) -> Result<Place> {
         work: folder.to_owned(),
         namespace: NAMESPACE.to_owned(),
         allowed: String::new(),
+        environment: Vec::new(),
     };
     let mut command = program.command(&folder.join("unused"));
     command.args(["sandbox", "--empty", "--kubeconfig"]).arg(&kubeconfig);

@@ -1,6 +1,6 @@
 //! What a call is answered with: one structured object for whatever became of it, and the same as text.
 
-use super::uri;
+use super::{content, uri};
 use crate::api::ending;
 use crate::http::redact::hide;
 use astradesk_core::run::{State, StepState};
@@ -27,7 +27,7 @@ static SCHEMA: LazyLock<Arc<JsonObject>> = LazyLock::new(|| {
             "run": {"type": "string", "format": "uuid", "description": "the run's id, also the id of its task"},
             "uri": {"type": "string", "description": "the resource that shows the run"},
             "replayed": {"type": "boolean", "description": "whether it is the run of an earlier call with the same idempotency key"},
-            "output": {"description": "what the tool reports"},
+            "output": {"description": "what the tool reports; images, documents and other blocks are in the result's content"},
             "error": {
                 "type": "object",
                 "required": ["code", "message", "remedy"],
@@ -61,8 +61,10 @@ pub(super) fn of_run(engine: &Engine, run: &Run, replayed: bool) -> CallToolResu
         facts.insert("error".to_owned(), json!(error));
         return answer(&format!("{} ({})", sentence(&error), uri::run(run.id)), facts, true);
     }
-    if let Some(output) = output(run) {
-        facts.insert("output".to_owned(), output.clone());
+    let mut blocks = Vec::new();
+    if let Some(mut output) = output(run).cloned() {
+        blocks = content::take_blocks(&mut output);
+        facts.insert("output".to_owned(), output);
     }
     if let (State::AwaitingApproval, Some(asked)) = (&run.state, &run.approvals) {
         facts.insert("approval".to_owned(), approval(run, asked));
@@ -73,7 +75,15 @@ pub(super) fn of_run(engine: &Engine, run: &Run, replayed: bool) -> CallToolResu
     } else {
         format!("run {} goes on; {} shows what becomes of it", run.id, uri::run(run.id))
     };
-    answer(&text, facts, false)
+    with_blocks(answer(&text, facts, false), blocks)
+}
+
+/// The same with what the tool gave as blocks between the sentence and the facts.
+fn with_blocks(mut result: CallToolResult, blocks: Vec<ContentBlock>) -> CallToolResult {
+    let facts = result.content.split_off(1.min(result.content.len()));
+    result.content.extend(blocks);
+    result.content.extend(facts);
+    result
 }
 
 /// What would happen.

@@ -129,6 +129,7 @@ impl Site {
             work: self.folder.clone(),
             namespace: NAMESPACE.to_owned(),
             allowed: self.names().join(","),
+            environment: Vec::new(),
         };
         let known = proc::output(program.command(&self.folder.join("unused")).args(["config", "show"]))?;
         let keys = keys.iter().filter(|(key, _)| known.contains(&format!("{key} = ")));
