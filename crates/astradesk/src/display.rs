@@ -284,6 +284,7 @@ fn facts(step: &Step) {
         ));
     }
     list("sick_pods").for_each(|pod| sick_pod(pod, true, &line));
+    list("logs").for_each(log);
     for warning in list("warnings") {
         note(format!(
             "  {} {}× {}: {} ({})",
@@ -301,6 +302,16 @@ fn facts(step: &Step) {
             text(restart, "by"),
             text(restart, "run")
         ));
+    }
+}
+
+/// The lines of one container, and what is said of those that are not there.
+fn log(log: &Value) {
+    let text = |key: &str| words(log.get(key).and_then(Value::as_str).unwrap_or_default());
+    let note = Some(text("note")).filter(|note| !note.is_empty()).map(|note| format!(" ({note})"));
+    line(format!("  {}/{}{}", text("pod"), text("container"), note.unwrap_or_default()));
+    for one in log.get("lines").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        line(format!("{DIM}  │ {}{DIM:#}", words(one)));
     }
 }
 

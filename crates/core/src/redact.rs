@@ -53,20 +53,7 @@ pub fn text(text: &str) -> String {
 
 /// The last `lines` lines, without control characters and secrets, at most `bytes` bytes in all.
 pub fn log(text: &str, lines: usize, bytes: usize) -> Vec<String> {
-    let mut pem = false;
-    let clean: Vec<String> = strip(text)
-        .lines()
-        .filter_map(|line| {
-            if line.contains("-----BEGIN ") && line.contains("KEY") {
-                pem = true;
-                return Some(MASK.to_owned());
-            }
-            let inside = pem;
-            pem = pem && !line.contains("-----END ");
-            (!inside).then(|| mask(line.trim_end()))
-        })
-        .filter(|line| !line.is_empty())
-        .collect();
+    let clean = without_keys(&strip(text));
     let mut left = bytes;
     let mut kept: Vec<String> = Vec::new();
     for line in clean.iter().rev().take(lines) {
@@ -81,6 +68,36 @@ pub fn log(text: &str, lines: usize, bytes: usize) -> Vec<String> {
     }
     kept.reverse();
     kept
+}
+
+/// The lines with their secrets hidden, and PEM blocks of keys whole; the text may begin or end inside of one.
+fn without_keys(text: &str) -> Vec<String> {
+    let mut inside = false;
+    let mut clean: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if line.contains("-----BEGIN ") && line.contains("KEY") {
+            inside = true;
+            clean.push(MASK.to_owned());
+        } else if inside {
+            inside = !line.contains("-----END ");
+        } else if line.contains("-----END ") && line.contains("KEY") {
+            let key =
+                clean.iter().rev().enumerate().take_while(|(back, line)| is_key(line, *back == 0)).count();
+            clean.truncate(clean.len() - key);
+            clean.push(MASK.to_owned());
+        } else {
+            clean.push(mask(line.trim_end()));
+        }
+    }
+    clean.retain(|line| !line.is_empty());
+    clean
+}
+
+/// Whether a line may be one of a key in a PEM block; the last one may be short.
+fn is_key(line: &str, last: bool) -> bool {
+    let word = line.rsplit(' ').next().unwrap_or_default();
+    (last || word.len() >= 40)
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '='))
 }
 
 /// Removes terminal escapes and control characters, except the ends of lines.
@@ -273,5 +290,14 @@ mod tests {
         assert_eq!(log(&"x".repeat(10_000), 20, 400)[0].chars().count(), 100);
         let pem = "a\n-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nb";
         assert_eq!(log(pem, 20, 4096), ["a", MASK, "b"]);
+    }
+
+    #[test]
+    fn the_end_of_a_key_is_hidden_where_its_beginning_is_not_to_be_seen() {
+        let key = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7".to_owned();
+        let text = format!("started\n{key}\n12:00 {key}\nKw==\n-----END PRIVATE KEY-----\nready");
+        assert_eq!(log(&text, 10, 1000), ["started", "[redacted]", "ready"]);
+        assert_eq!(log("-----END PRIVATE KEY-----", 10, 1000), ["[redacted]"]);
+        assert_eq!(log("it went well\n-----END OF REPORT-----", 10, 1000).len(), 2);
     }
 }

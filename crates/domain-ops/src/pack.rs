@@ -2,7 +2,7 @@
 
 use crate::agents::ops::OpsAgent;
 use crate::kubernetes::Cluster;
-use crate::tools::kubernetes::{GetServiceStatus, ListServices, RestartService};
+use crate::tools::kubernetes::{GetServiceLogs, GetServiceStatus, ListServices, RestartService};
 use astradesk_core::Result;
 use astradesk_core::run::OnFailure;
 use astradesk_runtime::port::{Agent, Pack, Planner, Tool};
@@ -25,6 +25,7 @@ impl OperationsPack {
             tools: vec![
                 Arc::new(RestartService::new(cluster.clone(), on_failure)?),
                 Arc::new(GetServiceStatus::new(cluster.clone())?),
+                Arc::new(GetServiceLogs::new(cluster.clone())?),
                 Arc::new(ListServices::new(cluster.clone())?),
             ],
             agents: vec![Arc::new(OpsAgent::new(planner)?)],

@@ -48,7 +48,7 @@ impl World {
     pub fn new() -> Result<Self> {
         let pack = OperationsPack::new(&nowhere()?, Arc::new(KeywordPlanner::default()), OnFailure::Leave)?;
         let mut tools: Vec<_> = pack.tools().iter().map(|tool| tool.spec().clone()).collect();
-        tools.extend([scale()?, rollback()?, logs()?, metrics()?]);
+        tools.extend([scale()?, rollback()?, metrics()?]);
         let aliases: BTreeMap<String, String> =
             ALIASES.iter().map(|(alias, name)| ((*alias).to_owned(), (*name).to_owned())).collect();
         Ok(Self { planner: KeywordPlanner::new(Arc::new(Aliases::new(&aliases)?)), tools })
@@ -158,25 +158,6 @@ fn rollback() -> Result<Arc<ToolSpec>> {
         "roll back, rollback, revert, undo the last rollout of, wycofaj, cofnij, przywróć, przywrócić, zrollbackuj, wycofać, cofnąć, wycofanie",
         vec![revision],
         "to the previous revision, previous revision, do poprzedniej rewizji, poprzedniej rewizji, perform, do, zrób, wykonaj",
-    )
-}
-
-fn logs() -> Result<Arc<ToolSpec>> {
-    let lines = ["lines of", "lines", "log lines", "linii", "linie", "linijek", "wierszy"];
-    let tail = value("tail", Measure::Number, "last, the last, tail, ostatnie, ostatnich", &lines);
-    let since = value(
-        "since",
-        Measure::Duration,
-        "since, from the last, for the last, over the last, last, the last, past, z ostatnich, za ostatnie, z ostatniej, ostatnie, ostatnich",
-        &[],
-    );
-    let hour = one_of("since", "from the last hour, for the last hour, last hour, z ostatniej godziny", "1h");
-    tool(
-        "get_service_logs",
-        Effect::Read,
-        "logs, log, logs of, logs from, logs for, logi, logów, logs off",
-        vec![tail, since, hour],
-        "from, dawaj, z, from the",
     )
 }
 

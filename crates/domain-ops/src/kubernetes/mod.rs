@@ -11,6 +11,7 @@
 //! | [`rollout`] | pure: where a rollout stands, and whether *this* change came out well |
 //! | `restart` | the restart and its undo: intend, perform once, settle what is unclear, verify by the watches |
 //! | `history` | the templates that a workload had |
+//! | `logs` | the logs of all its pods, bounded and made safe |
 //! | [`guard`] | pure: is this a sane moment to restart it, or to undo that |
 //! | [`facts`], [`gitops`] | pure: what policies and guardrails ask about |
 //! | `budgets` | which PodDisruptionBudgets cover its pods, and what they allow |
@@ -28,6 +29,7 @@ pub mod gate;
 pub mod gitops;
 pub mod guard;
 mod history;
+pub(crate) mod logs;
 pub mod objects;
 pub mod permissions;
 pub use astradesk_core::redact;

@@ -42,7 +42,7 @@ const NEEDS: &[(&str, &str, &str, &[&str], &str)] = &[
     ),
     ("policy", "poddisruptionbudgets", "", &["list"], "to respect PodDisruptionBudgets"),
     ("", "pods", "", &["list", "watch"], "to see that new pods are ready and old ones gone"),
-    ("", "pods", "log", &["get"], "to show the last log lines of a sick pod (optional)"),
+    ("", "pods", "log", &["get"], "to show logs, and the last lines of a sick pod (optional)"),
     ("", "events", "", &["list", "watch"], "to explain what is wrong (optional)"),
 ];
 

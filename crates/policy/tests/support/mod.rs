@@ -71,6 +71,7 @@ pub(crate) fn tools() -> Vec<Arc<ToolSpec>> {
     let text = json!({"type": "string"});
     let flag = json!({"type": "boolean"});
     vec![
+        tool("get_service_logs", Effect::Read, &["service"], json!({"service": text, "namespace": text})),
         tool("get_service_status", Effect::Read, &["service"], json!({"service": text, "namespace": text})),
         tool(
             "list_services",

@@ -17,6 +17,7 @@ mod governance;
 mod llm;
 mod mcp;
 mod once;
+mod operations;
 mod packs;
 mod random;
 mod refusals;

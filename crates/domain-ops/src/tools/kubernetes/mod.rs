@@ -1,10 +1,12 @@
 //! The Kubernetes tools, and what they have in common: how arguments become a target.
 
+mod get_service_logs;
 mod get_service_status;
 mod list_services;
 mod restart_service;
 mod words;
 
+pub use get_service_logs::GetServiceLogs;
 pub use get_service_status::GetServiceStatus;
 pub use list_services::ListServices;
 pub use restart_service::RestartService;

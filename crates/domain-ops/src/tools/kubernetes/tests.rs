@@ -1,6 +1,6 @@
 //! The tools against the sandbox: how arguments become targets, what guards refuse, what reads show.
 
-use super::{GetServiceStatus, ListServices, RestartService};
+use super::{GetServiceLogs, GetServiceStatus, ListServices, RestartService};
 use crate::kubernetes::testing::{World, webapp};
 use crate::kubernetes::{Cluster, Pace, RESTARTED_AT};
 use astradesk_core::name::{ClusterName, Namespace};
@@ -93,6 +93,64 @@ async fn a_status_names_the_sick_pod_with_its_log() {
 
     let missing = frozen(&tool, &json!({"service": "nothing"})).await;
     assert_eq!(tool.status(&missing).await.unwrap_err().code, Code::KubernetesNotFound);
+}
+
+#[tokio::test]
+async fn the_logs_of_every_pod_are_read_and_what_is_not_there_is_said() {
+    let logs = json!({"sandbox.astradesk.dev/logs": "starting\nGET /a\npassword=hunter2\nGET /b"});
+    let crash = json!({
+        "sandbox.astradesk.dev/behaviour": "crash:3",
+        "sandbox.astradesk.dev/logs": "starting\ngiving up",
+    });
+    let mut other = webapp("Deployment", 1, &crash, &json!({}));
+    let mut pulls =
+        webapp("Deployment", 1, &json!({"sandbox.astradesk.dev/behaviour": "image-pull"}), &json!({}));
+    for (object, name) in [(&mut other, "crasher"), (&mut pulls, "puller")] {
+        object["metadata"]["name"] = json!(name);
+        object["spec"]["selector"]["matchLabels"] = json!({"app": name});
+        object["spec"]["template"]["metadata"]["labels"] = json!({"app": name});
+    }
+    let world = World::start(vec![webapp("Deployment", 3, &logs, &json!({})), other, pulls]).await;
+    world.healthy(Kind::Deployment).await;
+    let scope = world.cluster.scope(world.cluster.namespace());
+    let mut changes = scope.changes();
+    let settled = async {
+        let of = |name| scope.family(Kind::Deployment, name).unwrap().1.pods;
+        while of("crasher").iter().all(|pod| pod.restarts() == 0) || of("puller").is_empty() {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), settled).await.unwrap();
+
+    let tool = GetServiceLogs::new(world.cluster.clone()).unwrap();
+    let of = async |value: Value| tool.logs(&frozen(&tool, &value).await).await;
+    let all = of(json!({"service": "webapp"})).await.unwrap();
+    assert_eq!((all["logs"].as_array().unwrap().len(), &all["lines"]), (3, &json!(12)), "{all:#}");
+    let lines = json!(["starting", "GET /a", "password=[redacted]", "GET /b"]);
+    assert_eq!((&all["logs"][0]["lines"], &all["left_out"]), (&lines, &json!([])), "{all:#}");
+    assert_eq!(all["summary"], "12 lines of 3 containers of deployment/webapp in namespace `default`");
+
+    let some = of(json!({"service": "webapp", "tail": 1})).await.unwrap();
+    assert_eq!(
+        (&some["logs"][2]["lines"], &some["left_out"]),
+        (&json!(["GET /b"]), &json!(["earlier lines of 3"]))
+    );
+    let matching = of(json!({"service": "webapp", "matching": "^GET|hunter2"})).await.unwrap();
+    assert_eq!(matching["logs"][1]["lines"], json!(["GET /a", "GET /b"]));
+    let old = of(json!({"service": "webapp", "since": "1d", "previous": true})).await.unwrap();
+    assert_eq!(
+        (&old["lines"], &old["left_out"]),
+        (&json!(0), &json!(["3 pods were never restarted"])),
+        "{old:#}"
+    );
+    let crashed = of(json!({"service": "crasher", "previous": true})).await.unwrap();
+    assert_eq!(crashed["logs"][0]["lines"], json!(["starting", "giving up"]), "{crashed:#}");
+    let nothing = of(json!({"service": "puller"})).await.unwrap();
+    assert_eq!(nothing["left_out"], json!(["1 pod has no log yet"]), "{nothing:#}");
+
+    assert_eq!(of(json!({"service": "nothing"})).await.unwrap_err().code, Code::KubernetesNotFound);
+    let wrong = tool.targets(&arguments(&json!({"service": "webapp", "matching": "("}))).await.unwrap_err();
+    assert_eq!(wrong.code, Code::ToolArgumentsInvalid);
 }
 
 #[tokio::test]
