@@ -222,6 +222,12 @@ codes! {
     GuardDowntime = "guard.downtime", Conflict, "pass `accept_downtime: true` if the downtime is acceptable";
     /// The workload runs no replica, so there is nothing to restart.
     GuardScaledToZero = "guard.scaled_to_zero", Conflict, "scale the workload up first";
+    /// The number of replicas is outside of the configured bounds.
+    GuardScaleBounds = "guard.scale_bounds", Conflict, "ask for a number within the bounds, or let `scale.min` and `scale.max` in the configuration be changed";
+    /// An autoscaler of the cluster sets the number of replicas.
+    GuardAutoscaled = "guard.autoscaled", Conflict, "change the autoscaler's bounds";
+    /// The workload has no number of replicas.
+    GuardNotScalable = "guard.not_scalable", Conflict, "let more or fewer nodes fit it: change its node selector, or the nodes' labels";
     /// The workload's update strategy does not replace pods by itself.
     GuardStrategyOnDelete = "guard.strategy_on_delete", Conflict, "change the strategy to `RollingUpdate`, or delete the pods yourself";
     /// A rolling update would leave some pods on the old revision.

@@ -24,5 +24,5 @@ pub mod kubernetes;
 pub mod pack;
 pub mod tools;
 
-pub use kubernetes::{Cluster, Pace, Sent};
+pub use kubernetes::{Bounds, Cluster, Pace, Sent};
 pub use pack::OperationsPack;

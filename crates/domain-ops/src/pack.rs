@@ -1,8 +1,10 @@
 //! The pack: tools and agents that register together.
 
 use crate::agents::ops::OpsAgent;
-use crate::kubernetes::Cluster;
-use crate::tools::kubernetes::{GetServiceLogs, GetServiceStatus, ListServices, RestartService};
+use crate::kubernetes::{Bounds, Cluster};
+use crate::tools::kubernetes::{
+    GetServiceLogs, GetServiceStatus, ListServices, RestartService, ScaleService,
+};
 use astradesk_core::Result;
 use astradesk_core::run::OnFailure;
 use astradesk_runtime::port::{Agent, Pack, Planner, Tool};
@@ -18,12 +20,18 @@ impl OperationsPack {
     /// The pack's name.
     pub const NAME: &'static str = "operations";
 
-    /// The pack with its tools on `cluster`, an agent that plans with `planner`, and what becomes of a failed
-    /// restart when the call does not say.
-    pub fn new(cluster: &Cluster, planner: Arc<dyn Planner>, on_failure: OnFailure) -> Result<Self> {
+    /// The pack with its tools on `cluster`, an agent that plans with `planner`, what becomes of a failed
+    /// restart when the call does not say, and how many replicas a service may be given.
+    pub fn new(
+        cluster: &Cluster,
+        planner: Arc<dyn Planner>,
+        on_failure: OnFailure,
+        replicas: Bounds,
+    ) -> Result<Self> {
         Ok(Self {
             tools: vec![
                 Arc::new(RestartService::new(cluster.clone(), on_failure)?),
+                Arc::new(ScaleService::new(cluster.clone(), replicas)?),
                 Arc::new(GetServiceStatus::new(cluster.clone())?),
                 Arc::new(GetServiceLogs::new(cluster.clone())?),
                 Arc::new(ListServices::new(cluster.clone())?),

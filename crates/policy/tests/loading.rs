@@ -224,7 +224,7 @@ fn a_decision_is_of_one_set_while_sets_are_replaced() {
 fn names_of_what_there_is_not_are_reported() {
     let text = r#"
 permit (principal in Role::"nobody", action == Action::"restart_service", resource);
-permit (principal in Role::"dev", action == Action::"scale_service", resource) when { context.arguments.replicas > 3 };
+permit (principal in Role::"dev", action == Action::"resize_service", resource) when { context.arguments.replicas > 3 };
 permit (principal in Role::"dev", action in [Action::"restart_service", Action::"drain_node"], resource);
 permit (principal in Role::"dev", action in Action::"write", resource) when { resource.namespace == "shop" };
 forbid (principal, action in Action::"write", resource) when { ["shop", "default"].contains(resource.namespace) };
@@ -246,7 +246,7 @@ permit (principal in Role::"admin", action, resource);
     assert_eq!(status.problem, None);
     for wanted in [
         "a.cedar:2: nobody has the role `nobody`, as far as is configured",
-        "a.cedar:3: the policy can never apply and is left out: there is no tool `scale_service`",
+        "a.cedar:3: the policy can never apply and is left out: there is no tool `resize_service`",
         "a.cedar:4: there is no tool `drain_node`",
         "a.cedar:5: the namespace `shop` is not managed here, only `default` is",
         "a.cedar:6: the namespace `shop` is not managed here, only `default` is",

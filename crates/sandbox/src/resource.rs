@@ -3,7 +3,8 @@
 
 use crate::json::{Map, Value};
 use k8s_openapi::api::{
-    apps::v1 as apps, core::v1 as core, networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac,
+    apps::v1 as apps, autoscaling::v1 as autoscaling, core::v1 as core, networking::v1 as networking,
+    policy::v1 as policy, rbac::v1 as rbac,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -180,6 +181,16 @@ static INGRESSES: Resource = Resource {
     normalise: typed::<networking::Ingress>,
     ..CORE
 };
+/// They are stored, and scale nothing.
+static AUTOSCALERS: Resource = Resource {
+    group: "autoscaling",
+    plural: "horizontalpodautoscalers",
+    kind: "HorizontalPodAutoscaler",
+    short_names: &["hpa"],
+    status: true,
+    normalise: typed::<autoscaling::HorizontalPodAutoscaler>,
+    ..CORE
+};
 
 static SERVICE_ACCOUNTS: Resource = Resource {
     plural: "serviceaccounts",
@@ -216,7 +227,7 @@ pub(crate) static SCALE: Resource =
     Resource { group: "autoscaling", kind: "Scale", plural: "scales", ..CORE };
 
 /// Every kind that is stored, in the order of discovery.
-pub(crate) static ALL: [&Resource; 19] = [
+pub(crate) static ALL: [&Resource; 20] = [
     &NAMESPACES,
     &NODES,
     &PODS,
@@ -231,6 +242,7 @@ pub(crate) static ALL: [&Resource; 19] = [
     &DAEMON_SETS,
     &CONTROLLER_REVISIONS,
     &DISRUPTION_BUDGETS,
+    &AUTOSCALERS,
     &INGRESSES,
     &ROLES,
     &ROLE_BINDINGS,

@@ -8,7 +8,7 @@ const WRITE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "upda
 const ALL: [&str; 1] = ["*"];
 
 /// What `view` reads: all that is in a namespace, except who may do what.
-const CONTENT: [(&str, &[&str]); 4] = [
+const CONTENT: [(&str, &[&str]); 5] = [
     (
         "",
         &[
@@ -42,11 +42,12 @@ const CONTENT: [(&str, &[&str]); 4] = [
         ],
     ),
     ("networking.k8s.io", &["ingresses", "ingresses/status"]),
+    ("autoscaling", &["horizontalpodautoscalers", "horizontalpodautoscalers/status"]),
     ("policy", &["poddisruptionbudgets", "poddisruptionbudgets/status"]),
 ];
 
 /// What `edit` also writes.
-const EDITED: [(&str, &[&str]); 4] = [
+const EDITED: [(&str, &[&str]); 5] = [
     (
         "",
         &[
@@ -73,6 +74,7 @@ const EDITED: [(&str, &[&str]); 4] = [
         ],
     ),
     ("networking.k8s.io", &["ingresses"]),
+    ("autoscaling", &["horizontalpodautoscalers"]),
     ("policy", &["poddisruptionbudgets"]),
 ];
 

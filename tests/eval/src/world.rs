@@ -7,7 +7,7 @@ use astradesk_core::name::{ClusterName, Namespace};
 use astradesk_core::run::OnFailure;
 use astradesk_core::tool::{Form, Grammar, Measure, Slot};
 use astradesk_core::{Effect, Plan, Result, ToolName, ToolSpec};
-use astradesk_domain_ops::{Cluster, OperationsPack, Pace};
+use astradesk_domain_ops::{Bounds, Cluster, OperationsPack, Pace};
 use astradesk_runtime::planner::{Aliases, KeywordPlanner};
 use astradesk_runtime::port::{Names, Pack as _, Planner as _, SystemClock};
 use async_trait::async_trait;
@@ -46,9 +46,14 @@ impl World {
     /// # Errors
     /// A tool or an alias is not valid.
     pub fn new() -> Result<Self> {
-        let pack = OperationsPack::new(&nowhere()?, Arc::new(KeywordPlanner::default()), OnFailure::Leave)?;
+        let pack = OperationsPack::new(
+            &nowhere()?,
+            Arc::new(KeywordPlanner::default()),
+            OnFailure::Leave,
+            Bounds::default(),
+        )?;
         let mut tools: Vec<_> = pack.tools().iter().map(|tool| tool.spec().clone()).collect();
-        tools.extend([scale()?, rollback()?, metrics()?]);
+        tools.extend([rollback()?, metrics()?]);
         let aliases: BTreeMap<String, String> =
             ALIASES.iter().map(|(alias, name)| ((*alias).to_owned(), (*name).to_owned())).collect();
         Ok(Self { planner: KeywordPlanner::new(Arc::new(Aliases::new(&aliases)?)), tools })
@@ -116,33 +121,6 @@ fn value(argument: &str, of: Measure, after: &str, before: &[&str]) -> Slot {
 fn one_of(argument: &str, phrases: &str, means: &str) -> Slot {
     let form = Form::OneOf(list(phrases).into_iter().map(|phrase| (phrase, json!(means))).collect());
     Slot { argument: argument.to_owned(), form, required: false, locates: false }
-}
-
-fn scale() -> Result<Arc<ToolSpec>> {
-    let units = [
-        "replicas",
-        "replica",
-        "replik",
-        "repliki",
-        "instances",
-        "instance",
-        "instancji",
-        "instancje",
-        "pods",
-        "pody",
-        "podów",
-    ];
-    let replicas = Slot {
-        required: true,
-        ..value("replicas", Measure::Number, "to, do, na, replicas, replicas to", &units)
-    };
-    tool(
-        "scale_service",
-        Effect::Write,
-        "scale, set, przeskaluj, skaluj, wyskaluj, zeskaluj, przeskalować, skalować, przeskalowanie, ustaw",
-        vec![replicas],
-        "replicas of, the number of replicas of, number of replicas of, liczbę replik, zrób",
-    )
 }
 
 fn rollback() -> Result<Arc<ToolSpec>> {

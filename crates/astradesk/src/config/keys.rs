@@ -204,6 +204,18 @@ pub const KEYS: &[Key] = &[
         "price of 1000 tokens of answers",
     ),
     key(
+        "scale.min",
+        &["ASTRADESK_SCALE_MIN"],
+        "1",
+        "the fewest replicas that `scale_service` gives a service; fewer are answered `guard.scale_bounds`, and 0 needs `accept_downtime` unless this is 0",
+    ),
+    key(
+        "scale.max",
+        &["ASTRADESK_SCALE_MAX"],
+        "20",
+        "the most replicas that `scale_service` gives a service, at most 10000",
+    ),
+    key(
         "packs.folder",
         &["ASTRADESK_PACKS_FOLDER"],
         "\"\"",

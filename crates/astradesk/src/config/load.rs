@@ -1,10 +1,11 @@
 //! Reads and merges the sources.
 
-use super::Config;
 use super::keys::{KEYS, Key, nearest};
+use super::{Config, Scale};
 use super::{llm, tables};
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
+use astradesk_domain_ops::tools::kubernetes::MOST_REPLICAS;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -217,6 +218,12 @@ fn check(config: &Config) -> Result<()> {
         return Err(invalid(format!(
             "`policy.approval_minutes` is {}, and may be at most {MOST_APPROVAL_MINUTES} (a week)",
             config.policy.approval_minutes
+        )));
+    }
+    let Scale { min, max } = config.scale;
+    if max > MOST_REPLICAS || min > max {
+        return Err(invalid(format!(
+            "`scale.min` is {min} and `scale.max` is {max}: the first may not be more than the second, nor that than {MOST_REPLICAS}"
         )));
     }
     if config.mcp.wait_seconds > MOST_WAIT_SECONDS {

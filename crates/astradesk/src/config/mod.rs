@@ -38,6 +38,8 @@ pub struct Config {
     pub agents: Agents,
     /// The language model that plans, if one does.
     pub llm: Llm,
+    /// How many replicas a service may be given.
+    pub scale: Scale,
     /// The packs that are not compiled in.
     pub packs: Packs,
     /// The cluster.
@@ -123,6 +125,16 @@ pub struct Policy {
     pub known_roles: Vec<RoleName>,
     /// How long a run can be approved, in minutes.
     pub approval_minutes: u32,
+}
+
+/// `[scale]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// The fewest replicas. With 0, no call need accept the downtime.
+    pub min: u32,
+    /// The most replicas.
+    pub max: u32,
 }
 
 /// `[packs]`

@@ -36,7 +36,7 @@ pub fn manager(kind: &str, meta: &ObjectMeta) -> Option<GitOps> {
 /// What is to be said to whoever is about to change a workload that somebody else manages.
 pub fn warning(workload: &Workload) -> Option<String> {
     let GitOps { controller, source } = workload.gitops.as_ref()?;
-    Some(format!("managed by {controller} from `{source}`: it may revert the restart"))
+    Some(format!("managed by {controller} from `{source}`: it may revert the change"))
 }
 
 /// What is to be said when a change of a managed workload did not last; begins with a semicolon.

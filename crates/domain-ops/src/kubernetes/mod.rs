@@ -10,6 +10,8 @@
 //! | [`workload`] | one view of Deployment, StatefulSet and DaemonSet, of their pods and events |
 //! | [`rollout`] | pure: where a rollout stands, and whether *this* change came out well |
 //! | `restart` | the restart and its undo: intend, perform once, settle what is unclear, verify by the watches |
+//! | `scale` | scaling and its undo, likewise |
+//! | `autoscalers` | who else sets the number of its pods |
 //! | `history` | the templates that a workload had |
 //! | `logs` | the logs of all its pods, bounded and made safe |
 //! | [`guard`] | pure: is this a sane moment to restart it, or to undo that |
@@ -19,6 +21,7 @@
 //! | [`redact`] | pure: text of the cluster made safe to show |
 //! | [`errors`] | pure: the API's errors as ours |
 
+pub(crate) mod autoscalers;
 mod budgets;
 mod client;
 pub mod cluster;
@@ -35,9 +38,12 @@ pub mod permissions;
 pub use astradesk_core::redact;
 pub(crate) mod restart;
 pub mod rollout;
+pub mod scale;
 pub mod scope;
 pub mod workload;
 
+#[cfg(test)]
+mod scale_tests;
 #[cfg(test)]
 mod settle_tests;
 #[cfg(test)]
@@ -50,6 +56,7 @@ mod undo_tests;
 pub use cluster::Cluster;
 pub use gate::{Pace, Sent};
 pub use permissions::Permission;
+pub use scale::Bounds;
 
 /// The field manager of every write.
 pub const FIELD_MANAGER: &str = "astradesk";
@@ -59,3 +66,5 @@ pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 pub const RUN: &str = "astradesk.dev/run";
 /// The object's own annotation that makes an undo idempotent: `RUN/STEP`.
 pub const UNDO: &str = "astradesk.dev/undo";
+/// The object's own annotation that makes a scaling idempotent: `RUN/STEP`.
+pub const SCALE: &str = "astradesk.dev/scale";

@@ -27,9 +27,9 @@ pub struct Permission {
 /// What the pack needs: group, resource, subresource, verbs and why.
 const NEEDS: &[(&str, &str, &str, &[&str], &str)] = &[
     ("apps", "deployments", "", &["get", "list", "watch"], "to find and watch Deployments"),
-    ("apps", "deployments", "", &["patch"], "to restart Deployments"),
+    ("apps", "deployments", "", &["patch"], "to restart and scale Deployments"),
     ("apps", "statefulsets", "", &["get", "list", "watch"], "to find and watch StatefulSets"),
-    ("apps", "statefulsets", "", &["patch"], "to restart StatefulSets"),
+    ("apps", "statefulsets", "", &["patch"], "to restart and scale StatefulSets"),
     ("apps", "daemonsets", "", &["get", "list", "watch"], "to find and watch DaemonSets"),
     ("apps", "daemonsets", "", &["patch"], "to restart DaemonSets"),
     ("apps", "replicasets", "", &["list", "watch"], "to tell the new pods of a Deployment from the old"),
@@ -41,6 +41,7 @@ const NEEDS: &[(&str, &str, &str, &[&str], &str)] = &[
         "to tell the new pods of a DaemonSet from the old, and what became of a restart after a crash",
     ),
     ("policy", "poddisruptionbudgets", "", &["list"], "to respect PodDisruptionBudgets"),
+    ("autoscaling", "horizontalpodautoscalers", "", &["list"], "to scale nothing that an autoscaler scales"),
     ("", "pods", "", &["list", "watch"], "to see that new pods are ready and old ones gone"),
     ("", "pods", "log", &["get"], "to show logs, and the last lines of a sick pod (optional)"),
     ("", "events", "", &["list", "watch"], "to explain what is wrong (optional)"),
@@ -93,6 +94,7 @@ fn rbac_name(resource: &str, subresource: &str) -> &'static str {
         ("replicasets", _) => "replicasets.apps",
         ("controllerrevisions", _) => "controllerrevisions.apps",
         ("poddisruptionbudgets", _) => "poddisruptionbudgets.policy",
+        ("horizontalpodautoscalers", _) => "horizontalpodautoscalers.autoscaling",
         ("pods", "log") => "pods/log",
         ("pods", _) => "pods",
         _ => "events",

@@ -90,6 +90,12 @@ pub(crate) fn tools() -> Vec<Arc<ToolSpec>> {
             }),
         ),
         tool(
+            "scale_service",
+            Effect::Write,
+            &["service"],
+            json!({"service": text, "namespace": text, "replicas": {"type": "integer"}, "accept_downtime": flag}),
+        ),
+        tool(
             "run_playbook",
             Effect::Execute,
             &["playbook"],

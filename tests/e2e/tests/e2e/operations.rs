@@ -1,9 +1,13 @@
 //! The operator's tools beside the restart, on both clusters.
 
-use astradesk_e2e::{Gateway, Place, Settings, deployment, on_both};
+use astradesk_e2e::observer::Kind;
+use astradesk_e2e::{Gateway, Place, Settings, deployment, on_both, stateful_set};
+use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
+use kube::Api;
+use kube::api::PostParams;
 use serde_json::json;
 
-on_both!(logs_of_every_pod);
+on_both!(logs_of_every_pod, scaling);
 
 async fn logs_of_every_pod(place: &Place) {
     let webapp = deployment("webapp", 2).logs("starting\nGET /a\ntoken=abc123\nGET /b");
@@ -25,5 +29,45 @@ async fn logs_of_every_pod(place: &Place) {
     gateway.client.call("get_service_logs", &wrong).await.expect(422, "tool.arguments_invalid");
     let missing = gateway.client.call("get_service_logs", &json!({"service": "nothing"})).await;
     missing.expect(404, "kubernetes.not_found");
+    assert!(gateway.stop().await);
+}
+
+async fn scaling(place: &Place) {
+    let (webapp, ledger, auto) = (deployment("webapp", 2), stateful_set("ledger", 3), deployment("auto", 1));
+    place.run(&[&webapp, &ledger, &auto]).await;
+    let autoscaler = json!({
+        "metadata": {"name": "hpa"},
+        "spec": {
+            "minReplicas": 1,
+            "maxReplicas": 3,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "auto"},
+        },
+    });
+    let autoscalers: Api<HorizontalPodAutoscaler> = Api::namespaced(place.client.clone(), &place.namespace);
+    let autoscaler = serde_json::from_value(autoscaler).unwrap();
+    autoscalers.create(&PostParams::default(), &autoscaler).await.unwrap();
+    let gateway = Gateway::start(place, Settings::of(place, &["webapp", "ledger", "auto"])).await;
+    let client = &gateway.client;
+
+    let before = place.get(Kind::Deployment, "webapp").await;
+    let up = client.say_once("scale webapp to 4 replicas", "key-1").await;
+    up.expect_success();
+    let again = client.say_once("scale webapp to 4 replicas", "key-1").await;
+    assert_eq!(again.run(), up.run());
+    let after = place.get(Kind::Deployment, "webapp").await;
+    let generation = |object: &serde_json::Value| object["metadata"]["generation"].as_i64().unwrap();
+    assert_eq!(generation(&after), generation(&before) + 1, "changed exactly once");
+    assert_eq!(after["metadata"]["annotations"]["astradesk.dev/scale"], up.run());
+    assert_eq!((&after["spec"]["replicas"], place.pods("webapp").await.len()), (&json!(4), 4));
+
+    client.say("przeskaluj ledger do 1 repliki").await.expect_success();
+    assert_eq!(place.pods("ledger").await.len(), 1, "and no other one is left");
+    client.say("scale webapp to 0, accept downtime").await.expect_success();
+    assert_eq!(place.pods("webapp").await.len(), 0);
+
+    client.say("scale webapp to 0").await.expect(409, "guard.downtime");
+    client.say("scale webapp to 21").await.expect(409, "guard.scale_bounds");
+    client.say("scale auto to 2").await.expect(409, "guard.autoscaled");
+    assert_eq!(place.get(Kind::Deployment, "auto").await["spec"]["replicas"], 1);
     assert!(gateway.stop().await);
 }

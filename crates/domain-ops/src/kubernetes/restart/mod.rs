@@ -20,8 +20,10 @@ mod settle;
 mod verify;
 
 pub(crate) use intent::{Intent, restart_patch};
-pub(crate) use perform::perform;
-pub(crate) use verify::verify;
+pub(crate) use perform::{PAUSE, perform};
+pub(crate) use report::late;
+pub(crate) use settle::Sent;
+pub(crate) use verify::{DEAD, END, LAG, suspect, verify};
 
 use super::rollout::Receipt;
 use super::workload::Workload;
@@ -33,7 +35,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long the last look at the object may take after the time limit.
-const LAST_LOOK: Duration = Duration::from_secs(3);
+pub(crate) const LAST_LOOK: Duration = Duration::from_secs(3);
 
 /// One restart, or the undo of one.
 #[derive(Debug, Clone)]

@@ -119,7 +119,7 @@ impl Rollout<'_> {
 }
 
 /// What is to blame when the time limit has passed.
-pub(super) fn late(workload: &Workload, family: &Family, blame: Option<Blame>) -> Blame {
+pub(crate) fn late(workload: &Workload, family: &Family, blame: Option<Blame>) -> Blame {
     let (progress, _) = rollout::progress(workload, family);
     let paused = workload.paused.then(|| "its rollout was paused".to_owned());
     let stuck = family.pods.iter().find(|p| p.terminating).map(|pod| {

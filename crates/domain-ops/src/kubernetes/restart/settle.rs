@@ -37,7 +37,7 @@ use astradesk_core::Timestamp;
 
 /// What is known of the patches that were sent so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Sent {
+pub(crate) enum Sent {
     /// None was, or none arrived.
     Nothing,
     /// The API server said that the version is another one. (A proxy may have sent a first one before that.)

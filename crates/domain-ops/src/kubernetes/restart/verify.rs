@@ -18,11 +18,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// How long a finding must last that may yet go away, such as a quota that old pods still use.
 const LASTING: Duration = Duration::from_secs(10);
 /// How soon to look again when the watches lag behind.
-const LAG: Duration = Duration::from_secs(1);
+pub(crate) const LAG: Duration = Duration::from_secs(1);
 /// How long the lists may take on which the end is judged; the Engine waits a little longer.
-const END: Duration = Duration::from_secs(10);
+pub(crate) const END: Duration = Duration::from_secs(10);
 /// How far they may lag behind before they are taken to have died without a word.
-const DEAD: Duration = Duration::from_secs(3);
+pub(crate) const DEAD: Duration = Duration::from_secs(3);
 
 /// Watches until every pod is of the template that the receipt tells of and available, and none of another one is
 /// left, or until it is known to fail.
@@ -231,7 +231,7 @@ enum Judged {
 }
 
 /// Keeps a finding and the moment from which on it counts; the same cause keeps its moment.
-fn suspect(before: Option<(Blame, Instant)>, now: Option<Blame>) -> Option<(Blame, Instant)> {
+pub(crate) fn suspect(before: Option<(Blame, Instant)>, now: Option<Blame>) -> Option<(Blame, Instant)> {
     let blame = now?;
     let since = match blame.certainty {
         Certainty::Now => Instant::now(),

@@ -83,7 +83,7 @@ async fn a_restart_knows_its_target_and_what_its_budgets_allow() {
     tool.facts(&call, false).await.unwrap();
     assert_eq!(requests(&world.cluster) - before, 1, "a budget that allows nothing is asked for anew");
     let preview = tool.preview(&call).await.unwrap();
-    assert_eq!(preview["warning"], "managed by argocd from `web`: it may revert the restart");
+    assert_eq!(preview["warning"], "managed by argocd from `web`: it may revert the change");
 
     let status = GetServiceStatus::new(world.cluster.clone()).unwrap();
     let before = requests(&world.cluster);

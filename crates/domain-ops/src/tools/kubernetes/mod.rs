@@ -4,23 +4,27 @@ mod get_service_logs;
 mod get_service_status;
 mod list_services;
 mod restart_service;
+mod scale_service;
 mod words;
 
 pub use get_service_logs::GetServiceLogs;
 pub use get_service_status::GetServiceStatus;
 pub use list_services::ListServices;
 pub use restart_service::RestartService;
+pub use scale_service::{MOST_REPLICAS, ScaleService};
 
 use crate::kubernetes::Cluster;
 use crate::kubernetes::cluster::operation;
 use crate::kubernetes::facts::Described;
 use crate::kubernetes::scope::PATIENCE;
 use astradesk_core::name::{Namespace, ObjectName};
+use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
 use astradesk_core::text::near;
 use astradesk_core::{Arguments, Code, Error, FrozenCall, Result, Target};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a call is about, from its target.
 struct Subject {
@@ -150,6 +154,53 @@ fn kind_schema() -> Value {
         "description": "the kind of the workload; needed only when several kinds have the name",
         "enum": ["deployment", "statefulset", "daemonset"],
     })
+}
+
+/// The schema of what becomes of an effect that does not come out well.
+fn on_failure_schema(of: &str, default: OnFailure) -> Value {
+    json!({
+        "type": "string",
+        "description": format!(
+            "what becomes of {of}: `leave` it as it is, or `undo` it; `{}` unless it is given",
+            word(default),
+        ),
+        "enum": ["leave", "undo"],
+    })
+}
+
+/// What arguments and outputs call it.
+const fn word(on_failure: OnFailure) -> &'static str {
+    match on_failure {
+        OnFailure::Leave => "leave",
+        OnFailure::Undo => "undo",
+    }
+}
+
+/// The schema of a time limit.
+fn timeout_schema(of: &str) -> Value {
+    json!({
+        "type": "string",
+        "description": format!("how long {of} may take, from `1s` to `1h`; `10m` unless it is given"),
+        "maxLength": 5,
+        "pattern": "^(([1-9][0-9]{0,2}|[12][0-9]{3}|3[0-5][0-9]{2}|3600)s|([1-9]|[1-5][0-9]|60)m|1h)$",
+    })
+}
+
+fn accepts_downtime(arguments: &Arguments) -> bool {
+    arguments.get("accept_downtime").and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// A time as the schema lets it in: a number and `s`, `m` or `h`.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    (1..=3600).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
 /// The names of all workloads of the default namespace.

@@ -1,10 +1,14 @@
 //! `restart_service`: a rollout restart, performed once, verified until the new pods are available and the
 //! old are gone.
 
-use super::words::{fillers, kind_slot, list, namespace_slot, service_slot, slot, value};
+use super::words::{
+    accept_downtime_slot, fillers, kind_slot, list, namespace_slot, on_failure_slot, service_slot,
+    timeout_slot,
+};
 use super::{
-    Subject, described, kind_schema, namespace_schema, not_found, service_names, service_schema, text,
-    unresolved, workload_target,
+    Subject, accepts_downtime, described, duration, kind_schema, namespace_schema, not_found,
+    on_failure_schema, service_names, service_schema, text, timeout_schema, unresolved, word,
+    workload_target,
 };
 use crate::kubernetes::cluster::operation;
 use crate::kubernetes::restart::{self, Intent, Job};
@@ -13,7 +17,7 @@ use crate::kubernetes::workload::Workload;
 use crate::kubernetes::{Cluster, gitops, guard};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
-use astradesk_core::tool::{Form, Grammar, Measure};
+use astradesk_core::tool::Grammar;
 use astradesk_core::{Arguments, Effect, Error, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
 use astradesk_runtime::Permit;
 use astradesk_runtime::port::{Fault, StepContext, Tool};
@@ -56,21 +60,8 @@ impl RestartService {
                         "description": "whether to restart although nothing may serve meanwhile: a single \
                                         replica, or the strategy `Recreate`",
                     },
-                    "on_failure": {
-                        "type": "string",
-                        "description": format!(
-                            "what becomes of a restart whose rollout fails: `leave` it as it is, or `undo` it; \
-                             `{}` unless it is given",
-                            word(on_failure),
-                        ),
-                        "enum": ["leave", "undo"],
-                    },
-                    "timeout": {
-                        "type": "string",
-                        "description": "how long the restart may take, from `1s` to `1h`; `10m` unless it is given",
-                        "maxLength": 5,
-                        "pattern": "^(([1-9][0-9]{0,2}|[12][0-9]{3}|3[0-5][0-9]{2}|3600)s|([1-9]|[1-5][0-9]|60)m|1h)$",
-                    },
+                    "on_failure": on_failure_schema("a restart whose rollout fails", on_failure),
+                    "timeout": timeout_schema("the restart"),
                 },
             }),
             timeout: TIMEOUT,
@@ -120,10 +111,6 @@ impl RestartService {
 }
 
 fn grammar() -> Grammar {
-    let timeout = "timeout, with timeout, with a timeout of, timeout of, within, limit, w ciągu, limit czasu, z limitem, z limitem \
-                   czasu, z timeout, z timeoutem, timeoutem";
-    let accept = "accept downtime, accept the downtime, accepting downtime, with downtime, downtime is fine, akceptuję przestój, \
-                  z przestojem, z akceptacją przestoju, dopuszczam przestój, zgadzam się na przestój";
     Grammar {
         phrases: list(
             "restart, rollout restart, bounce, reboot, uruchom ponownie, ponownie uruchom, uruchomić ponownie, ponownie \
@@ -133,55 +120,17 @@ fn grammar() -> Grammar {
             service_slot(),
             namespace_slot(),
             kind_slot(),
-            slot("timeout", value(Measure::Duration, timeout, "")),
-            slot("accept_downtime", Form::Flag(list(accept))),
-            slot("on_failure", Form::OneOf(on_failure_words())),
+            timeout_slot(),
+            accept_downtime_slot(),
+            on_failure_slot(),
         ],
         fillers: fillers("do, perform, give, zrób, wykonaj, przeprowadź, dokonaj"),
-    }
-}
-
-/// How a sentence says what becomes of a restart that fails.
-fn on_failure_words() -> Vec<(String, Value)> {
-    let undo = "undo on failure, undo on error, undo if it fails, on failure undo, on error undo, with undo, with undo on \
-                failure, roll back on failure, rollback on failure, wycofaj przy błędzie, cofnij przy błędzie, z wycofaniem, w \
-                razie błędu wycofaj, w razie błędu cofnij, w razie niepowodzenia wycofaj, w razie niepowodzenia cofnij";
-    let leave = "leave on failure, leave on error, on failure leave, on error leave, zostaw przy błędzie, w razie błędu zostaw, w \
-                 razie niepowodzenia zostaw";
-    let meaning = |phrases: &str, value: &str| -> Vec<(String, Value)> {
-        list(phrases).into_iter().map(|phrase| (phrase, json!(value))).collect()
-    };
-    [meaning(undo, "undo"), meaning(leave, "leave")].concat()
-}
-
-/// What arguments and outputs call it.
-const fn word(on_failure: OnFailure) -> &'static str {
-    match on_failure {
-        OnFailure::Leave => "leave",
-        OnFailure::Undo => "undo",
     }
 }
 
 fn receipt(value: &Value) -> Result<Receipt> {
     serde_json::from_value(value.clone())
         .map_err(|error| Error::internal(format!("the receipt cannot be read: {error}")))
-}
-
-fn accepts_downtime(arguments: &Arguments) -> bool {
-    arguments.get("accept_downtime").and_then(Value::as_bool).unwrap_or(false)
-}
-
-/// A time as the schema lets it in: a number and `s`, `m` or `h`.
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return None,
-    };
-    let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
-    (1..=3600).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
 #[async_trait]
@@ -316,31 +265,4 @@ fn if_it_fails(workload: &Workload, on_failure: OnFailure) -> String {
 
 fn pods(count: i32) -> String {
     if count == 1 { "the one pod".to_owned() } else { format!("all {count} pods") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_timeout_reads_as_its_schema_says() {
-        for (text, seconds) in [
-            ("1s", Some(1)),
-            ("90s", Some(90)),
-            ("3600s", Some(3600)),
-            ("3601s", None),
-            ("5m", Some(300)),
-            ("60m", Some(3600)),
-            ("61m", None),
-            ("1h", Some(3600)),
-            ("2h", None),
-            ("0s", None),
-            ("", None),
-            ("s", None),
-            ("5", None),
-            ("5ż", None),
-        ] {
-            assert_eq!(duration(text).map(|d| d.as_secs()), seconds, "{text}");
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! The tools against the sandbox: how arguments become targets, what guards refuse, what reads show.
 
-use super::{GetServiceLogs, GetServiceStatus, ListServices, RestartService};
+use super::{GetServiceLogs, GetServiceStatus, ListServices, RestartService, ScaleService, duration};
 use crate::kubernetes::testing::{World, webapp};
-use crate::kubernetes::{Cluster, Pace, RESTARTED_AT};
+use crate::kubernetes::{Bounds, Cluster, Pace, RESTARTED_AT};
 use astradesk_core::name::{ClusterName, Namespace};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
@@ -154,6 +154,47 @@ async fn the_logs_of_every_pod_are_read_and_what_is_not_there_is_said() {
 }
 
 #[tokio::test]
+async fn what_is_scaled_by_others_or_out_of_bounds_is_refused_and_a_dry_run_changes_nothing() {
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v1",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "hpa", "namespace": "default"},
+        "spec": {
+            "maxReplicas": 9,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "auto"},
+        },
+    });
+    let mut auto = webapp("StatefulSet", 2, &json!({}), &json!({}));
+    let mut daemon = webapp("DaemonSet", 2, &json!({}), &json!({}));
+    auto["metadata"]["name"] = json!("auto");
+    daemon["metadata"]["name"] = json!("daemon");
+    let objects = vec![webapp("Deployment", 3, &json!({}), &json!({})), auto, daemon, autoscaler];
+    let world = World::start(objects).await;
+    let before = world.healthy(Kind::Deployment).await;
+    let tool = ScaleService::new(world.cluster.clone(), Bounds { min: 1, max: 10 }).unwrap();
+    for (input, code) in [
+        (json!({"service": "webapp", "replicas": 5}), None),
+        (json!({"service": "webapp", "replicas": 11}), Some(Code::GuardScaleBounds)),
+        (json!({"service": "webapp", "replicas": 0}), Some(Code::GuardDowntime)),
+        (json!({"service": "webapp", "replicas": 0, "accept_downtime": true}), None),
+        (json!({"service": "auto", "replicas": 5}), Some(Code::GuardAutoscaled)),
+        (json!({"service": "daemon", "replicas": 5}), Some(Code::GuardNotScalable)),
+        (json!({"service": "nothing", "replicas": 5}), Some(Code::KubernetesNotFound)),
+    ] {
+        let guard = tool.guard(&frozen(&tool, &input).await).await;
+        assert_eq!(guard.as_ref().err().map(|e| e.code), code, "{input}: {guard:?}");
+    }
+    let call = frozen(&tool, &json!({"service": "webapp", "replicas": 5})).await;
+    let preview = tool.preview(&call).await.unwrap();
+    assert_eq!((&preview["before"], &preview["after"]), (&json!(3), &json!(5)));
+    assert_eq!(preview["summary"], "would scale deployment/webapp from 3 to 5: 2 pods would start");
+    let after = world.now(Kind::Deployment).await;
+    assert_eq!((after.generation, after.wanted), (before.generation, 3));
+    let none = frozen(&tool, &json!({"service": "webapp", "replicas": 0})).await;
+    assert!(tool.facts(&none, true).await.unwrap()[0].downtime_expected);
+}
+
+#[tokio::test]
 async fn services_are_listed_in_order() {
     let mut other = webapp("StatefulSet", 0, &json!({}), &json!({}));
     other["metadata"]["name"] = json!("a-db");
@@ -192,6 +233,28 @@ async fn a_restart_by_somebody_else_is_not_credited_to_the_earlier_run() {
     let status = tool.status(&call).await.unwrap();
     let theirs = json!({"at": "2030-01-01T00:00:00Z", "run": null, "by": "kubectl-rollout"});
     assert_eq!(status["last_restart"], theirs);
+}
+
+#[test]
+fn a_timeout_reads_as_its_schema_says() {
+    for (text, seconds) in [
+        ("1s", Some(1)),
+        ("90s", Some(90)),
+        ("3600s", Some(3600)),
+        ("3601s", None),
+        ("5m", Some(300)),
+        ("60m", Some(3600)),
+        ("61m", None),
+        ("1h", Some(3600)),
+        ("2h", None),
+        ("0s", None),
+        ("", None),
+        ("s", None),
+        ("5", None),
+        ("5ż", None),
+    ] {
+        assert_eq!(duration(text).map(|d| d.as_secs()), seconds, "{text}");
+    }
 }
 
 /// The one service that sentences may name.

@@ -1,7 +1,7 @@
 //! The words that Kubernetes tools have in common, in English and Polish. Polish letters need not be written.
 
 use astradesk_core::tool::{Form, Measure, Slot};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Phrases, as they are listed between commas.
 pub(super) fn list(phrases: &str) -> Vec<String> {
@@ -50,4 +50,31 @@ pub(super) fn kind_slot() -> Slot {
     ];
     let choices = words.iter().map(|(word, kind)| ((*word).to_owned(), json!(kind))).collect();
     Slot { locates: true, ..slot("kind", Form::OneOf(choices)) }
+}
+
+/// How a sentence says how long it may take.
+pub(super) fn timeout_slot() -> Slot {
+    let after = "timeout, with timeout, with a timeout of, timeout of, within, limit, w ciągu, limit czasu, z limitem, z limitem \
+                 czasu, z timeout, z timeoutem, timeoutem";
+    slot("timeout", value(Measure::Duration, after, ""))
+}
+
+/// How a sentence says that downtime is acceptable.
+pub(super) fn accept_downtime_slot() -> Slot {
+    let accept = "accept downtime, accept the downtime, accepting downtime, with downtime, downtime is fine, akceptuję przestój, \
+                  z przestojem, z akceptacją przestoju, dopuszczam przestój, zgadzam się na przestój";
+    slot("accept_downtime", Form::Flag(list(accept)))
+}
+
+/// How a sentence says what becomes of what does not come out well.
+pub(super) fn on_failure_slot() -> Slot {
+    let undo = "undo on failure, undo on error, undo if it fails, on failure undo, on error undo, with undo, with undo on \
+                failure, roll back on failure, rollback on failure, wycofaj przy błędzie, cofnij przy błędzie, z wycofaniem, w \
+                razie błędu wycofaj, w razie błędu cofnij, w razie niepowodzenia wycofaj, w razie niepowodzenia cofnij";
+    let leave = "leave on failure, leave on error, on failure leave, on error leave, zostaw przy błędzie, w razie błędu zostaw, w \
+                 razie niepowodzenia zostaw";
+    let meaning = |phrases: &str, value: &str| -> Vec<(String, Value)> {
+        list(phrases).into_iter().map(|phrase| (phrase, json!(value))).collect()
+    };
+    slot("on_failure", Form::OneOf([meaning(undo, "undo"), meaning(leave, "leave")].concat()))
 }
