@@ -16,8 +16,8 @@ use rmcp::model::{
     ServerResult,
 };
 use rmcp::service::{
-    ClientCacheConfig, ClientLifecycleMode, NotificationContext, Peer, PeerRequestOptions, RunningService,
-    ServiceError,
+    ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, NotificationContext, Peer,
+    PeerRequestOptions, RunningService, ServiceError,
 };
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
@@ -65,6 +65,29 @@ struct Program {
     said: Arc<Mutex<Vec<u8>>>,
     /// Ends when it has said everything.
     saying: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The generations of the protocol. Nearly every server knows the one before, and some that are of it do not say so when
+/// they are asked for the one of now, or say nothing.
+#[derive(Debug, Clone, Copy)]
+enum Generation {
+    /// With `initialize`.
+    Before,
+    /// With `server/discover`.
+    Now,
+}
+
+/// Why a connection was not opened.
+enum Unopened {
+    For(Error),
+    /// It answered, and would not have it so.
+    OtherGeneration(Error),
+}
+
+impl From<Error> for Unopened {
+    fn from(error: Error) -> Self {
+        Self::For(error)
+    }
 }
 
 /// How a call ended.
@@ -127,6 +150,7 @@ impl ClientHandler for Listener {
     fn get_info(&self) -> ClientConfig {
         let ourselves = Implementation::new("astradesk", env!("CARGO_PKG_VERSION"));
         ClientConfig::new(ClientCapabilities::default(), ourselves)
+            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
     }
 
     async fn on_progress(&self, told: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
@@ -147,6 +171,16 @@ impl Session {
     /// # Errors
     /// `upstream.unreachable`, `upstream.forbidden`, `pack.secret_missing`.
     pub(crate) async fn open(server: &Server, deadline: Instant) -> Result<Self> {
+        match Self::open_in(server, Generation::Before, deadline).await {
+            Err(Unopened::OtherGeneration(_)) => Self::open_in(server, Generation::Now, deadline).await,
+            opened => opened,
+        }
+        .map_err(|unopened| match unopened {
+            Unopened::For(error) | Unopened::OtherGeneration(error) => error,
+        })
+    }
+
+    async fn open_in(server: &Server, generation: Generation, deadline: Instant) -> Result<Self, Unopened> {
         let mut secrets = Secrets::default();
         let (listener, ended, name) = (Listener::default(), Ended::default(), server.name());
         let (opening, program, headers) = match server.reach(&mut secrets)? {
@@ -154,32 +188,45 @@ impl Session {
                 let (program, transport) = start(argv, env, &directory, &ended).map_err(|error| {
                     Error::new(Code::UpstreamUnreachable, format!("`{name}` cannot be started: {error}"))
                 })?;
-                let opening = timeout_at(deadline, shake_hands(listener.clone(), transport)).await;
-                (opening, Some(program), HeaderMap::new())
+                let shaking = shake_hands(listener.clone(), transport, generation);
+                (timeout_at(deadline, shaking).await, Some(program), HeaderMap::new())
             }
             Reach::Http { url, headers, client } => {
                 let transport =
                     StreamableHttpClientTransport::with_client(client, http_config(url, &headers));
-                (timeout_at(deadline, shake_hands(listener.clone(), transport)).await, None, headers)
+                let shaking = shake_hands(listener.clone(), transport, generation);
+                (timeout_at(deadline, shaking).await, None, headers)
             }
         };
-        let why = match opening {
+        let error = match opening {
             Ok(Ok(service)) => {
                 // What a server says about how long its list holds is not relied on.
                 service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
                 let opened = Instant::now();
                 return Ok(Self { service, listener, program, ended, headers, secrets, name, opened });
             }
-            Ok(Err((_, true))) => {
-                let message = format!("`{name}` does not let us in with the pack's credentials");
-                return Err(Error::new(Code::UpstreamForbidden, message));
-            }
-            Ok(Err((why, false))) => ended.why().unwrap_or(why),
-            Err(_) => "it did not answer in time".to_owned(),
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        };
+        if error
+            .as_ref()
+            .is_some_and(|error| error.is_authorization_required() || super::trouble::is_refusal(error))
+        {
+            let message = format!("`{name}` does not let us in with the pack's credentials");
+            return Err(Error::new(Code::UpstreamForbidden, message).into());
+        }
+        let why = match &error {
+            Some(error) => ended.why().unwrap_or_else(|| shown(&error.to_string(), SHOWN)),
+            None => "it did not answer in time".to_owned(),
         };
         let said = last_words(program.as_ref()).await;
         let why = secrets.hide(&format!("{why}{said}"));
-        Err(Error::new(Code::UpstreamUnreachable, format!("`{name}` cannot be spoken to: {why}")))
+        let unreachable =
+            Error::new(Code::UpstreamUnreachable, format!("`{name}` cannot be spoken to: {why}"));
+        Err(match error {
+            Some(ClientInitializeError::JsonRpcError(_)) => Unopened::OtherGeneration(unreachable),
+            _ => unreachable.into(),
+        })
     }
 
     fn peer(&self) -> &Peer<RoleClient> {
@@ -318,21 +365,18 @@ impl Drop for Forgotten<'_> {
     }
 }
 
-/// Opens the session: with the protocol of today if the server speaks it, else with that of before. What went wrong,
-/// and whether it is that we are not let in.
 async fn shake_hands(
     listener: Listener,
     transport: impl Transport<RoleClient> + 'static,
-) -> Result<RunningService<RoleClient, Listener>, (String, bool)> {
-    let lifecycle = ClientLifecycleMode::Auto {
-        preferred_versions: vec![ProtocolVersion::LATEST],
-        legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
+    generation: Generation,
+) -> Result<RunningService<RoleClient, Listener>, ClientInitializeError> {
+    let lifecycle = match generation {
+        Generation::Before => ClientLifecycleMode::Initialize,
+        Generation::Now => {
+            ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::LATEST] }
+        }
     };
-    let opening = listener.serve_with_lifecycle(Guarded::new(transport), lifecycle).await;
-    opening.map_err(|error| {
-        let refused = error.is_authorization_required() || super::trouble::is_refusal(&error);
-        (shown(&error.to_string(), SHOWN), refused)
-    })
+    listener.serve_with_lifecycle(Guarded::new(transport), lifecycle).await
 }
 
 fn http_config(url: String, headers: &HeaderMap) -> StreamableHttpClientTransportConfig {

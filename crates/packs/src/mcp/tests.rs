@@ -309,6 +309,25 @@ async fn an_answer_is_no_larger_than_the_pack_allows() {
     }
 }
 
+/// The most memory that this process had, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[tokio::test]
+async fn a_flood_is_not_kept_in_memory() {
+    for way in BOTH {
+        let server = Scripted::start(way, &json!({"calls": {"do_it": {"flood": 400_000_000}}}));
+        let pack = server.pack("write", "");
+        let before = peak();
+        assert_eq!(word(&run(&pack, 30.0).await), "unknown run.outcome_unknown", "{way:?}");
+        let grown = peak() - before;
+        assert!(grown < 64 << 20, "{way:?}: {grown} bytes");
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_may_be_repeated_is_called_again() {
     let calls = json!({"calls": {"do_it": [{"die": "once"}, says("fine")]}});
@@ -499,6 +518,37 @@ async fn a_change_that_a_server_tells_is_looked_at() {
     let lists = server.heard("tools/list").len();
     pack.upstream().unwrap().tend().await;
     assert_eq!(server.heard("tools/list").len(), lists);
+}
+
+#[tokio::test]
+async fn a_server_of_either_generation_is_spoken_to() {
+    let no = json!({"error": {"code": -32601, "message": "no such method"}});
+    let found = json!({"result": {
+        "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}},
+        "serverInfo": {"name": "scripted", "version": "1"}, "ttlMs": 3_600_000, "cacheScope": "public",
+    }});
+    let tools = json!({"result": {
+        "resultType": "complete", "tools": [tool()], "ttlMs": 3_600_000, "cacheScope": "public",
+    }});
+    let mut does = says("fine");
+    does["result"]["resultType"] = "complete".into();
+    let script = json!({
+        "on": {"initialize": no, "server/discover": found, "tools/list": tools}, "calls": {"do_it": does},
+    });
+    for way in BOTH {
+        let server = Scripted::start(way, &script);
+        let pack = server.pack("write", "");
+        for _ in 0..2 {
+            assert_eq!(word(&run(&pack, 20.0).await), "done", "{way:?}");
+        }
+        let told = &server.heard("tools/call")[0]["params"]["_meta"];
+        assert_eq!(told["io.modelcontextprotocol/clientCapabilities"], json!({}), "{way:?} {told:#}");
+        // However long it says that its list holds.
+        assert_eq!(server.heard("tools/list").len(), 2, "{way:?}");
+    }
+    let neither = Scripted::start(Way::Stdio, &json!({"on": {"initialize": no}}));
+    let ended = run(&neither.pack("write", ""), 10.0).await;
+    assert_eq!(word(&ended), "failed upstream.unreachable", "{ended:?}");
 }
 
 #[tokio::test]

@@ -95,8 +95,9 @@ impl Upstream {
     /// Keeps the connection up, and looks at the definitions from time to time.
     pub(crate) async fn tend(&self) {
         let due = |session: &Session| {
-            let listed = self.seen().tools.as_ref().map(|(at, _)| *at);
-            session.has_news() || listed.is_none_or(|at| at.elapsed() > LOOK)
+            let seen = self.seen();
+            let listed = seen.tools.as_ref().map(|(at, _)| *at);
+            session.has_news() || seen.problem.is_some() || listed.is_none_or(|at| at.elapsed() > LOOK)
         };
         let deadline = Instant::now() + OPEN;
         // What goes wrong is noted.
@@ -139,8 +140,8 @@ impl Upstream {
             if session.is_good(&self.server).map_err(|error| self.note(error))? {
                 return Ok(session.clone());
             }
-            if session.opened.elapsed() > PAUSE.1 {
-                connection.pause = PAUSE.0;
+            if session.opened.elapsed() > connection.pause {
+                connection.pause = Duration::ZERO;
             }
             connection.session = None;
         }
