@@ -263,7 +263,11 @@ pub fn outcome(run: &Run, output: Output) -> u8 {
     exit::state(&run.state)
 }
 
-/// What a read found, beyond its summary: services as a table, sick pods with their last words, warnings.
+/// The most lines of what an MCP server has answered that are shown.
+const SAID: usize = 200;
+
+/// What a read found, beyond its summary: services as a table, sick pods with their last words, warnings, and the
+/// texts of an MCP server.
 fn facts(step: &Step) {
     let StepState::Succeeded { output, .. } = &step.state else { return };
     let list = |key: &str| output.get(key).and_then(Value::as_array).into_iter().flatten();
@@ -294,6 +298,13 @@ fn facts(step: &Step) {
             text(warning, "message"),
             text(warning, "object"),
         ));
+    }
+    let said = list("content").filter_map(|block| block.get("text").and_then(Value::as_str));
+    let mut said = said.flat_map(str::lines);
+    said.by_ref().take(SAID).for_each(|text| line(format!("  {}", words(&text.replace('\t', " ")))));
+    let more = said.count();
+    if more > 0 {
+        note(format!("  and {more} more lines: `-o json` has all of them"));
     }
     if let Some(restart) = output.get("last_restart").filter(|restart| restart.is_object()) {
         note(format!(
