@@ -1,4 +1,4 @@
-//! The MCP clients that others wrote, for the tests: from npm and PyPI, into the cache, each set of versions once.
+//! The MCP clients, and a server, that others wrote, for the tests: from npm and PyPI, into the cache, each set of versions once.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@
 //! | [`client`] | HTTP to a gateway, and its evidence, verified |
 //! | [`cli`] | the command line: one command, or a `serve` that stays |
 //! | [`kubectl`] | the real kubectl, and what it prints |
-//! | [`others`] | MCP clients that others wrote |
+//! | [`others`] | MCP clients, and a server, that others wrote |
 //! | [`model`] | language models: an obedient one, and LiteLLM's proxy |
 //! | [`disk`] | a small disk of one process's own |
 //! | [`proxy`] | what stands between AstraDesk and the API server |

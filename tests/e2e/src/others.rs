@@ -1,4 +1,4 @@
-//! MCP clients that others wrote, each of which goes through what an agent does (`tests/e2e/clients`).
+//! MCP clients that others wrote, each of which goes through what an agent does (`tests/e2e/clients`), and a server.
 //!
 //! `cargo xtask test` names their folder in [`TEST_CLIENTS`]; without one the tests that need it are skipped loudly, and
 //! fail where `CI` is set.
@@ -88,6 +88,17 @@ impl Others {
         command.arg(format!("Authorization: Bearer {token}")).args(arguments);
         let said = self.run(&mut command).await;
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("no JSON: {error}\n{said}"))
+    }
+
+    /// The program of the MCP server `kubernetes-mcp-server`, from npm.
+    pub fn kubernetes_mcp_server(&self) -> Option<PathBuf> {
+        let name = "kubernetes-mcp-server-linux-amd64";
+        let program = self.folder.join("node_modules").join(name).join("bin").join(name);
+        if !program.exists() {
+            skipped(&format!("there is no `{}`: it is installed on x86-64 only", program.display()));
+            return None;
+        }
+        Some(program)
     }
 
     fn node(&self, arguments: &[&str]) -> Command {

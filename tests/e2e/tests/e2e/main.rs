@@ -26,3 +26,4 @@ mod store;
 mod takeover;
 mod tokens;
 mod undo;
+mod upstreams;
