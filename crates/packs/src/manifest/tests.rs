@@ -306,7 +306,7 @@ fn every_example_is_valid_and_its_cases_pass() {
         names.push(tried.pack);
     }
     names.sort();
-    assert_eq!(names, ["ingress-maintenance", "postgresql", "unleash"]);
+    assert_eq!(names, ["ingress-maintenance", "kubernetes-mcp-server", "postgresql", "unleash"]);
 }
 
 #[test]

@@ -652,7 +652,7 @@ async fn a_program_goes_with_its_pack() {
             line.starts_with(b"sleep") && line.windows(mark.len()).any(|part| part == mark.as_bytes())
         })
     };
-    assert!(alive());
+    meanwhile(|| alive().then_some(())).await;
     drop(pack);
     meanwhile(|| (!alive()).then_some(())).await;
 }
