@@ -60,6 +60,8 @@ fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S
 pub struct Grammar {
     /// Phrases of one or more words, lower case: `restart`, `uruchom ponownie`.
     pub phrases: Vec<String>,
+    /// Those of the phrases that are nouns as well: `restart` in `the restart of webapp`, which asks for nothing.
+    pub nouns: Vec<String>,
     /// What the rest of a sentence may say.
     pub slots: Vec<Slot>,
     /// Words that carry no meaning beside this tool's phrases: `the`, `service`, `usługę`.

@@ -125,6 +125,7 @@ async fn a_pack_brings_a_language_and_measured_values() {
         timeout: std::time::Duration::from_secs(1),
         grammar: Grammar {
             phrases: vec!["restart".into()],
+            nouns: Vec::new(),
             slots: vec![
                 name("service", Form::Name),
                 Slot { required: false, ..name("namespace", namespace) },

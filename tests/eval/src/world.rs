@@ -91,7 +91,13 @@ fn list(phrases: &str) -> Vec<String> {
     phrases.split(',').map(|phrase| phrase.trim().to_owned()).collect()
 }
 
-fn tool(name: &str, effect: Effect, phrases: &str, slots: Vec<Slot>, fillers: &str) -> Result<Arc<ToolSpec>> {
+fn tool(
+    name: &str,
+    effect: Effect,
+    (phrases, nouns): (&str, &str),
+    slots: Vec<Slot>,
+    fillers: &str,
+) -> Result<Arc<ToolSpec>> {
     let service = Slot { argument: "service".to_owned(), form: Form::Name, required: true, locates: false };
     let after = "in namespace, in the namespace, from namespace, namespace, in the * namespace, in * namespace, \
                  from the * namespace, w namespace, z namespace, w przestrzeni nazw, w przestrzeni, z przestrzeni nazw";
@@ -106,6 +112,7 @@ fn tool(name: &str, effect: Effect, phrases: &str, slots: Vec<Slot>, fillers: &s
         timeout: Duration::from_secs(1),
         grammar: Grammar {
             phrases: list(phrases),
+            nouns: if nouns.is_empty() { Vec::new() } else { list(nouns) },
             slots: [vec![service, namespace], slots].concat(),
             fillers: [list(common), list(fillers)].concat(),
         },
@@ -133,9 +140,13 @@ fn rollback() -> Result<Arc<ToolSpec>> {
     tool(
         "rollback_service",
         Effect::Write,
-        "roll back, rollback, revert, undo the last rollout of, wycofaj, cofnij, przywróć, przywrócić, zrollbackuj, wycofać, cofnąć, wycofanie",
+        (
+            "roll back, rollback, revert, undo the last rollout of, wycofaj, cofnij, przywróć, przywrócić, zrollbackuj, \
+             wycofać, cofnąć, wycofanie",
+            "rollback, wycofanie",
+        ),
         vec![revision],
-        "to the previous revision, previous revision, do poprzedniej rewizji, poprzedniej rewizji, perform, do, zrób, wykonaj",
+        "to the previous revision, previous revision, do poprzedniej rewizji, poprzedniej rewizji",
     )
 }
 
@@ -154,7 +165,10 @@ fn metrics() -> Result<Arc<ToolSpec>> {
     tool(
         "get_metrics",
         Effect::Read,
-        "metrics, metrics of, metrics for, what are the metrics of, metryki, metryk, jakie są metryki, jakie metryki ma",
+        (
+            "metrics, metrics of, metrics for, what are the metrics of, metryki, metryk, jakie są metryki, jakie metryki ma",
+            "",
+        ),
         vec![window, hour],
         "from, z",
     )

@@ -9,9 +9,9 @@ use astradesk_runtime::planner::Language;
 use serde_json::{Map, Value};
 
 /// The keys of a tool's words.
-const WORDS: &[&str] = &["phrases", "fillers", "after", "before", "measures"];
+const WORDS: &[&str] = &["phrases", "nouns", "fillers", "after", "before", "measures"];
 /// The keys of the words that a language has for a tool.
-const TOOL_OF_LANGUAGE: &[&str] = &["phrases", "fillers", "after", "before"];
+const TOOL_OF_LANGUAGE: &[&str] = &["phrases", "nouns", "fillers", "after", "before"];
 /// The keys of a language.
 const LANGUAGE: &[&str] = &[
     "name",
@@ -20,8 +20,16 @@ const LANGUAGE: &[&str] = &[
     "questions",
     "openings",
     "conjunctions",
+    "sequences",
+    "firsts",
+    "lasts",
     "courtesies",
+    "greetings",
+    "determiners",
+    "genitives",
+    "requests",
     "pronouns",
+    "possessives",
     "looks",
     "quantities",
     "tools",
@@ -107,7 +115,15 @@ pub(super) fn language(table: Map<String, Value>) -> Result<Language, Fault> {
         questions: entries("questions")?,
         openings: entries("openings")?,
         conjunctions: entries("conjunctions")?,
+        sequences: entries("sequences")?,
+        firsts: entries("firsts")?,
+        lasts: entries("lasts")?,
         courtesies: entries("courtesies")?,
+        greetings: entries("greetings")?,
+        determiners: entries("determiners")?,
+        genitives: entries("genitives")?,
+        requests: entries("requests")?,
+        possessives: entries("possessives")?,
         pronouns: entries("pronouns")?,
         looks: entries("looks")?,
         quantities: entries("quantities")?,
@@ -131,6 +147,10 @@ fn grammar(words: &mut Section) -> Result<Grammar, Fault> {
         let why =
             format!("there must be 1 to {MAX_PHRASES}, in lower case, with single spaces between words");
         return Err(words.fault_of("phrases", why));
+    }
+    let nouns = words.texts("nouns")?;
+    if let Some(other) = nouns.iter().find(|noun| !phrases.contains(noun)) {
+        return Err(words.fault_of("nouns", format!("`{}` is none of the phrases", shown(other, 64))));
     }
     if fillers.len() > MAX_FILLERS || !fillers.iter().all(|filler| is_plain(filler)) {
         return Err(words.fault_of("fillers", format!("there may be {MAX_FILLERS}, in lower case")));
@@ -159,7 +179,7 @@ fn grammar(words: &mut Section) -> Result<Grammar, Fault> {
             }
         }
     }
-    Ok(Grammar { phrases, slots, fillers })
+    Ok(Grammar { phrases, nouns, slots, fillers })
 }
 
 fn is_plain(text: &str) -> bool {

@@ -139,6 +139,7 @@ fn grammar() -> Grammar {
     let slots: Vec<Slot> = named.into_iter().map(|(argument, form)| slot(argument, form)).collect();
     Grammar {
         phrases: list("logs, log, logs of, logs from, logs for, logi, logów, logs off"),
+        nouns: Vec::new(),
         slots: [vec![service_slot(), namespace_slot(), kind_slot()], slots].concat(),
         fillers: fillers("from, dawaj, z, from the"),
     }

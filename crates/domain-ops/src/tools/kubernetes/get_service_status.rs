@@ -101,6 +101,7 @@ fn grammar() -> Grammar {
              is the state of, what's the state of, stan, stanu, statusu, sprawdź, sprawdzić, sprawdźcie, co z, jak się ma, jak \
              tam, jaki jest stan, jaki jest status, jaki stan ma, jaki status ma, w jakim stanie jest",
         ),
+        nouns: Vec::new(),
         slots: vec![service_slot(), namespace_slot(), kind_slot()],
         fillers: fillers("doing, current, aktualny, obecny, bieżący"),
     }

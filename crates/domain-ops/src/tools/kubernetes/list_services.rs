@@ -45,13 +45,14 @@ impl ListServices {
             timeout: Duration::from_secs(10),
             grammar: Grammar {
                 phrases: list(
-                    "list services, list all services, list the services, list of services, the list of services, show services, \
-                     show the services, show me the services, services, which services are, which services are there, what \
-                     services are there, what services are, list all the services, wypisz usługi, wylistuj usługi, wylistuj \
+                    "list services, list all services, list the services, list of services, the list of services, list of the services, show services, \
+                     show the services, show me the services, which services are, which services are there, what \
+                     services are there, what services are, list all the services, list the running services, wypisz usługi, wylistuj usługi, wylistuj \
                      serwisy, wylistuj services, pokaż usługi, pokaż serwisy, wyświetl usługi, wyświetl serwisy, \
                      lista usług, listę usług, liście usług, listę serwisów, lista serwisów, jakie mamy usługi, jakie \
-                     są usługi, jakie usługi są, wszystkie usługi",
+                     są usługi, jakie usługi są, jakie usługi mamy, pokaż wszystkie usługi, pokaż wszystkie serwisy",
                 ),
+                nouns: Vec::new(),
                 slots: vec![namespace_slot()],
                 fillers: list("all, running, zrób"),
             },

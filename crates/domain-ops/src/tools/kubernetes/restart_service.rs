@@ -114,7 +114,10 @@ fn grammar() -> Grammar {
     Grammar {
         phrases: list(
             "restart, rollout restart, bounce, reboot, uruchom ponownie, ponownie uruchom, uruchomić ponownie, ponownie \
-             uruchomić, ponowne uruchomienie, restartuj, restartować, zrestartuj, zrestartujcie, zrestartować, restartu",
+             uruchomić, ponowne uruchomienie, restartuj, restartować, zrestartuj, zrestartujcie, zrestartować, zrestartowanie, rolling restart, dokonaj restartu",
+        ),
+        nouns: list(
+            "restart, rollout restart, rolling restart, bounce, reboot, ponowne uruchomienie, zrestartowanie",
         ),
         slots: vec![
             service_slot(),
@@ -124,7 +127,7 @@ fn grammar() -> Grammar {
             accept_downtime_slot(),
             on_failure_slot(),
         ],
-        fillers: fillers("do, perform, give, zrób, wykonaj, przeprowadź, dokonaj"),
+        fillers: fillers(""),
     }
 }
 

@@ -128,6 +128,7 @@ fn grammar() -> Grammar {
         phrases: list(
             "scale, set, przeskaluj, skaluj, wyskaluj, zeskaluj, przeskalować, skalować, przeskalowanie, ustaw",
         ),
+        nouns: list("scale, set, przeskalowanie"),
         slots: vec![
             service_slot(),
             namespace_slot(),
@@ -136,9 +137,7 @@ fn grammar() -> Grammar {
             accept_downtime_slot(),
             on_failure_slot(),
         ],
-        fillers: fillers(
-            "replicas of, the number of replicas of, number of replicas of, liczbę replik, zrób",
-        ),
+        fillers: fillers("replicas of, the number of replicas of, number of replicas of, liczbę replik"),
     }
 }
 

@@ -10,9 +10,10 @@ pub(super) fn list(phrases: &str) -> Vec<String> {
 
 /// What a service is called besides its name, and what is said of it that means nothing; and `more`.
 pub(super) fn fillers(more: &str) -> Vec<String> {
-    let common = "service, app, application, workload, usługa, usługę, usługi, usługą, usłudze, serwis, serwisu, \
+    let common = "service, services, app, application, workload, usługa, usługę, usługi, usługą, usłudze, serwis, serwisy, serwisu, \
                   serwisem, serwisie, aplikacja, aplikację, aplikacji";
-    [list(common), list(more)].concat()
+    let more = if more.is_empty() { Vec::new() } else { list(more) };
+    [list(common), more].concat()
 }
 
 pub(super) fn slot(argument: &str, form: Form) -> Slot {
@@ -42,7 +43,6 @@ pub(super) fn namespace_slot() -> Slot {
 pub(super) fn kind_slot() -> Slot {
     let words = [
         ("deployment", "deployment"),
-        ("deploy", "deployment"),
         ("statefulset", "statefulset"),
         ("sts", "statefulset"),
         ("daemonset", "daemonset"),
@@ -54,14 +54,14 @@ pub(super) fn kind_slot() -> Slot {
 
 /// How a sentence says how long it may take.
 pub(super) fn timeout_slot() -> Slot {
-    let after = "timeout, with timeout, with a timeout of, timeout of, within, limit, w ciągu, limit czasu, z limitem, z limitem \
+    let after = "timeout, with timeout, with a timeout of, with a * timeout, timeout of, within, limit, w ciągu, limit czasu, z limitem, z limitem \
                  czasu, z timeout, z timeoutem, timeoutem";
     slot("timeout", value(Measure::Duration, after, ""))
 }
 
 /// How a sentence says that downtime is acceptable.
 pub(super) fn accept_downtime_slot() -> Slot {
-    let accept = "accept downtime, accept the downtime, accepting downtime, with downtime, downtime is fine, akceptuję przestój, \
+    let accept = "accept downtime, accept the downtime, i accept downtime, i accept the downtime, we accept downtime, accepting downtime, with downtime, downtime is fine, akceptuję przestój, \
                   z przestojem, z akceptacją przestoju, dopuszczam przestój, zgadzam się na przestój";
     slot("accept_downtime", Form::Flag(list(accept)))
 }

@@ -1,10 +1,11 @@
-//! One clause: the tool that it asks for, what it says of its slots, and what is left over.
+//! One clause: what it says of the slots of its tool, and what is left over.
 
 use super::aliases::Aliases;
 use super::measure::{self, described};
 use super::shown;
 use super::vocabulary::{Detail, Piece, Sense, Vocabulary};
 use super::words::{Word, text};
+use astradesk_core::name::Namespace;
 use astradesk_core::tool::{Form, Measure, Slot};
 use astradesk_core::{Arguments, Code, Effect, Error, Result, ToolSpec};
 use serde_json::Value;
@@ -24,6 +25,8 @@ pub(super) struct Reading {
     pub(super) found: Vec<Found>,
     /// The word that stands for a name said before.
     pub(super) pronoun: Option<String>,
+    /// The arguments that a clause of their own says.
+    pub(super) more: Vec<String>,
     /// Readings of one number share the words that ask for the tool.
     pub(super) group: usize,
 }
@@ -50,49 +53,6 @@ impl Known<'_> {
     }
 }
 
-/// The tool that a clause asks for and the words that do, if any do.
-///
-/// # Errors
-/// [`Code::PlanAmbiguous`] if it asks for several.
-pub(super) fn action(words: &[Word], clause: &[Piece<'_>]) -> Result<Option<(Arc<ToolSpec>, String)>> {
-    let said = |piece: &Piece<'_>| text(words.get(piece.words.clone()).unwrap_or_default());
-    let asking = || clause.iter().filter(|piece| piece.tools().next().is_some());
-    // `check the logs` asks for logs; `check the restart` asks for who knows what.
-    let subject = |piece: &&Piece<'_>| !piece.is(&Sense::Look);
-    let reads = |piece: &Piece<'_>| piece.tools().all(|tool| tool.effect == Some(Effect::Read));
-    let only_subjects = asking().any(|piece| subject(&piece)) && asking().filter(subject).all(reads);
-    let mut asked: Option<(Arc<ToolSpec>, String)> = None;
-    for piece in asking().filter(|piece| !only_subjects || subject(piece)) {
-        for tool in piece.tools() {
-            match &asked {
-                None => asked = Some((tool.clone(), said(piece))),
-                Some((first, _)) if first.name == tool.name => {}
-                Some((first, one)) => {
-                    let two = said(piece);
-                    let message = if *one == two {
-                        format!("`{}` can mean `{}` or `{}`", shown(one), first.name, tool.name)
-                    } else {
-                        let clause = clause_text(words, clause);
-                        format!(
-                            "`{clause}` asks for two things at once: `{}` and `{}`",
-                            shown(one),
-                            shown(&two)
-                        )
-                    };
-                    return Err(Error::new(Code::PlanAmbiguous, message)
-                        .with_remedy("say one thing in each part, with `and` or a comma between them"));
-                }
-            }
-        }
-    }
-    Ok(asked)
-}
-
-/// A clause as it was said, safe to show.
-pub(super) fn clause_text(words: &[Word], clause: &[Piece<'_>]) -> String {
-    shown(&text(clause.iter().flat_map(|piece| words.get(piece.words.clone()).unwrap_or_default())))
-}
-
 impl Reading {
     /// Reads a clause in terms of a tool. `known` are its names, if there is something to choose from.
     pub(super) fn new(
@@ -107,6 +67,7 @@ impl Reading {
             said: Vec::new(),
             found: Vec::new(),
             pronoun: None,
+            more: Vec::new(),
             group: 0,
         };
         Reader { vocabulary, words, known, reading: empty }.read(clause)
@@ -164,31 +125,37 @@ impl Reader<'_> {
         let reads = self.reading.tool.effect == Some(Effect::Read);
         let asks = |piece: &Piece<'_>| piece.tools().next().is_some() || (reads && piece.is(&Sense::Look));
         let mut rest = clause;
+        let mut asked = false;
         // What stands between two phrases that ask for the tool is read by itself.
         while let Some(first) = rest.first() {
             let length = rest.iter().take_while(|piece| !asks(piece)).count();
             let (between, behind) = rest.split_at(length);
             if let Some(last) = between.last() {
-                self.read_between(between, first.words.start..last.words.end)?;
+                self.read_between(between, first.words.start..last.words.end, asked)?;
             }
+            asked = behind.first().is_some_and(|piece| piece.tools().next().is_some());
             rest = behind.get(1..).unwrap_or_default();
         }
         Ok(self.reading)
     }
 
-    fn read_between(&mut self, pieces: &[Piece<'_>], range: Range<usize>) -> Result<()> {
+    /// Reads what stands between two phrases that ask; `asked` if it stands behind one that asks for the tool.
+    fn read_between(&mut self, pieces: &[Piece<'_>], range: Range<usize>, asked: bool) -> Result<()> {
         let mut pieces = pieces.iter().peekable();
+        let mut refers = asked;
         let mut at = range.start;
         while at < range.end {
             while pieces.next_if(|piece| piece.words.start < at).is_some() {}
-            let piece = pieces.peek().filter(|piece| piece.words.start == at);
-            at += self.read_one(piece.copied(), at..range.end)?;
+            let piece = pieces.peek().filter(|piece| piece.words.start == at).copied();
+            at += self.read_one(piece, at..range.end, refers)?;
+            refers = piece.is_some_and(|piece| piece.is(&Sense::Request));
         }
         Ok(())
     }
 
-    /// Reads what begins the range; how many words that took.
-    fn read_one(&mut self, piece: Option<&Piece<'_>>, range: Range<usize>) -> Result<usize> {
+    /// Reads what begins the range; how many words that took. A pronoun stands for what is to be changed only directly
+    /// behind what asks for it (`refers`): `restart it`.
+    fn read_one(&mut self, piece: Option<&Piece<'_>>, range: Range<usize>, refers: bool) -> Result<usize> {
         let (at, vocabulary) = (range.start, self.vocabulary);
         let detail = vocabulary.detail(&self.reading.tool.name, self.words, range.clone());
         let alias = self.known.and_then(|known| known.aliases.longest(self.words, range.clone()));
@@ -220,14 +187,24 @@ impl Reader<'_> {
         }
         if let Some(piece) = piece {
             let length = piece.words.len();
-            if piece.is(&Sense::Courtesy) {
+            let says_nothing = [
+                Sense::Courtesy,
+                Sense::Greeting,
+                Sense::Request,
+                Sense::Sequence,
+                Sense::First,
+                Sense::Last,
+            ];
+            if says_nothing.iter().any(|sense| piece.is(sense)) {
                 return Ok(length);
             }
             if piece.is(&Sense::Quantity) {
                 let message = format!("`{}` names nothing", shown(&self.text(piece.words.clone())));
                 return Err(Error::new(Code::PlanAmbiguous, message).with_remedy("name each by its name"));
             }
-            if piece.is(&Sense::Pronoun) {
+            let reads = self.reading.tool.effect == Some(Effect::Read);
+            let is_pronoun = piece.is(&Sense::Pronoun) || piece.is(&Sense::Written(word.text.clone()));
+            if (is_pronoun && (reads || refers)) || (piece.is(&Sense::Possessive) && reads) {
                 self.reading.pronoun = Some(self.text(piece.words.clone()));
                 return Ok(length);
             }
@@ -252,12 +229,13 @@ impl Reader<'_> {
                 Detail::After(slot) => {
                     let Some(of) = self.measure_of(*slot) else { continue };
                     expected = Some(of);
-                    if let Some((value, taken)) = measure::value(of, behind) {
+                    if let Some((value, taken)) = self.value(*slot, of, phrase.end, behind) {
                         fitting = Some((*slot, value, taken + self.before(*slot, phrase.end + taken..end)));
                     }
                 }
                 Detail::Around(slot, tail) => {
-                    let value = self.measure_of(*slot).and_then(|of| measure::value(of, behind));
+                    let of = self.measure_of(*slot);
+                    let value = of.and_then(|of| self.value(*slot, of, phrase.end, behind));
                     let Some((value, taken)) = value else { continue };
                     let closing = behind.get(taken..taken + tail.len()).unwrap_or_default();
                     if closing.iter().map(Word::key).eq(tail.iter().map(String::as_str)) {
@@ -282,6 +260,16 @@ impl Reader<'_> {
             _ => format!("nothing belongs to `{marker}`"),
         };
         Err(Error::new(Code::PlanAmbiguous, message))
+    }
+
+    /// The value that begins `behind`, which begins at `at`. Where something is, is said by a name that means nothing else.
+    fn value(&self, slot: usize, of: Measure, at: usize, behind: &[Word]) -> Option<(Value, usize)> {
+        let locates = self.reading.tool.grammar.slots.get(slot).is_some_and(|slot| slot.locates);
+        let is_name = || {
+            behind.first().is_some_and(|word| Namespace::parse(&word.text).is_ok())
+                && !self.vocabulary.means_something(self.words, at)
+        };
+        measure::value(of, behind).filter(|_| !locates || is_name())
     }
 
     /// A value that is told by what stands behind it: `3 replicas`.

@@ -8,17 +8,20 @@
 //! | module | what it does |
 //! |---|---|
 //! | `words` | what was said, word by word |
-//! | `language` | the words that belong to no tool, in English and Polish; packs add languages |
+//! | `language`, `built_in` | the words that belong to no tool; English and Polish, and packs add others |
 //! | `lexicon` | phrases, found in a time that does not depend on how many there are |
 //! | `vocabulary` | every phrase of every tool and language, and what it means |
 //! | `sentence` | what makes a sentence no instruction, and its clauses |
-//! | `clause` | one clause: its tool, its slots, its leftover words |
+//! | `action` | the tool that a clause asks for |
+//! | `clause` | one clause in terms of its tool: its slots, its leftover words |
 //! | `measure` | numbers, durations, percentages |
 //! | `sequence` | what clauses share, and what they take from those before them |
 //! | `names`, `aliases` | what names there are, and what people call them |
 //! | `explain` | what was understood |
 
+mod action;
 mod aliases;
+mod built_in;
 mod clause;
 mod explain;
 mod language;
@@ -75,7 +78,7 @@ impl Planner for KeywordPlanner {
         if pieces.iter().all(|piece| piece.tools().next().is_none()) {
             return Err(no_action(vocabulary, input, &words, &pieces));
         }
-        let clauses = sentence::clauses(&words, &pieces);
+        let clauses = sentence::clauses(&words, &pieces).map_err(actions)?;
         let mut readings = Vec::with_capacity(clauses.len());
         let mut inventory = Inventory::new(names, &self.aliases);
         let read = sequence::read((vocabulary, &words), &clauses, &mut inventory, &mut readings).await;
@@ -98,7 +101,7 @@ impl KeywordPlanner {
         let known = self.learned.load_full();
         let known = known.filter(|known| same(&known.tools, tools) && same(&known.languages, &languages));
         known.unwrap_or_else(|| {
-            let built_in = language::built_in();
+            let built_in = built_in::languages();
             let all = built_in.iter().chain(languages.iter().map(AsRef::as_ref));
             let vocabulary = Vocabulary::new(tools, all);
             let learned = Arc::new(Learned { tools: tools.to_vec(), languages, vocabulary });

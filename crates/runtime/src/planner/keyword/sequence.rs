@@ -1,23 +1,26 @@
 //! Clauses in order: which of them share the words that ask for the tool, and what one takes from those before it.
 
-use super::clause::{Found, Known, Reading, action, clause_text, listed};
+use super::action::{action, clause_text};
+use super::clause::{Found, Known, Reading, listed};
 use super::names::Inventory;
+use super::sentence::{Clause, Joint};
 use super::shown;
 use super::vocabulary::{Piece, Vocabulary};
 use super::words::Word;
 use astradesk_core::name::ObjectName;
 use astradesk_core::plan::MAX_CALLS;
+use astradesk_core::tool::Form;
 use astradesk_core::{Code, Effect, Error, Result};
 use serde_json::Value;
 
 /// Reads every clause. What was read before an error stays in `readings`.
 pub(super) async fn read(
     (vocabulary, words): (&Vocabulary, &[Word]),
-    clauses: &[&[Piece<'_>]],
+    clauses: &[Clause<'_, '_>],
     inventory: &mut Inventory<'_>,
     readings: &mut Vec<Reading>,
 ) -> Result<()> {
-    let asked: Vec<_> = clauses.iter().map(|clause| action(words, clause)).collect::<Result<_>>()?;
+    let asked: Vec<_> = clauses.iter().map(|clause| action(words, clause.pieces)).collect::<Result<_>>()?;
     let Some(first) = asked.iter().flatten().next().cloned() else { return Ok(()) };
     let mut ahead: Vec<Reading> = Vec::new();
     for ((group, clause), own) in clauses.iter().enumerate().zip(asked) {
@@ -25,15 +28,14 @@ pub(super) async fn read(
         let last = readings.last().map(|last| (last.tool.clone(), last.action.clone()));
         let (tool, said) = own.or(last).unwrap_or_else(|| first.clone());
         let read = |known: Option<Known<'_>>| {
-            Reading::new((vocabulary, words, clause), (tool.clone(), said.clone()), known)
+            Reading::new((vocabulary, words, clause.pieces), (tool.clone(), said.clone()), known)
         };
         let mut reading = read(None)?;
         if says_where(&reading).is_none() && reading.name().is_some() {
             reading = read(inventory.known(&tool).await?)?;
         }
         reading.group = group;
-        let says_more =
-            reading.pronoun.is_none() && reading.found.is_empty() && !reading.arguments.is_empty();
+        let says_more = says_more(&reading, clause.joint);
         match readings.last_mut() {
             _ if asks => {
                 ahead.drain(..).try_for_each(|more| take_over(&mut reading, more))?;
@@ -45,7 +47,7 @@ pub(super) async fn read(
                 reading.group = last.group;
                 readings.push(reading);
             }
-            _ => return Err(no_action(vocabulary, words, clause, &said)),
+            _ => return Err(no_action(vocabulary, words, clause.pieces, &said)),
         }
         if readings.len() > MAX_CALLS {
             let message = format!("the input asks for more than {MAX_CALLS} steps, which is the limit");
@@ -59,7 +61,9 @@ pub(super) async fn read(
         }
     }
     readings.chunk_by(|one, two| one.group == two.group).try_for_each(says_the_same_of_each)?;
-    readings.iter().try_for_each(is_whole)
+    says_where_each_is(readings)?;
+    readings.iter().try_for_each(is_whole)?;
+    refuse_what_is_said_twice(readings)
 }
 
 fn no_action(vocabulary: &Vocabulary, words: &[Word], clause: &[Piece<'_>], action: &str) -> Error {
@@ -70,11 +74,27 @@ fn no_action(vocabulary: &Vocabulary, words: &[Word], clause: &[Piece<'_>], acti
         .with_remedy(format!("say the action again if it is meant: `{} {said}`", shown(action)))
 }
 
-/// A clause that only says more of the one beside it: `restart webapp, in namespace shop`.
+/// Whether a clause only says more of the one beside it: `restart webapp, in namespace shop`. What is joined by a word is
+/// more of the same only where it cannot be another thing to do, as an option is: `and accept downtime`.
+fn says_more(reading: &Reading, joint: Joint) -> bool {
+    let fits = |(argument, _): &(String, String)| {
+        let slot = reading.tool.grammar.slots.iter().find(|slot| slot.argument == *argument);
+        slot.is_some_and(|slot| match (&slot.form, joint) {
+            (_, Joint::Then) => false,
+            (Form::OneOf(_) | Form::Flag(_), _) => !slot.locates,
+            (_, Joint::And) => false,
+            (_, Joint::Start | Joint::Stop) => true,
+        })
+    };
+    let says_nothing_else = reading.pronoun.is_none() && reading.found.is_empty();
+    says_nothing_else && !reading.said.is_empty() && reading.said.iter().all(fits)
+}
+
 fn take_over(last: &mut Reading, more: Reading) -> Result<()> {
     let said = more.said;
     for ((argument, value), (_, words)) in more.arguments.into_iter().zip(said) {
         last.set(&argument, value, words)?;
+        last.more.push(argument);
     }
     Ok(())
 }
@@ -187,8 +207,42 @@ fn says_the_same_of_each(group: &[Reading]) -> Result<()> {
         only(first, other).or_else(|| only(other, first))
     };
     let Some((_, said)) = others.iter().find_map(differs) else { return Ok(()) };
-    let message = format!("it is not clear whether `{}` is said of each or of one only", shown(&said));
-    Err(Error::new(Code::PlanAmbiguous, message).with_remedy("say it of each, or as separate requests"))
+    Err(of_each(&said))
+}
+
+/// Where something is that is said of one clause is not said of the others; nor is what has a clause of its own.
+fn says_where_each_is(readings: &[Reading]) -> Result<()> {
+    let locates = |of: &Reading, argument: &str| {
+        of.tool.grammar.slots.iter().any(|slot| slot.argument == argument && slot.locates)
+    };
+    for reading in readings {
+        for (argument, said) in &reading.said {
+            let concerns_all = locates(reading, argument) || reading.more.contains(argument);
+            let could = |of: &&Reading| of.tool.grammar.slots.iter().any(|slot| slot.argument == *argument);
+            let says = |of: &Reading| of.arguments.contains_key(argument);
+            if concerns_all && readings.iter().filter(could).any(|of| !says(of)) {
+                return Err(of_each(said));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn of_each(said: &str) -> Error {
+    let message = format!("it is not clear whether `{}` is said of each or of one only", shown(said));
+    Error::new(Code::PlanAmbiguous, message).with_remedy("say it of each, or as separate requests")
+}
+
+/// Nobody means to change the same thing twice in a row.
+fn refuse_what_is_said_twice(readings: &[Reading]) -> Result<()> {
+    for (at, one) in readings.iter().enumerate() {
+        let same = |other: &Reading| other.tool.name == one.tool.name && other.arguments == one.arguments;
+        if one.tool.effect != Some(Effect::Read) && readings.iter().skip(at + 1).any(same) {
+            let message = format!("`{}` is asked for twice, of the same", one.tool.name);
+            return Err(Error::new(Code::PlanAmbiguous, message).with_remedy("say it once"));
+        }
+    }
+    Ok(())
 }
 
 fn is_whole(reading: &Reading) -> Result<()> {

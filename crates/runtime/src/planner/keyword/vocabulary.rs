@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub(super) enum Sense {
     /// It asks for a tool.
     Action(Arc<ToolSpec>),
+    /// What asks for the tool here is a noun as well.
+    Noun(ToolName),
     /// It belongs to a slot of some tool.
     Detail,
     Negation,
@@ -22,8 +24,18 @@ pub(super) enum Sense {
     Question,
     Opening,
     Conjunction,
+    Sequence,
+    First,
+    Last,
     Courtesy,
+    Greeting,
+    Determiner,
+    Genitive,
+    Request,
     Pronoun,
+    /// A pronoun that must be written like this.
+    Written(String),
+    Possessive,
     Look,
     Quantity,
     Speaker,
@@ -104,6 +116,9 @@ impl Vocabulary {
             self.senses.add(phrase, Sense::Action(tool.clone()));
             self.phrases.push(phrase.clone());
         }
+        for noun in &grammar.nouns {
+            self.senses.add(noun, Sense::Noun(tool.name.clone()));
+        }
         let details = self.details.entry(tool.name.clone()).or_default();
         for filler in &grammar.fillers {
             details.add(filler, Detail::Filler);
@@ -131,8 +146,15 @@ impl Vocabulary {
             (&language.questions, Sense::Question),
             (&language.openings, Sense::Opening),
             (&language.conjunctions, Sense::Conjunction),
+            (&language.sequences, Sense::Sequence),
+            (&language.firsts, Sense::First),
+            (&language.lasts, Sense::Last),
             (&language.courtesies, Sense::Courtesy),
-            (&language.pronouns, Sense::Pronoun),
+            (&language.greetings, Sense::Greeting),
+            (&language.determiners, Sense::Determiner),
+            (&language.genitives, Sense::Genitive),
+            (&language.requests, Sense::Request),
+            (&language.possessives, Sense::Possessive),
             (&language.looks, Sense::Look),
             (&language.quantities, Sense::Quantity),
             (&language.speaker, Sense::Speaker),
@@ -140,6 +162,10 @@ impl Vocabulary {
             for phrase in phrases {
                 self.senses.add(phrase, sense.clone());
             }
+        }
+        for pronoun in &language.pronouns {
+            let sense = if pronoun.is_ascii() { Sense::Pronoun } else { Sense::Written(pronoun.clone()) };
+            self.senses.add(pronoun, sense);
         }
     }
 
@@ -153,11 +179,23 @@ impl Vocabulary {
         let mut pieces = Vec::with_capacity(words.len());
         let mut at = 0;
         while at < words.len() {
-            let (length, senses) = self.senses.longest(words, at..words.len()).unwrap_or((1, &[]));
+            let found = self.senses.longest(words, at..words.len());
+            // What is said with an equals sign is a value or its name, and nothing else.
+            let is_bound = |length: usize| {
+                words.get(at..at + length).is_some_and(|here| here.iter().any(|word| word.equals))
+            };
+            let found =
+                found.filter(|(length, senses)| senses.contains(&Sense::Detail) || !is_bound(*length));
+            let (length, senses) = found.unwrap_or((1, &[]));
             pieces.push(Piece { words: at..at + length, senses });
             at += length;
         }
         pieces
+    }
+
+    /// Whether the word at this place means something in a language.
+    pub(super) fn means_something(&self, words: &[Word], at: usize) -> bool {
+        self.senses.longest(words, at..at + 1).is_some()
     }
 
     /// The longest phrase of a tool's slots and fillers that begins where `range` does and ends within it.
