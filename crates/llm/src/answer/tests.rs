@@ -33,6 +33,7 @@ pub(crate) fn spec(name: &str) -> ToolSpec {
         }),
         timeout: Duration::from_secs(1),
         grammar: Grammar {
+            nouns: Vec::new(),
             phrases: words(&["restart"]),
             slots: vec![
                 slot("service", Form::Name),

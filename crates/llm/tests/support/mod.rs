@@ -224,6 +224,7 @@ fn spec(name: &str) -> ToolSpec {
         }),
         timeout: Duration::from_secs(1),
         grammar: Grammar {
+            nouns: Vec::new(),
             phrases: Vec::new(),
             slots: vec![Slot {
                 argument: "service".to_owned(),
