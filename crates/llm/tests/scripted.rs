@@ -95,6 +95,7 @@ async fn every_class_of_answers() {
         let last = records.last().unwrap();
         assert_eq!(last.outcome, if expected == PLANNED { "plan" } else { expected }, "{what}");
         assert_eq!(last.answer_digest.is_some(), last.answer_bytes > 0 || what == "an empty body", "{what}");
+        assert!(last.answer_bytes <= astradesk_llm::answer::MAX_ANSWER, "{what} was read to its end");
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::offer::Known;
 use astradesk_core::tool::{Effect, Form, Grammar, Slot};
 use astradesk_core::{ToolName, ToolSpec};
+use proptest::prelude::*;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -253,5 +254,36 @@ fn a_megabyte_of_anything_is_refused_soon() {
         // Unoptimized, on a machine that is busy: the fuzzer measures it optimized.
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         assert!(answer.proposal.is_err());
+    }
+}
+
+/// Names that exist, and words that are none; some are parts of others.
+const WORDS: [&str; 8] = ["webapp", "payments", "web", "payments-api", "kick", "the", "3", "prod"];
+
+proptest! {
+    /// Whatever a model calls: what is planned was said, and every name that exists and was said is in it.
+    #[test]
+    fn no_target_is_invented_and_none_is_left_out(
+        sentence in prop::collection::vec(prop::sample::select(&WORDS[..]), 1..6),
+        called in prop::collection::vec((prop::sample::select(&WORDS[..]), prop::option::of(prop::sample::select(&WORDS[..]))), 0..4),
+    ) {
+        let text = sentence.join(" ");
+        let arguments: Vec<String> = called
+            .iter()
+            .map(|(service, namespace)| match namespace {
+                Some(namespace) => json!({"service": service, "namespace": namespace}).to_string(),
+                None => json!({"service": service}).to_string(),
+            })
+            .collect();
+        let calls: Vec<(&str, &str)> = arguments.iter().map(|text| ("restart_service", text.as_str())).collect();
+        let answer = read(&calling(&calls), &asked(Mode::Tools, &text));
+        if let Ok(Proposal::Calls(calls)) = answer.proposal {
+            let values: Vec<&str> =
+                calls.iter().flat_map(|call| call.arguments.values()).map(|value| value.as_str().unwrap()).collect();
+            prop_assert!(values.iter().all(|value| sentence.contains(value)), "{text}: {values:?}");
+            for name in ["webapp", "payments"] {
+                prop_assert!(!sentence.contains(&name) || values.contains(&name), "{text}: {values:?}");
+            }
+        }
     }
 }
