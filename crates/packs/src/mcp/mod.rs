@@ -4,6 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `server` | `[server]`: how it is reached |
+//! | `program` | one that is started |
 //! | `transport` | what comes from it, bounded |
 //! | `session` | a connection: its tools, a call |
 //! | `trouble` | what an error of the transport means for a call |
@@ -17,6 +18,7 @@ pub mod accept;
 mod definition;
 pub(crate) mod import;
 pub(crate) mod lock;
+mod program;
 pub(crate) mod server;
 mod session;
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use super::definition::Definition;
 use super::lock::Identity;
+use super::program::{Program, last_words, start};
 use super::server::{Reach, Server};
-use super::transport::{Ended, Guarded, Lines, MAX_MESSAGE};
-use crate::command::process::{Group, command};
+use super::transport::{Ended, Guarded, MAX_MESSAGE};
 use crate::secret::Secrets;
 use ::http::HeaderMap;
 use astradesk_core::text::shown;
@@ -19,31 +19,25 @@ use rmcp::service::{
     ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, NotificationContext, Peer,
     PeerRequestOptions, RunningService, ServiceError,
 };
-use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::transport::{StreamableHttpClientTransport, Transport};
 use rmcp::{ClientHandler, ClientServiceExt as _, RoleClient};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::Child;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 /// The most tools of a server, and the most pages that it may list them in.
 const MAX_TOOLS: usize = 1024;
 const MAX_PAGES: usize = 64;
-/// How much is kept of what a program said last on standard error, in bytes, and how much of it an error shows.
-const SAID: usize = 4096;
+/// The most characters of what a server says that an error shows.
 const SHOWN: usize = 300;
+/// The most bytes of an answer that is no message which are read.
+const DIAGNOSTIC: usize = 4096;
 /// How long it is waited for that a call was given up.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// How long what a program says last is waited for.
-const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// A connection.
 pub(crate) struct Session {
@@ -56,15 +50,6 @@ pub(crate) struct Session {
     secrets: Secrets,
     name: String,
     pub(crate) opened: Instant,
-}
-
-/// A program that was started. The group goes before the child, which keeps the group's id from becoming another's.
-struct Program {
-    _group: Group,
-    _child: Child,
-    said: Arc<Mutex<Vec<u8>>>,
-    /// Ends when it has said everything.
-    saying: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The generations of the protocol. Nearly every server knows the one before, and some that are of it do not say so when
@@ -385,50 +370,7 @@ fn http_config(url: String, headers: &HeaderMap) -> StreamableHttpClientTranspor
         .custom_headers(headers)
         .max_sse_event_size(MAX_MESSAGE)
         .max_json_response_size(MAX_MESSAGE)
-        .max_error_response_size(SAID)
+        .max_error_response_size(DIAGNOSTIC)
         // A new session may be with another program: its definitions are looked at first.
         .reinit_on_expired_session(false)
-}
-
-/// Starts a program, and speaks to it over its standard input and output.
-fn start(
-    argv: Vec<String>,
-    env: Vec<(String, String)>,
-    directory: &std::path::Path,
-    ended: &Ended,
-) -> std::io::Result<(Program, impl Transport<RoleClient> + 'static)> {
-    let mut child = command(argv, env, directory).stdin(Stdio::piped()).spawn()?;
-    let group = Group::of(&child)?;
-    let none = || std::io::Error::other("it has no standard input and output");
-    let (stdin, stdout) = (child.stdin.take().ok_or_else(none)?, child.stdout.take().ok_or_else(none)?);
-    let said = Arc::default();
-    let saying = child.stderr.take().map(|stderr| tokio::spawn(keep_last(stderr, Arc::clone(&said))));
-    let transport = AsyncRwTransport::new_client(Lines::new(stdout, ended.clone()), stdin)
-        .with_max_line_length(MAX_MESSAGE);
-    Ok((Program { _group: group, _child: child, said, saying: Mutex::new(saying) }, transport))
-}
-
-/// Reads all of it and keeps the end.
-async fn keep_last(mut from: impl AsyncRead + Unpin, said: Arc<Mutex<Vec<u8>>>) {
-    let mut chunk = vec![0; SAID];
-    while let Ok(read @ 1..) = from.read(&mut chunk).await {
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.extend_from_slice(chunk.get(..read).unwrap_or_default());
-        let over = said.len().saturating_sub(SAID);
-        said.drain(..over);
-    }
-}
-
-/// The last line that a program said on standard error, as the end of a sentence. It may just have ended, and what it
-/// said still be on its way.
-async fn last_words(program: Option<&Program>) -> String {
-    let Some(program) = program else { return String::new() };
-    let saying = program.saying.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(saying) = saying {
-        let _ = timeout_at(Instant::now() + LAST_WORDS, saying).await;
-    }
-    let said = program.said.lock().unwrap_or_else(PoisonError::into_inner);
-    let text = String::from_utf8_lossy(&said);
-    let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    last.map(|last| format!("; it said last `{}`", shown(last, SHOWN))).unwrap_or_default()
 }
