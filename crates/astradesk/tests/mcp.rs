@@ -92,7 +92,14 @@ async fn an_agent_restarts_a_service_as_its_person_and_it_is_on_record() {
         let tools: Vec<&str> = tools.iter().map(|tool| &*tool.name).collect();
         assert_eq!(
             tools,
-            ["get_service_logs", "get_service_status", "list_services", "restart_service", "scale_service"]
+            [
+                "get_service_logs",
+                "get_service_status",
+                "list_services",
+                "restart_service",
+                "rollback_service",
+                "scale_service"
+            ]
         );
         let facts = restarted(&client).await;
         assert_eq!(facts["state"], "succeeded", "{facts}");

@@ -226,6 +226,8 @@ codes! {
     GuardScaleBounds = "guard.scale_bounds", Conflict, "ask for a number within the bounds, or let `scale.min` and `scale.max` in the configuration be changed";
     /// An autoscaler of the cluster sets the number of replicas.
     GuardAutoscaled = "guard.autoscaled", Conflict, "change the autoscaler's bounds";
+    /// The workload is at the revision that it is to be rolled back to.
+    GuardRevisionCurrent = "guard.revision_current", Conflict, "name another revision";
     /// The workload has no number of replicas.
     GuardNotScalable = "guard.not_scalable", Conflict, "let more or fewer nodes fit it: change its node selector, or the nodes' labels";
     /// The workload's update strategy does not replace pods by itself.
@@ -250,6 +252,8 @@ codes! {
 
     /// There is no such object in the cluster.
     KubernetesNotFound = "kubernetes.not_found", NotFound, "check the name, the namespace and the kind";
+    /// The controller keeps no such revision of the workload.
+    KubernetesRevisionNotFound = "kubernetes.revision_not_found", NotFound, "look at `kubectl rollout history`, and name one of those";
     /// Several kinds have an object of this name.
     KubernetesAmbiguousKind = "kubernetes.ambiguous_kind", Conflict, "say which `kind` is meant";
     /// The cluster does not know the credentials of AstraDesk.

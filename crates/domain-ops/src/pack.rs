@@ -3,7 +3,7 @@
 use crate::agents::ops::OpsAgent;
 use crate::kubernetes::{Bounds, Cluster};
 use crate::tools::kubernetes::{
-    GetServiceLogs, GetServiceStatus, ListServices, RestartService, ScaleService,
+    GetServiceLogs, GetServiceStatus, ListServices, RestartService, RollbackService, ScaleService,
 };
 use astradesk_core::Result;
 use astradesk_core::run::OnFailure;
@@ -31,6 +31,7 @@ impl OperationsPack {
         Ok(Self {
             tools: vec![
                 Arc::new(RestartService::new(cluster.clone(), on_failure)?),
+                Arc::new(RollbackService::new(cluster.clone())?),
                 Arc::new(ScaleService::new(cluster.clone(), replicas)?),
                 Arc::new(GetServiceStatus::new(cluster.clone())?),
                 Arc::new(GetServiceLogs::new(cluster.clone())?),

@@ -53,7 +53,7 @@ impl World {
             Bounds::default(),
         )?;
         let mut tools: Vec<_> = pack.tools().iter().map(|tool| tool.spec().clone()).collect();
-        tools.extend([rollback()?, metrics()?]);
+        tools.push(metrics()?);
         let aliases: BTreeMap<String, String> =
             ALIASES.iter().map(|(alias, name)| ((*alias).to_owned(), (*name).to_owned())).collect();
         Ok(Self { planner: KeywordPlanner::new(Arc::new(Aliases::new(&aliases)?)), tools })
@@ -128,26 +128,6 @@ fn value(argument: &str, of: Measure, after: &str, before: &[&str]) -> Slot {
 fn one_of(argument: &str, phrases: &str, means: &str) -> Slot {
     let form = Form::OneOf(list(phrases).into_iter().map(|phrase| (phrase, json!(means))).collect());
     Slot { argument: argument.to_owned(), form, required: false, locates: false }
-}
-
-fn rollback() -> Result<Arc<ToolSpec>> {
-    let revision = value(
-        "revision",
-        Measure::Number,
-        "to revision, revision, do rewizji, na rewizję, rewizji, do revision",
-        &[],
-    );
-    tool(
-        "rollback_service",
-        Effect::Write,
-        (
-            "roll back, rollback, revert, undo the last rollout of, wycofaj, cofnij, przywróć, przywrócić, zrollbackuj, \
-             wycofać, cofnąć, wycofanie",
-            "rollback, wycofanie",
-        ),
-        vec![revision],
-        "to the previous revision, previous revision, do poprzedniej rewizji, poprzedniej rewizji",
-    )
 }
 
 fn metrics() -> Result<Arc<ToolSpec>> {

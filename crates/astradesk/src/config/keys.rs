@@ -94,9 +94,14 @@ pub const KEYS: &[Key] = &[
         "policy.allowed_services",
         &["ALLOWED_SERVICES"],
         "[]",
-        "services that may be restarted, comma-separated in the environment; empty: none",
+        "services that may be changed (restarted, scaled, rolled back), comma-separated in the environment; empty: none",
     ),
-    key("policy.required_role_restart", &["REQUIRED_ROLE_RESTART"], "\"sre\"", "role that a restart needs"),
+    key(
+        "policy.required_role_restart",
+        &["REQUIRED_ROLE_RESTART"],
+        "\"sre\"",
+        "role that a change of a service needs",
+    ),
     key(
         "policy.read_roles",
         &["ASTRADESK_POLICY_READ_ROLES"],

@@ -168,6 +168,10 @@ fn changes(step: &PreviewedStep) {
         Some(summary) => field("dry run", &words(summary)),
         None => field("dry run", &words(&changes.to_string())),
     }
+    for one in changes.get("difference").and_then(Value::as_array).into_iter().flatten() {
+        let of = |key: &str| one.get(key).and_then(Value::as_str).map_or_else(|| "nothing".to_owned(), words);
+        field("", &format!("{}: {} → {}", of("path"), of("before"), of("after")));
+    }
     if let Some(checked) = text("checked") {
         field("", &words(checked));
     }

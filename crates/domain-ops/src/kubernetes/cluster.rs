@@ -177,7 +177,13 @@ impl Cluster {
         self.get_view(kind, namespace, name).await.map(Arc::new)
     }
 
-    async fn get_view<V>(&self, kind: Kind, namespace: &Namespace, name: &str) -> Result<V, Failure>
+    /// A view of the workload as it is now.
+    pub(crate) async fn get_view<V>(
+        &self,
+        kind: Kind,
+        namespace: &Namespace,
+        name: &str,
+    ) -> Result<V, Failure>
     where
         for<'a> V: From<&'a Deployment> + From<&'a StatefulSet> + From<&'a DaemonSet>,
     {

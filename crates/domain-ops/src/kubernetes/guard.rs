@@ -55,6 +55,18 @@ pub fn undo(workload: &Workload, receipt: &Receipt) -> Result<()> {
     refuse_standstill(workload, &what)
 }
 
+/// Refuses a rollback that would replace no pod, or not every pod, or would mean downtime nobody accepted. A rollout that
+/// is under way is no obstacle: the rollback ends it.
+pub fn rollback(workload: &Workload, accept_downtime: bool) -> Result<()> {
+    let what = format!("{} in namespace `{}`", workload.title(), workload.namespace);
+    if workload.deleting {
+        return Err(Error::new(Code::KubernetesNotFound, format!("{what} is being deleted"))
+            .with_remedy("wait until it is gone, and bring out what replaces it"));
+    }
+    refuse_standstill(workload, &what)?;
+    if accept_downtime { Ok(()) } else { refuse_downtime(workload, &what) }
+}
+
 fn by_kubectl(verb: &str, workload: &Workload) -> String {
     format!("`kubectl -n {} rollout {verb} {}`", workload.namespace, workload.title())
 }
@@ -65,7 +77,7 @@ fn refuse_standstill(workload: &Workload, what: &str) -> Result<()> {
         Strategy::OnDelete => {
             return Err(Error::new(
                 Code::GuardStrategyOnDelete,
-                format!("{what} has the update strategy `OnDelete`, so a restart would replace no pod"),
+                format!("{what} has the update strategy `OnDelete`, so no pod would be replaced"),
             ));
         }
         Strategy::RollingUpdate { partition, .. } if partition > 0 => {

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 /// How many are asked for at a time, and how often: controllers keep 10 unless they are told otherwise.
 const PAGE: u32 = 250;
 const PAGES: usize = 8;
+/// The annotation with the number of a `ReplicaSet`'s revision.
+const NUMBER: &str = "deployment.kubernetes.io/revision";
 
 /// The templates that a workload had.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +31,10 @@ pub(crate) struct History {
 /// One template that a workload had.
 #[derive(Debug, Clone)]
 pub(crate) struct Revision {
+    /// Its number, if it has one.
+    pub(crate) number: Option<i64>,
+    /// The template, without the label by which the Deployment controller tells `ReplicaSets` apart.
+    pub(crate) spec: PodTemplateSpec,
     pub(crate) template: Digest,
     pub(crate) rest: Digest,
     pub(crate) template_annotations: BTreeMap<String, String>,
@@ -40,12 +46,13 @@ pub(crate) struct Revision {
 pub(crate) async fn read(requests: &Requests, workload: &Workload) -> Result<History, Failure> {
     if workload.kind == Kind::Deployment {
         read_as(requests, workload, "replicasets.apps", |object: &ReplicaSet| {
-            (&object.metadata, object.spec.as_ref().and_then(|spec| spec.template.clone()))
+            let number = object.metadata.annotations.as_ref().and_then(|all| all.get(NUMBER)?.parse().ok());
+            (&object.metadata, number, object.spec.as_ref().and_then(|spec| spec.template.clone()))
         })
         .await
     } else {
         read_as(requests, workload, "controllerrevisions.apps", |object: &ControllerRevision| {
-            (&object.metadata, kept_template(object))
+            (&object.metadata, Some(object.revision), kept_template(object))
         })
         .await
     }
@@ -55,7 +62,7 @@ async fn read_as<K>(
     requests: &Requests,
     workload: &Workload,
     resource: &'static str,
-    view: impl Fn(&K) -> (&ObjectMeta, Option<PodTemplateSpec>),
+    view: impl Fn(&K) -> (&ObjectMeta, Option<i64>, Option<PodTemplateSpec>),
 ) -> Result<History, Failure>
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
@@ -72,13 +79,13 @@ where
     let mut history = History::default();
     for _ in 0..PAGES {
         let page: ObjectList<K> = requests.read(&operation, || api.list(&params)).await?;
-        history.revisions.extend(page.items.iter().map(&view).filter_map(|(meta, template)| {
+        history.revisions.extend(page.items.iter().map(&view).filter_map(|(meta, number, template)| {
             let owned = meta
                 .owner_references
                 .iter()
                 .flatten()
                 .any(|owner| owner.controller == Some(true) && owner.uid == workload.uid);
-            owned.then(|| revision(meta, template.as_ref())).flatten()
+            owned.then(|| revision(meta, number, template)).flatten()
         }));
         match page.metadata.continue_.filter(|next| !next.is_empty()) {
             Some(next) => params = params.continue_token(&next),
@@ -89,13 +96,18 @@ where
     Ok(history)
 }
 
-fn revision(meta: &ObjectMeta, template: Option<&PodTemplateSpec>) -> Option<Revision> {
-    let template = template?;
+fn revision(meta: &ObjectMeta, number: Option<i64>, template: Option<PodTemplateSpec>) -> Option<Revision> {
+    let mut spec = template?;
+    if let Some(labels) = spec.metadata.as_mut().and_then(|meta| meta.labels.as_mut()) {
+        labels.remove("pod-template-hash");
+    }
     let of = |meta: Option<&ObjectMeta>| meta.and_then(|meta| meta.annotations.clone()).unwrap_or_default();
     Some(Revision {
-        template: template_digest(template),
-        rest: rest_digest(template),
-        template_annotations: of(template.metadata.as_ref()),
+        number,
+        template: template_digest(&spec),
+        rest: rest_digest(&spec),
+        template_annotations: of(spec.metadata.as_ref()),
         annotations: of(Some(meta)),
+        spec,
     })
 }

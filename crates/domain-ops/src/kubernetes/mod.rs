@@ -10,7 +10,9 @@
 //! | [`workload`] | one view of Deployment, StatefulSet and DaemonSet, of their pods and events |
 //! | [`rollout`] | pure: where a rollout stands, and whether *this* change came out well |
 //! | `restart` | the restart and its undo: intend, perform once, settle what is unclear, verify by the watches |
-//! | `scale` | scaling and its undo, likewise |
+//! | `once` | any other change of a workload, once |
+//! | `scale` | scaling and its undo |
+//! | `rollback` | going back to a template that it had |
 //! | `autoscalers` | who else sets the number of its pods |
 //! | `history` | the templates that a workload had |
 //! | `logs` | the logs of all its pods, bounded and made safe |
@@ -34,14 +36,18 @@ pub mod guard;
 mod history;
 pub(crate) mod logs;
 pub mod objects;
+pub(crate) mod once;
 pub mod permissions;
 pub use astradesk_core::redact;
 pub(crate) mod restart;
+pub(crate) mod rollback;
 pub mod rollout;
 pub mod scale;
 pub mod scope;
 pub mod workload;
 
+#[cfg(test)]
+mod rollback_tests;
 #[cfg(test)]
 mod scale_tests;
 #[cfg(test)]
@@ -62,9 +68,8 @@ pub use scale::Bounds;
 pub const FIELD_MANAGER: &str = "astradesk";
 /// The annotation by which kubectl and AstraDesk restart: the time, RFC 3339.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
-/// The annotation that makes a restart idempotent: `RUN/STEP`.
+/// The annotation that makes a change idempotent: `RUN/STEP`. A restart sets it in the pod template, any other change
+/// among the object's own.
 pub const RUN: &str = "astradesk.dev/run";
 /// The object's own annotation that makes an undo idempotent: `RUN/STEP`.
 pub const UNDO: &str = "astradesk.dev/undo";
-/// The object's own annotation that makes a scaling idempotent: `RUN/STEP`.
-pub const SCALE: &str = "astradesk.dev/scale";

@@ -27,11 +27,11 @@ pub struct Permission {
 /// What the pack needs: group, resource, subresource, verbs and why.
 const NEEDS: &[(&str, &str, &str, &[&str], &str)] = &[
     ("apps", "deployments", "", &["get", "list", "watch"], "to find and watch Deployments"),
-    ("apps", "deployments", "", &["patch"], "to restart and scale Deployments"),
+    ("apps", "deployments", "", &["patch"], "to restart, scale and roll back Deployments"),
     ("apps", "statefulsets", "", &["get", "list", "watch"], "to find and watch StatefulSets"),
-    ("apps", "statefulsets", "", &["patch"], "to restart and scale StatefulSets"),
+    ("apps", "statefulsets", "", &["patch"], "to restart, scale and roll back StatefulSets"),
     ("apps", "daemonsets", "", &["get", "list", "watch"], "to find and watch DaemonSets"),
-    ("apps", "daemonsets", "", &["patch"], "to restart DaemonSets"),
+    ("apps", "daemonsets", "", &["patch"], "to restart and roll back DaemonSets"),
     ("apps", "replicasets", "", &["list", "watch"], "to tell the new pods of a Deployment from the old"),
     (
         "apps",

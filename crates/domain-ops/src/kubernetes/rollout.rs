@@ -386,7 +386,7 @@ pub(crate) mod tests {
             rest: Digest::of("rest"),
             selector: "app=webapp".into(),
             undo: None,
-            scale: None,
+            own_run: None,
             template_annotations: BTreeMap::from([
                 (RUN.to_owned(), "run-1/0".to_owned()),
                 (RESTARTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned()),

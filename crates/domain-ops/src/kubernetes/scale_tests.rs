@@ -133,7 +133,7 @@ async fn whoever_was_faster_makes_the_intent_void_and_what_nobody_can_tell_is_un
         panic!("nobody can tell");
     };
     assert_eq!((error.code, &error.details["replicas_now"]), (Code::RunOutcomeUnknown, &json!(2)));
-    assert!(error.remedy.contains("astradesk.dev/scale: run-1"), "{}", error.remedy);
+    assert!(error.remedy.contains("astradesk.dev/run: run-1"), "{}", error.remedy);
 }
 
 #[tokio::test]

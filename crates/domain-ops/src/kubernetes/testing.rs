@@ -177,6 +177,7 @@ impl World {
             accept_downtime: false,
             mark: run.to_owned(),
             undoes: None,
+            back_to: None,
             deadline: Instant::now() + Duration::from_secs(seconds),
             progress: Progress::default(),
         }

@@ -3,7 +3,7 @@
 //! The views hold only what decisions need: objects are reduced as they arrive, so that a watch of a
 //! large namespace stays small, and so that every decision can be tested with a few lines.
 
-use super::{FIELD_MANAGER, RESTARTED_AT, RUN, SCALE, UNDO, gitops, redact};
+use super::{FIELD_MANAGER, RESTARTED_AT, RUN, UNDO, gitops, redact};
 use astradesk_core::Timestamp;
 use astradesk_core::canonical::Digest;
 use astradesk_core::facts::GitOps;
@@ -71,8 +71,8 @@ pub struct Workload {
     pub selector: String,
     /// The object's own annotation that marks an undo by AstraDesk.
     pub undo: Option<String>,
-    /// The object's own annotation that marks a scaling by AstraDesk.
-    pub scale: Option<String>,
+    /// The object's own annotation that marks any other change by AstraDesk.
+    pub own_run: Option<String>,
     /// The same without the annotations that a restart sets.
     pub rest: Digest,
     /// The template's annotations; new pods carry them.
@@ -287,7 +287,7 @@ fn common(kind: Kind, meta: &ObjectMeta, selector: &LabelSelector, template: &Po
         rest: rest_digest(template),
         selector: Selector::try_from(selector.clone()).map(|s| s.to_string()).unwrap_or_default(),
         undo: annotation(meta, UNDO),
-        scale: annotation(meta, SCALE),
+        own_run: annotation(meta, RUN),
         template_annotations: template
             .metadata
             .as_ref()

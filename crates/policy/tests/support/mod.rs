@@ -90,6 +90,12 @@ pub(crate) fn tools() -> Vec<Arc<ToolSpec>> {
             }),
         ),
         tool(
+            "rollback_service",
+            Effect::Write,
+            &["service"],
+            json!({"service": text, "namespace": text, "revision": {"type": "integer"}, "accept_downtime": flag}),
+        ),
+        tool(
             "scale_service",
             Effect::Write,
             &["service"],

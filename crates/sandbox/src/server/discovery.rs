@@ -7,8 +7,9 @@ use super::reviews::Review;
 use super::status::Status;
 use crate::resource;
 
-const GROUPS: [&str; 6] = [
+const GROUPS: [&str; 7] = [
     "apps",
+    "autoscaling",
     "networking.k8s.io",
     "policy",
     "rbac.authorization.k8s.io",

@@ -7,7 +7,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
-on_both!(logs_of_every_pod, scaling);
+on_both!(logs_of_every_pod, scaling, rollback);
 
 async fn logs_of_every_pod(place: &Place) {
     let webapp = deployment("webapp", 2).logs("starting\nGET /a\ntoken=abc123\nGET /b");
@@ -57,7 +57,7 @@ async fn scaling(place: &Place) {
     let after = place.get(Kind::Deployment, "webapp").await;
     let generation = |object: &serde_json::Value| object["metadata"]["generation"].as_i64().unwrap();
     assert_eq!(generation(&after), generation(&before) + 1, "changed exactly once");
-    assert_eq!(after["metadata"]["annotations"]["astradesk.dev/scale"], up.run());
+    assert_eq!(after["metadata"]["annotations"]["astradesk.dev/run"], up.run());
     assert_eq!((&after["spec"]["replicas"], place.pods("webapp").await.len()), (&json!(4), 4));
 
     client.say("przeskaluj ledger do 1 repliki").await.expect_success();
@@ -69,5 +69,55 @@ async fn scaling(place: &Place) {
     client.say("scale webapp to 21").await.expect(409, "guard.scale_bounds");
     client.say("scale auto to 2").await.expect(409, "guard.autoscaled");
     assert_eq!(place.get(Kind::Deployment, "auto").await["spec"]["replicas"], 1);
+    assert!(gateway.stop().await);
+}
+
+async fn rollback(place: &Place) {
+    let workloads = [deployment("webapp", 2), stateful_set("ledger", 2)];
+    place.run(&workloads.iter().collect::<Vec<_>>()).await;
+    let gateway = Gateway::start(place, Settings::of(place, &["webapp", "ledger"])).await;
+    let client = &gateway.client;
+    for workload in &workloads {
+        let (kind, name) = (workload.kind, &*workload.name);
+        let only = client.say(&format!("roll back {name}")).await;
+        only.expect(404, "kubernetes.revision_not_found");
+        let before = place.get(kind, name).await;
+        let container = json!({"name": "app", "image": "registry.example.com/new:2"});
+        place.patch(kind, name, &json!({"spec": {"template": {"spec": {"containers": [container]}}}})).await;
+        place.observer.running(kind, name).await;
+
+        let request = json!({"arguments": {"service": name}, "dry_run": true});
+        let preview = client.ask("rollback_service", &request).await;
+        let changes = &preview.body["preview"]["steps"][0]["changes"];
+        let image = |tag: &str| format!("registry.example.com/{tag}");
+        assert_eq!(
+            changes["difference"],
+            json!([{
+                "path": "spec.containers[app].image",
+                "before": image("new:2"),
+                "after": image(&format!("{name}:1")),
+            }]),
+            "{:#}",
+            preview.body
+        );
+        let generation = |object: &serde_json::Value| object["metadata"]["generation"].as_i64().unwrap();
+        assert_eq!(
+            generation(&place.get(kind, name).await),
+            generation(&before) + 1,
+            "a dry run does nothing"
+        );
+
+        let back = client.say(&format!("roll back {name} to revision 1")).await;
+        back.expect_success();
+        let after = place.get(kind, name).await;
+        assert_eq!(after["spec"]["template"], before["spec"]["template"], "{name}");
+        assert_eq!(generation(&after), generation(&before) + 2, "{name}: changed exactly once");
+        assert_eq!(after["metadata"]["annotations"]["astradesk.dev/run"], back.run());
+        let pods = place.pods(name).await;
+        assert!(pods.iter().all(|pod| pod["spec"]["containers"][0]["image"] == image(&format!("{name}:1"))));
+        client.say(&format!("cofnij {name} do rewizji 3")).await.expect(409, "guard.revision_current");
+        let missing = client.say(&format!("roll back {name} to revision 99")).await;
+        missing.expect(404, "kubernetes.revision_not_found");
+    }
     assert!(gateway.stop().await);
 }

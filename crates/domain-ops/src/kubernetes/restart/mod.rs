@@ -49,6 +49,8 @@ pub(crate) struct Job {
     pub(crate) mark: String,
     /// The restart that is to be undone; none in a restart.
     pub(crate) undoes: Option<Receipt>,
+    /// In a rollback, which is watched only, and performed elsewhere: the revision that it goes back to.
+    pub(crate) back_to: Option<String>,
     /// Whether an earlier process may have performed this step already.
     pub(crate) repeated: bool,
     pub(crate) deadline: Instant,
@@ -67,13 +69,26 @@ impl Job {
 
     /// What is done, as the beginning of a sentence.
     fn doing(&self) -> String {
-        let undo = if self.undoes.is_some() { "undo of the restart" } else { "restart" };
-        format!("the {undo} of {}", self.what())
+        let doing = match (&self.undoes, &self.back_to) {
+            (Some(_), _) => "undo of the restart",
+            (None, Some(_)) => "rollback",
+            (None, None) => "restart",
+        };
+        format!("the {doing} of {}", self.what())
     }
 
     /// What becomes of the workload.
     const fn done(&self) -> &'static str {
-        if self.undoes.is_some() { "restored" } else { "restarted" }
+        match (&self.undoes, &self.back_to) {
+            (Some(_), _) => "restored",
+            (None, Some(_)) => "rolled back",
+            (None, None) => "restarted",
+        }
+    }
+
+    /// Whether it goes back to a template that there was before.
+    const fn goes_back(&self) -> bool {
+        self.undoes.is_some() || self.back_to.is_some()
     }
 
     /// The annotation that carries the mark, and where it is.

@@ -54,9 +54,14 @@ impl Rollout<'_> {
         let one = self.workload.wanted == 1;
         let pods =
             if one { "the pod is".to_owned() } else { format!("all {} pods are", self.workload.wanted) };
-        match &self.job.undoes {
-            None => format!("{what} was restarted: {pods} new and available, and no old one is left{took}"),
-            Some(restart) => format!(
+        match (&self.job.undoes, &self.job.back_to) {
+            (None, Some(revision)) => format!(
+                "{what} was rolled back to {revision}: {pods} of it and available, and no other one is left{took}"
+            ),
+            (None, None) => {
+                format!("{what} was restarted: {pods} new and available, and no old one is left{took}")
+            }
+            (Some(restart), _) => format!(
                 "{what} was restored to {}: {pods} as before and available, and none of the restart's is left{took}",
                 self.revision(restart),
             ),
@@ -77,7 +82,7 @@ impl Rollout<'_> {
         let Self { job, workload, family } = self;
         let code = blame.code.unwrap_or(Code::RolloutTimedOut);
         // What an undo waits for is a pod of the restart.
-        let sick = diagnosis::sick_pods(workload, family, job.undoes.is_none());
+        let sick = diagnosis::sick_pods(workload, family, !job.goes_back());
         let logs = sick.iter().take(TOLD.1).map(|sick| cluster.log(job.namespace.as_str(), sick));
         let logs = join_all(logs).await;
         let pods: Vec<Value> = sick
@@ -92,7 +97,7 @@ impl Rollout<'_> {
             .with_detail("rollout", facts)
             .with_detail("pods", pods)
             .with_detail("warnings", diagnosis::aggregate(&family.warnings, TOLD.2));
-        if job.undoes.is_some() {
+        if job.goes_back() {
             error = error.with_remedy(self.remedy_of_undo(blame));
         } else {
             let undo = format!("kubectl -n {} rollout undo {}/{}", job.namespace, job.kind, job.name);
@@ -111,7 +116,7 @@ impl Rollout<'_> {
                 format!("delete it, and the controller goes on: `kubectl -n {namespace} {command}`")
             }
             None => format!(
-                "the pod template is as before the restart; see `kubectl -n {namespace} rollout status {kind}/{name}`, \
+                "the pod template is the earlier one; see `kubectl -n {namespace} rollout status {kind}/{name}`, \
                  and look at its pods"
             ),
         }

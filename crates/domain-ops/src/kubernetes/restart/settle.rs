@@ -141,6 +141,7 @@ mod tests {
 
     fn job(undo: bool) -> Job {
         Job {
+            back_to: None,
             target: "t".into(),
             kind: Kind::Deployment,
             namespace: astradesk_core::name::Namespace::parse("default").unwrap(),

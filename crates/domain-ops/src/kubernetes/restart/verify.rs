@@ -129,7 +129,7 @@ impl Watch<'_> {
                 return Err(report::superseded(self.job, &by, workload));
             }
             // After an undo the condition speaks of the restart until the controller sees progress.
-            (Verdict::DeadlineExceeded, Some(workload)) if self.job.undoes.is_none() => {
+            (Verdict::DeadlineExceeded, Some(workload)) if !self.job.goes_back() => {
                 let blame = self.stalled(workload, family);
                 return Err(self.failed(&blame, workload, family).await);
             }
@@ -186,7 +186,7 @@ impl Watch<'_> {
     /// A StatefulSet's controller waits for a pod that will never be ready before it goes back: a known limitation
     /// of Kubernetes ("forced rollback"). It takes somebody to delete that pod.
     fn in_the_way(&self, workload: &Workload, family: &Family) -> Option<Blame> {
-        if self.job.undoes.is_none()
+        if !self.job.goes_back()
             || workload.kind != Kind::StatefulSet
             || workload.observed_generation < workload.generation
         {

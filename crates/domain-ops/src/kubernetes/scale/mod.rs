@@ -3,29 +3,24 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `sane` | pure: is this number, and this moment, a sane one |
-//! | `settle` | pure: what became of a patch, from the object |
-//! | `perform` | sends that patch, and no other, until it is known what became of it |
 //! | `verify` | watches until the outcome is known |
 //!
-//! One patch sets the number of replicas and, as the object's own annotation, the mark of the run
-//! (`astradesk.dev/scale`), bound to one version of the object.
+//! The one patch is sent as [`super::once`] says.
 
-mod perform;
 mod sane;
-mod settle;
 mod verify;
 
-pub(crate) use perform::perform;
 pub use sane::Bounds;
 pub(crate) use sane::{Wish, sane, undo_sane};
 pub(crate) use verify::verify;
 
-use super::SCALE;
+use super::cluster::{Cluster, operation};
+use super::once::{self, Bound, Change};
 use super::workload::Workload;
 use astradesk_core::Timestamp;
 use astradesk_core::name::Namespace;
 use astradesk_core::target::Kind;
-use astradesk_runtime::port::Progress;
+use astradesk_runtime::port::{Fault, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -58,10 +53,6 @@ impl Job {
         format!("the {undo} of {}", self.what())
     }
 
-    fn is_marked(&self, workload: &Workload) -> bool {
-        workload.scale.as_deref() == Some(self.mark.as_str())
-    }
-
     /// The command that scales it by hand.
     fn by_kubectl(&self, replicas: i32) -> String {
         let Self { namespace, kind, name, .. } = self;
@@ -69,15 +60,12 @@ impl Job {
     }
 }
 
-/// The object as it was when the patch was decided, and what the patch sets. Its fields are in the evidence.
+/// What a scaling is bound to. Its fields are in the evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intent {
-    /// The object's id.
-    pub(crate) uid: String,
-    /// The object's version: the API server lets the patch in for no other.
-    pub(crate) resource_version: String,
-    /// The object's generation, which every change of its specification raises by one.
-    pub(crate) generation: i64,
+    /// The object as it is.
+    #[serde(flatten)]
+    pub(crate) bound: Bound,
     /// How many replicas there are to be.
     pub(crate) replicas: i32,
     /// How many there were to be before.
@@ -87,27 +75,18 @@ pub(crate) struct Intent {
 impl Intent {
     /// Binds a number of replicas to the workload as it is.
     pub(crate) fn of(workload: &Workload, replicas: i32) -> Self {
-        Self {
-            uid: workload.uid.clone(),
-            resource_version: workload.resource_version.clone(),
-            generation: workload.generation,
-            replicas,
-            before: workload.wanted,
-        }
+        Self { bound: Bound::to(workload), replicas, before: workload.wanted }
     }
 
     /// The one patch that this intent stands for.
     pub(crate) fn patch(&self, mark: &str) -> Value {
-        json!({
-            "metadata": {"resourceVersion": self.resource_version, "annotations": {SCALE: mark}},
-            "spec": {"replicas": self.replicas},
-        })
+        self.bound.patch(mark, &json!({"replicas": self.replicas}))
     }
 
     fn receipt(&self, job: &Job, workload: &Workload, now: Timestamp) -> Receipt {
         Receipt {
             target: job.target.clone(),
-            uid: self.uid.clone(),
+            uid: self.bound.uid.clone(),
             generation: workload.generation,
             replicas: self.replicas,
             before: self.before,
@@ -130,8 +109,34 @@ pub(crate) struct Receipt {
     pub(crate) replicas: i32,
     /// How many there were to be before.
     pub(crate) before: i32,
-    /// The value of the annotation `astradesk.dev/scale`.
+    /// The run, and its step: the value of the annotation `astradesk.dev/run`.
     pub(crate) mark: String,
     /// When the change was seen.
     pub(crate) at: Timestamp,
+}
+
+/// Performs what the intent is bound to, unless it is found to be there already. A number that is there already needs no
+/// patch.
+pub(crate) async fn perform(cluster: &Cluster, job: &Job, intent: &Intent) -> Result<Receipt, Fault> {
+    let Job { kind, namespace, name, mark, .. } = job;
+    let before = intent.before;
+    let workload = if intent.replicas == before {
+        let read = cluster.get(*kind, namespace, name).await;
+        read.map_err(|failure| failure.into_error(&operation("get", *kind, namespace, name)))?
+    } else {
+        let change = Change {
+            kind: *kind,
+            namespace,
+            name,
+            bound: &intent.bound,
+            mark,
+            done: "scaled",
+            patch: Ok(intent.patch(mark)),
+            unchanged: &move |workload| workload.wanted == before,
+            repeated: job.repeated,
+            deadline: job.deadline,
+        };
+        once::perform(cluster, &change).await?
+    };
+    Ok(intent.receipt(job, &workload, cluster.now()))
 }

@@ -4,6 +4,7 @@ mod get_service_logs;
 mod get_service_status;
 mod list_services;
 mod restart_service;
+mod rollback_service;
 mod scale_service;
 mod words;
 
@@ -11,6 +12,7 @@ pub use get_service_logs::GetServiceLogs;
 pub use get_service_status::GetServiceStatus;
 pub use list_services::ListServices;
 pub use restart_service::RestartService;
+pub use rollback_service::RollbackService;
 pub use scale_service::{MOST_REPLICAS, ScaleService};
 
 use crate::kubernetes::Cluster;

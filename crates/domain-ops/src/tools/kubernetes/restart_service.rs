@@ -74,6 +74,7 @@ impl RestartService {
         let Subject { namespace, kind, name } = Subject::of(&step.call)?;
         Ok(Job {
             undoes: step.undoes.as_ref().map(receipt).transpose()?,
+            back_to: None,
             target: step.call.targets.iter().map(Target::to_string).collect(),
             kind,
             namespace,

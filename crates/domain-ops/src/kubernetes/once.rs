@@ -1,0 +1,327 @@
+//! One change of a workload, once: a merge patch with the mark of its run, bound to one version of the object.
+//!
+//! The mark is the object's own annotation `astradesk.dev/run`. What became of a patch whose reply is not known is found
+//! out by reading, as for a restart (`restart::settle` has the reasons):
+//!
+//! 1. The mark is there: it was applied.
+//! 2. The version is the same: it was not applied yet. It may be sent again, as only one of the two can be let in.
+//! 3. Another version: from now on the patch is refused. Was it applied before, and somebody took the mark away? With the
+//!    generation of the intent it was not: it would have raised it. With that and one, and what it changes as it was
+//!    before, it was not either: the one change that there was is another one. Else nobody can tell.
+
+use super::RUN;
+use super::cluster::{Cluster, operation};
+use super::errors::{Applied, Failure, Operation};
+use super::restart::{LAST_LOOK, PAUSE, Sent};
+use super::workload::Workload;
+use astradesk_core::name::Namespace;
+use astradesk_core::target::Kind;
+use astradesk_core::{Code, Error};
+use astradesk_runtime::port::Fault;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// The object as it was when a change was decided. Its fields are in the evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bound {
+    /// The object's id.
+    pub(crate) uid: String,
+    /// The object's version: the API server lets the patch in for no other.
+    pub(crate) resource_version: String,
+    /// The object's generation, which every change of its specification raises by one.
+    pub(crate) generation: i64,
+}
+
+impl Bound {
+    /// Binds to the workload as it is.
+    pub(crate) fn to(workload: &Workload) -> Self {
+        Self {
+            uid: workload.uid.clone(),
+            resource_version: workload.resource_version.clone(),
+            generation: workload.generation,
+        }
+    }
+
+    /// A merge patch of the specification, for that version only, which leaves the mark.
+    pub(crate) fn patch(&self, mark: &str, spec: &Value) -> Value {
+        json!({
+            "metadata": {"resourceVersion": self.resource_version, "annotations": {RUN: mark}},
+            "spec": spec,
+        })
+    }
+}
+
+/// One change.
+pub(crate) struct Change<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) namespace: &'a Namespace,
+    pub(crate) name: &'a str,
+    pub(crate) bound: &'a Bound,
+    pub(crate) mark: &'a str,
+    /// What becomes of the workload: `scaled`.
+    pub(crate) done: &'static str,
+    /// The patch; or why there is none any more, when only the mark can tell whether there was.
+    pub(crate) patch: Result<Value, Error>,
+    /// Whether what it changes is as it was before.
+    pub(crate) unchanged: &'a (dyn Fn(&Workload) -> bool + Sync),
+    /// Whether an earlier process may have performed it already.
+    pub(crate) repeated: bool,
+    pub(crate) deadline: Instant,
+}
+
+/// What became of a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// It was applied.
+    Applied,
+    /// It was not applied yet: nothing has changed.
+    Open,
+    /// It was not applied, and never will be.
+    Never,
+    /// The object that it was for is gone.
+    Gone,
+    /// Nobody can tell.
+    Unclear,
+}
+
+impl Change<'_> {
+    fn what(&self) -> String {
+        format!("{}/{} in namespace `{}`", self.kind, self.name, self.namespace)
+    }
+
+    fn is_marked(&self, workload: &Workload) -> bool {
+        workload.own_run.as_deref() == Some(self.mark)
+    }
+
+    /// What became of the patch, from the object as it is.
+    fn find(&self, sent: Sent, workload: &Workload) -> Finding {
+        if workload.uid != self.bound.uid {
+            return Finding::Gone;
+        }
+        if self.is_marked(workload) {
+            return Finding::Applied;
+        }
+        if workload.resource_version == self.bound.resource_version {
+            return Finding::Open;
+        }
+        // Before it was sent, or once the API server has refused it, there is no doubt.
+        if sent < Sent::Maybe {
+            return Finding::Never;
+        }
+        match workload.generation - self.bound.generation {
+            0 => Finding::Never,
+            1 if (self.unchanged)(workload) => Finding::Never,
+            _ => Finding::Unclear,
+        }
+    }
+}
+
+/// Makes the change, unless it is found to be made already; gives the workload that carries the mark.
+pub(crate) async fn perform(cluster: &Cluster, change: &Change<'_>) -> Result<Workload, Fault> {
+    let sent = if change.repeated { Sent::Maybe } else { Sent::Nothing };
+    Attempt { cluster, change, sent, pause: PAUSE.0 }.until_known().await
+}
+
+/// One patch, and what is known of it so far.
+struct Attempt<'a> {
+    cluster: &'a Cluster,
+    change: &'a Change<'a>,
+    sent: Sent,
+    pause: Duration,
+}
+
+impl Attempt<'_> {
+    async fn until_known(&mut self) -> Result<Workload, Fault> {
+        // The intent has just looked, unless it is an earlier process's.
+        let mut looked = !self.change.repeated;
+        loop {
+            if !looked && let Some(workload) = self.settle().await? {
+                return Ok(workload);
+            }
+            looked = false;
+            let patch = self.change.patch.as_ref().map_err(|error| self.given_up(error.clone()))?;
+            if Instant::now() >= self.change.deadline {
+                let Change { done, .. } = self.change;
+                let message = format!("the time limit passed before {} could be {done}", self.change.what());
+                return Err(self.given_up(Error::new(Code::ToolTimedOut, message)));
+            }
+            match self.send(patch).await {
+                Ok(changed) if self.change.is_marked(&changed) => return Ok(changed),
+                Ok(_) => return Err(self.unknown(&unmarked())),
+                Err(failure) => match failure.applied() {
+                    Applied::No if failure.is_transient() => self.rest().await,
+                    Applied::No => {
+                        return Err(self.given_up(failure.into_error(&self.operation("patch"))));
+                    }
+                    Applied::Conflict => {
+                        if self.sent > Sent::Nothing {
+                            self.rest().await;
+                        }
+                        self.sent = self.sent.max(Sent::Refused);
+                    }
+                    Applied::Maybe => {
+                        let mark = self.change.mark;
+                        tracing::info!(mark, ?failure, "the reply to the patch is unclear; looking");
+                        self.sent = Sent::Maybe;
+                        self.rest().await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Finds out what became of the patch. `None`: it was not applied yet, and may be sent again.
+    async fn settle(&mut self) -> Result<Option<Workload>, Fault> {
+        let workload = self.look().await?;
+        match self.change.find(self.sent, &workload) {
+            Finding::Applied => Ok(Some(workload)),
+            Finding::Open => Ok(None),
+            Finding::Never => {
+                let (what, done) = (self.change.what(), self.change.done);
+                let message = format!("{what} was not {done}, because it was changed in between");
+                Err(Fault::Moved(self.seen(Error::new(Code::KubernetesConflict, message), &workload)))
+            }
+            Finding::Gone => Err(self.gone("was deleted and made again")),
+            Finding::Unclear => {
+                let message = "it was changed since, and the mark is not among its annotations";
+                let error = self.seen(Error::new(Code::KubernetesConflict, message), &workload);
+                Err(self.unknown(&error))
+            }
+        }
+    }
+
+    /// The object as it is, asked for until it can be read, and not much longer than the time limit allows.
+    async fn look(&mut self) -> Result<Workload, Fault> {
+        loop {
+            let Change { kind, namespace, name, deadline, .. } = *self.change;
+            let may_pass = |failure: &Failure| {
+                failure.is_transient() || (self.sent == Sent::Maybe && !failure.is_not_found())
+            };
+            match self.in_time(self.cluster.get(kind, namespace, name)).await {
+                Ok(workload) => return Ok(workload),
+                Err(failure) if may_pass(&failure) && Instant::now() < deadline => self.rest().await,
+                Err(failure) if failure.is_not_found() => return Err(self.gone("was deleted")),
+                Err(failure) => return Err(self.given_up(failure.into_error(&self.operation("get")))),
+            }
+        }
+    }
+
+    async fn send(&self, patch: &Value) -> Result<Workload, Failure> {
+        let Change { kind, namespace, name, deadline, .. } = *self.change;
+        let until = deadline.max(Instant::now()) + LAST_LOOK;
+        self.in_time(self.cluster.patch(kind, namespace, name, patch, Some(until))).await
+    }
+
+    async fn in_time<T>(&self, request: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let until = self.change.deadline.max(Instant::now()) + LAST_LOOK;
+        timeout_at(until, request).await.unwrap_or(Err(Failure::TimedOut))
+    }
+
+    async fn rest(&mut self) {
+        sleep_until(self.change.deadline.min(Instant::now() + self.pause)).await;
+        self.pause = (self.pause * 2).min(PAUSE.1);
+    }
+
+    fn operation(&self, verb: &'static str) -> Operation {
+        operation(verb, self.change.kind, self.change.namespace, self.change.name)
+    }
+
+    fn gone(&self, how: &str) -> Fault {
+        self.given_up(Error::new(Code::KubernetesNotFound, format!("{} {how}", self.change.what())))
+    }
+
+    /// An end is certain only when no patch may have been applied.
+    fn given_up(&self, error: Error) -> Fault {
+        if self.sent == Sent::Maybe { self.unknown(&error) } else { Fault::Failed(error) }
+    }
+
+    fn unknown(&self, seen: &Error) -> Fault {
+        let Change { namespace, kind, name, mark, done, .. } = self.change;
+        let what = self.change.what();
+        let message = format!("whether {what} was {done} could not be established: {}", seen.message);
+        let mut error = Error::new(Code::RunOutcomeUnknown, message)
+            .with_remedy(format!(
+                "look whether `kubectl -n {namespace} get {kind}/{name} -o yaml` shows the annotation `{RUN}: {mark}` among \
+                 its own, and what was asked for"
+            ))
+            .with_detail("seen", seen.code.as_str())
+            .with_detail("mark", *mark);
+        error.details.extend(seen.details.clone());
+        Fault::Unknown(error)
+    }
+
+    /// What an operator needs to judge for themselves.
+    fn seen(&self, error: Error, workload: &Workload) -> Error {
+        error
+            .with_detail("generation_before", self.change.bound.generation)
+            .with_detail("generation_now", workload.generation)
+            .with_detail("replicas_now", workload.wanted)
+            .with_detail("revision_now", workload.revision.clone())
+    }
+}
+
+/// The API server accepted the patch and answered with an object that lacks the mark.
+fn unmarked() -> Error {
+    let message = format!("the cluster accepted the change, but took the annotation `{RUN}` away");
+    Error::new(Code::KubernetesRejected, message)
+        .with_remedy("let no admission webhook remove annotations that begin with `astradesk.dev/`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rollout::tests::{Shape, workload};
+    use super::*;
+
+    type Edit = fn(&mut Workload);
+
+    #[test]
+    fn each_sight_of_the_object_has_its_meaning() {
+        let before = workload(&Shape::default());
+        let (bound, namespace, wanted) =
+            (Bound::to(&before), Namespace::parse("default").unwrap(), before.wanted);
+        let change = Change {
+            kind: Kind::Deployment,
+            namespace: &namespace,
+            name: "webapp",
+            bound: &bound,
+            mark: "run-1",
+            done: "scaled",
+            patch: Ok(Value::Null),
+            unchanged: &move |workload| workload.wanted == wanted,
+            repeated: true,
+            deadline: Instant::now(),
+        };
+        let cases: Vec<(&str, Edit, Sent, Finding)> = vec![
+            ("as it was", |_| {}, Sent::Maybe, Finding::Open),
+            ("marked", |w| w.own_run = Some("run-1".into()), Sent::Maybe, Finding::Applied),
+            ("another run's mark", |w| w.own_run = Some("run-2".into()), Sent::Maybe, Finding::Open),
+            ("another object", |w| w.uid = "other".into(), Sent::Maybe, Finding::Gone),
+            ("not sent", |w| w.resource_version = "999".into(), Sent::Nothing, Finding::Never),
+            ("its status changed", |w| w.resource_version = "999".into(), Sent::Maybe, Finding::Never),
+            ("something else changed", |w| later(w, 1), Sent::Maybe, Finding::Never),
+            (
+                "changed so, by whom is not to be seen",
+                |w| {
+                    later(w, 1);
+                    w.wanted += 2;
+                },
+                Sent::Maybe,
+                Finding::Unclear,
+            ),
+            ("changed twice", |w| later(w, 2), Sent::Maybe, Finding::Unclear),
+            ("changed twice, and refused", |w| later(w, 2), Sent::Refused, Finding::Never),
+        ];
+        for (name, edit, sent, expected) in cases {
+            let mut now = before.clone();
+            edit(&mut now);
+            assert_eq!(change.find(sent, &now), expected, "{name}");
+        }
+    }
+
+    fn later(workload: &mut Workload, generations: i64) {
+        workload.resource_version = "999".into();
+        workload.generation += generations;
+    }
+}
