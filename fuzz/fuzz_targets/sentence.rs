@@ -8,7 +8,7 @@ use astradesk_runtime::port::{Names, Planner as _};
 use async_trait::async_trait;
 use libfuzzer_sys::fuzz_target;
 use rustix::time::{ClockId, clock_gettime};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
@@ -74,8 +74,10 @@ fn tools() -> [Arc<ToolSpec>; 3] {
         required,
         locates,
     };
-    let value = |of: Measure, after: &str, before: Vec<String>| Form::Value { of, after: list(after), before };
-    let namespace = value(Measure::Word, "in namespace, namespace, in the * namespace, w przestrzeni", Vec::new());
+    let value =
+        |of: Measure, after: &str, before: Vec<String>| Form::Value { of, after: list(after), before };
+    let namespace =
+        value(Measure::Word, "in namespace, namespace, in the * namespace, w przestrzeni", Vec::new());
     let where_ = [slot("service", Form::Name, true, false), slot("namespace", namespace, false, true)];
     let tool = |name: &str, effect: Effect, phrases: &str, nouns: &str, slots: Vec<Slot>| {
         Arc::new(ToolSpec {
@@ -93,11 +95,19 @@ fn tools() -> [Arc<ToolSpec>; 3] {
             },
         })
     };
-    let timeout = slot("timeout", value(Measure::Duration, "timeout, within, w ciągu", Vec::new()), false, false);
+    let timeout =
+        slot("timeout", value(Measure::Duration, "timeout, within, w ciągu", Vec::new()), false, false);
     let downtime = slot("accept_downtime", Form::Flag(list("accept downtime, with downtime")), false, false);
-    let replicas = slot("replicas", value(Measure::Number, "to, do, na", list("replicas, repliki")), true, false);
+    let replicas =
+        slot("replicas", value(Measure::Number, "to, do, na", list("replicas, repliki")), true, false);
     [
-        tool("restart", Effect::Write, "restart, uruchom ponownie, zrestartuj", "restart", vec![timeout, downtime]),
+        tool(
+            "restart",
+            Effect::Write,
+            "restart, uruchom ponownie, zrestartuj",
+            "restart",
+            vec![timeout, downtime],
+        ),
         tool("scale", Effect::Write, "scale, przeskaluj", "scale", vec![replicas]),
         tool("status", Effect::Read, "status, check, sprawdź, how is, jak się ma", "status", Vec::new()),
     ]
