@@ -5,7 +5,7 @@
 //! | `sane` | pure: is this number, and this moment, a sane one |
 //! | `verify` | watches until the outcome is known |
 //!
-//! The one patch is sent as [`super::once`] says.
+//! The one patch is sent as `kubernetes::once` says.
 
 mod sane;
 mod verify;
