@@ -1,5 +1,5 @@
 //! Going back to a pod template that a workload had: chosen among those that its controller keeps, shown, performed once
-//! ([`super::once`]), and verified as a restart is.
+//! (`kubernetes::once`), and verified as a restart is.
 //!
 //! Neither intent nor receipt has a template in it, which may hold secrets: a digest says which one is meant, and it is
 //! read again from where the controller keeps it.
