@@ -94,7 +94,10 @@ impl Server {
         let listed: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
         let models = listed.as_ref().and_then(|listed| listed.get("data")?.as_array());
         let models = models.ok_or_else(|| {
-            Error::new(Code::LlmAnswerInvalid, "the server's list of models is none as the protocol has it")
+            Error::new(
+                Code::LlmAnswerInvalid,
+                "the language model's server does not list its models as the protocol has it",
+            )
         })?;
         let ids = models.iter().filter_map(|model| model.get("id")?.as_str());
         Ok(ids.map(|id| redact::line(id, 100)).collect())
