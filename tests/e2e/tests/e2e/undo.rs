@@ -60,20 +60,20 @@ async fn a_failed_rollout_is_undone(place: &Place) {
 }
 
 async fn a_pod_that_blocks_the_way_back_is_named(place: &Place) {
-    let set = stateful_set("set", 2).once_restarted("crash:3");
+    let set = stateful_set("store", 2).once_restarted("crash:3");
     place.run(&[&set]).await;
-    let gateway = Gateway::start(place, Settings::of(place, &["set"])).await;
+    let gateway = Gateway::start(place, Settings::of(place, &["store"])).await;
     let run = undone(place, &gateway, &set, "", "rollout.crash_loop").await;
     let undo = &run["steps"][1];
     assert_eq!(undo["step"], "failed", "{undo:#}");
     let remedy = undo["error"]["remedy"].as_str().unwrap();
-    let command = format!("kubectl -n {} delete pod set-1", place.namespace);
+    let command = format!("kubectl -n {} delete pod store-1", place.namespace);
     assert!(remedy.contains(&command), "{remedy}");
 
     // As it says.
-    place.api(Kind::Pod).delete("set-1", &DeleteParams::default()).await.unwrap();
-    place.observer.running(Kind::StatefulSet, "set").await;
-    assert_eq!(mark_of(&place.get(Kind::StatefulSet, "set").await), (Value::Null, Value::Null));
+    place.api(Kind::Pod).delete("store-1", &DeleteParams::default()).await.unwrap();
+    place.observer.running(Kind::StatefulSet, "store").await;
+    assert_eq!(mark_of(&place.get(Kind::StatefulSet, "store").await), (Value::Null, Value::Null));
 }
 
 /// What every settling of an unclear patch rests on: see `restart/settle.rs` of the pack.
