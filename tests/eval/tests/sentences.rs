@@ -180,7 +180,7 @@ fn assert_nothing_is_invented(sentence: &str) {
                     (said.contains(&value) || by_alias) && (elsewhere || SERVICES.contains(&value.as_str()))
                 }
                 "namespace" | "kind" => {
-                    said.contains(&value) || said.contains("sts") || said.contains("deploy")
+                    said.contains(&value) || said.contains("sts") || said.contains("ds")
                 }
                 "replicas" | "revision" | "tail" => said.contains(&value),
                 "timeout" | "since" | "window" => {

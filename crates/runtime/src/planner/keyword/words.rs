@@ -32,6 +32,8 @@ impl Word {
     }
 }
 
+/// The longest input, in bytes: more than the Engine lets in.
+const MAX_BYTES: usize = 64 << 10;
 /// The most words of an input.
 const MAX_WORDS: usize = 4096;
 /// The longest word, in bytes. What is longer can be no name.
@@ -43,6 +45,10 @@ const MAX_WORD: usize = 1024;
 /// [`Code::PlanNotInstruction`] if anything in it is quoted; [`Code::PlanInputInvalid`] if it has too many words or one that
 /// is too long.
 pub(super) fn words(input: &str) -> Result<Vec<Word>> {
+    if input.len() > MAX_BYTES {
+        let message = format!("the input has {} bytes, and may have {MAX_BYTES}", input.len());
+        return Err(Error::new(Code::PlanInputInvalid, message));
+    }
     let mut words: Vec<Word> = Vec::new();
     let mut asked = false;
     let quoted = |raw: &str| {
