@@ -9,6 +9,7 @@ mod check;
 mod clients;
 mod cluster;
 mod conformance;
+mod debian;
 mod eval;
 mod gateway;
 mod http;

@@ -8,6 +8,7 @@ use crate::config::{Config, PlannerKind};
 use astradesk_core::guardrail::with_builtin;
 use astradesk_core::name::ClusterName;
 use astradesk_core::{Code, Error, Guardrail, Principal, Result, RoleName};
+use astradesk_domain_ops::tools::kubernetes;
 use astradesk_domain_ops::{Bounds, Cluster, OperationsPack, Pace};
 use astradesk_llm::LlmPlanner;
 use astradesk_packs::Folder;
@@ -73,12 +74,12 @@ impl App {
 /// The tools and agents on a cluster.
 pub fn registry(cluster: &Cluster, config: &Config) -> Result<ToolRegistry> {
     let registry = ToolRegistry::default();
-    let pack = OperationsPack::new(
+    let replicas = Bounds { min: config.scale.min, max: config.scale.max };
+    let pack = OperationsPack::new(planner(config)?)?.with(kubernetes::tools(
         cluster,
-        planner(config)?,
         config.policy.on_failure,
-        Bounds { min: config.scale.min, max: config.scale.max },
-    )?;
+        replicas,
+    )?);
     registry.register(&pack)?;
     Ok(registry)
 }

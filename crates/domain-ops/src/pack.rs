@@ -1,16 +1,11 @@
 //! The pack: tools and agents that register together.
 
 use crate::agents::ops::OpsAgent;
-use crate::kubernetes::{Bounds, Cluster};
-use crate::tools::kubernetes::{
-    GetServiceLogs, GetServiceStatus, ListServices, RestartService, RollbackService, ScaleService,
-};
 use astradesk_core::Result;
-use astradesk_core::run::OnFailure;
 use astradesk_runtime::port::{Agent, Pack, Planner, Tool};
 use std::sync::Arc;
 
-/// The Operations pack on one cluster.
+/// The Operations pack: its agent, and the tools of the systems that there are.
 pub struct OperationsPack {
     tools: Vec<Arc<dyn Tool>>,
     agents: Vec<Arc<dyn Agent>>,
@@ -20,25 +15,16 @@ impl OperationsPack {
     /// The pack's name.
     pub const NAME: &'static str = "operations";
 
-    /// The pack with its tools on `cluster`, an agent that plans with `planner`, what becomes of a failed
-    /// restart when the call does not say, and how many replicas a service may be given.
-    pub fn new(
-        cluster: &Cluster,
-        planner: Arc<dyn Planner>,
-        on_failure: OnFailure,
-        replicas: Bounds,
-    ) -> Result<Self> {
-        Ok(Self {
-            tools: vec![
-                Arc::new(RestartService::new(cluster.clone(), on_failure)?),
-                Arc::new(RollbackService::new(cluster.clone())?),
-                Arc::new(ScaleService::new(cluster.clone(), replicas)?),
-                Arc::new(GetServiceStatus::new(cluster.clone())?),
-                Arc::new(GetServiceLogs::new(cluster.clone())?),
-                Arc::new(ListServices::new(cluster.clone())?),
-            ],
-            agents: vec![Arc::new(OpsAgent::new(planner)?)],
-        })
+    /// The pack with an agent that plans with `planner`, and without any tool yet.
+    pub fn new(planner: Arc<dyn Planner>) -> Result<Self> {
+        Ok(Self { tools: Vec::new(), agents: vec![Arc::new(OpsAgent::new(planner)?)] })
+    }
+
+    /// The pack with the tools of one more system, such as [`crate::tools::kubernetes::tools`].
+    #[must_use]
+    pub fn with(mut self, tools: Vec<Arc<dyn Tool>>) -> Self {
+        self.tools.extend(tools);
+        self
     }
 }
 

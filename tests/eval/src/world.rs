@@ -7,9 +7,10 @@ use astradesk_core::name::{ClusterName, Namespace};
 use astradesk_core::run::OnFailure;
 use astradesk_core::tool::{Form, Grammar, Measure, Slot};
 use astradesk_core::{Effect, Plan, Result, ToolName, ToolSpec};
-use astradesk_domain_ops::{Bounds, Cluster, OperationsPack, Pace};
+use astradesk_domain_ops::tools::kubernetes;
+use astradesk_domain_ops::{Bounds, Cluster, Pace};
 use astradesk_runtime::planner::{Aliases, KeywordPlanner};
-use astradesk_runtime::port::{Names, Pack as _, Planner as _, SystemClock};
+use astradesk_runtime::port::{Names, Planner as _, SystemClock};
 use async_trait::async_trait;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -46,13 +47,8 @@ impl World {
     /// # Errors
     /// A tool or an alias is not valid.
     pub fn new() -> Result<Self> {
-        let pack = OperationsPack::new(
-            &nowhere()?,
-            Arc::new(KeywordPlanner::default()),
-            OnFailure::Leave,
-            Bounds::default(),
-        )?;
-        let mut tools: Vec<_> = pack.tools().iter().map(|tool| tool.spec().clone()).collect();
+        let kubernetes = kubernetes::tools(&nowhere()?, OnFailure::Leave, Bounds::default())?;
+        let mut tools: Vec<_> = kubernetes.iter().map(|tool| tool.spec().clone()).collect();
         tools.push(metrics()?);
         let aliases: BTreeMap<String, String> =
             ALIASES.iter().map(|(alias, name)| ((*alias).to_owned(), (*name).to_owned())).collect();

@@ -15,18 +15,32 @@ pub use restart_service::RestartService;
 pub use rollback_service::RollbackService;
 pub use scale_service::{MOST_REPLICAS, ScaleService};
 
-use crate::kubernetes::Cluster;
 use crate::kubernetes::cluster::operation;
 use crate::kubernetes::facts::Described;
 use crate::kubernetes::scope::PATIENCE;
+use crate::kubernetes::{Bounds, Cluster};
 use astradesk_core::name::{Namespace, ObjectName};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
 use astradesk_core::text::near;
 use astradesk_core::{Arguments, Code, Error, FrozenCall, Result, Target};
+use astradesk_runtime::port::Tool;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The tools on a cluster, what becomes of a failed restart when the call does not say, and how many replicas a service
+/// may be given.
+pub fn tools(cluster: &Cluster, on_failure: OnFailure, replicas: Bounds) -> Result<Vec<Arc<dyn Tool>>> {
+    Ok(vec![
+        Arc::new(RestartService::new(cluster.clone(), on_failure)?),
+        Arc::new(RollbackService::new(cluster.clone())?),
+        Arc::new(ScaleService::new(cluster.clone(), replicas)?),
+        Arc::new(GetServiceStatus::new(cluster.clone())?),
+        Arc::new(GetServiceLogs::new(cluster.clone())?),
+        Arc::new(ListServices::new(cluster.clone())?),
+    ])
+}
 
 /// What a call is about, from its target.
 struct Subject {
