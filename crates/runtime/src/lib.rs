@@ -10,6 +10,7 @@
 //! | [`key`] | Ed25519 keys in files |
 //! | [`evidence`] | signed checkpoints of the chain, and its verification offline |
 //! | [`folder`] | folders that are followed while they change |
+//! | [`process`] | programs that are run without a shell, bounded, and killed as a group |
 //!
 //! **Invariant.** Nothing but [`engine`] can make a [`Permit`], and no tool performs anything without one.
 
@@ -20,6 +21,7 @@ pub mod folder;
 pub mod key;
 pub mod planner;
 pub mod port;
+pub mod process;
 pub mod registry;
 pub mod schema;
 

@@ -1,6 +1,5 @@
 //! Tools that run a program: a list of arguments, never a shell.
 
-pub(crate) mod process;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +13,7 @@ use crate::template::{Place, Template, Values, unfit};
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Effect, Error, Result};
 use astradesk_runtime::port;
-use process::{Ended, Program, run};
+use astradesk_runtime::process::{Ended, Program, run};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! A server that is a program: started, listened to, killed with its group.
 
 use super::transport::{Ended, Lines, MAX_MESSAGE};
-use crate::command::process::{Group, command};
 use astradesk_core::text::shown;
+use astradesk_runtime::process::{Group, command};
 use rmcp::RoleClient;
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;

@@ -17,32 +17,37 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const LEFTOVERS: Duration = Duration::from_secs(1);
 
 /// What is to be run.
-pub(super) struct Program {
+pub struct Program {
     /// The program and its arguments.
-    pub(super) argv: Vec<String>,
+    pub argv: Vec<String>,
     /// The whole environment.
-    pub(super) env: Vec<(String, String)>,
-    pub(super) stdin: Option<String>,
-    pub(super) directory: PathBuf,
+    pub env: Vec<(String, String)>,
+    /// What it is given on its standard input, if it has one.
+    pub stdin: Option<String>,
+    /// Where it runs.
+    pub directory: PathBuf,
     /// The most bytes that are kept of what it prints, of each stream. The rest is read and dropped.
-    pub(super) max_output: usize,
+    pub max_output: usize,
 }
 
 /// How it ended.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub struct Ended {
     /// Its exit code, if it ended by itself.
-    pub(super) code: Option<i32>,
-    pub(super) timed_out: bool,
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
+    pub code: Option<i32>,
+    /// Whether it was ended because its time was over.
+    pub timed_out: bool,
+    /// What it printed on standard output.
+    pub stdout: Vec<u8>,
+    /// What it printed on standard error.
+    pub stderr: Vec<u8>,
     /// Whether it printed more on standard output than is kept.
-    pub(super) cut: bool,
+    pub cut: bool,
 }
 
 impl Ended {
     /// What it said on standard error, else on standard output.
-    pub(super) fn said(&self) -> String {
+    pub fn said(&self) -> String {
         let said = if self.stderr.is_empty() { &self.stdout } else { &self.stderr };
         String::from_utf8_lossy(said).into_owned()
     }
@@ -50,13 +55,23 @@ impl Ended {
 
 /// The processes of a group, which do not outlive this.
 #[derive(Debug)]
-pub(crate) struct Group(Pid);
+pub struct Group(Pid);
 
 impl Group {
     /// The group that `child` leads, as what [`command`] makes does.
-    pub(crate) fn of(child: &Child) -> io::Result<Self> {
+    pub fn of(child: &Child) -> io::Result<Self> {
         let pid = child.id().and_then(|id| Pid::from_raw(id as i32));
         pid.map(Self).ok_or_else(|| io::Error::other("it has no id"))
+    }
+
+    /// The group of this id, which must be known to be there still: ids are given again.
+    pub fn named(id: i32) -> Option<Self> {
+        Pid::from_raw(id).filter(|pid| !pid.is_init()).map(Self)
+    }
+
+    /// Asks its processes to end (SIGTERM).
+    pub fn ask_to_end(&self) {
+        self.send(Signal::TERM);
     }
 
     fn send(&self, signal: Signal) {
@@ -72,7 +87,7 @@ impl Drop for Group {
 }
 
 /// A program that is to be started without a shell, with nothing of our own environment, in a group of its own.
-pub(crate) fn command(argv: Vec<String>, env: Vec<(String, String)>, directory: &Path) -> Command {
+pub fn command(argv: Vec<String>, env: Vec<(String, String)>, directory: &Path) -> Command {
     let mut argv = argv.into_iter();
     let mut command = Command::new(argv.next().unwrap_or_default());
     command
@@ -87,7 +102,7 @@ pub(crate) fn command(argv: Vec<String>, env: Vec<(String, String)>, directory: 
 }
 
 /// Runs it until `deadline`. Whatever it has started in its group is killed when it has ended.
-pub(super) async fn run(program: Program, deadline: Instant) -> io::Result<Ended> {
+pub async fn run(program: Program, deadline: Instant) -> io::Result<Ended> {
     let mut command = command(program.argv, program.env, &program.directory);
     command.stdin(if program.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     // Listened to before the process is there, so that its end is not missed.
@@ -105,7 +120,7 @@ pub(super) async fn run(program: Program, deadline: Instant) -> io::Result<Ended
         tokio::select! {
             _ = children.recv() => {}
             () = sleep_until(limit) => {
-                group.send(if timed_out { Signal::KILL } else { Signal::TERM });
+                if timed_out { group.send(Signal::KILL) } else { group.ask_to_end() }
                 limit = Instant::now() + LAST_WORDS;
                 timed_out = true;
             }
