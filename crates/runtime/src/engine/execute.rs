@@ -11,6 +11,7 @@ use astradesk_core::{Code, Error, Result, Run, RunId};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// The most intents of one step: the system may move on under it so often.
 const INTENTS: u32 = 16;
@@ -298,18 +299,13 @@ impl Engine {
     /// Watches until the outcome is known. A cancellation stops the watching; a shutdown leaves the run to
     /// another process.
     async fn verify(&self, run: &Run, step: usize, active: &Active) -> Result<Progressed> {
-        if is_to_stop(run, step) {
-            let what = if run.undo_requested {
-                "cancelled while it was verified: the effect was performed and is undone"
-            } else {
-                "cancelled while it was verified: the effect was performed and goes on unwatched"
-            };
-            return self.cancelled(run, step, active, what).await;
-        }
         let Some(StepState::Performed { receipt, .. }) = run.steps.get(step).map(|s| &s.state) else {
             return Err(Error::internal(format!("run {} has nothing to verify", run.id)));
         };
         let (context, mut reports) = self.context(run, step, active)?;
+        if is_to_stop(run, step) {
+            return self.stop_step(run, &context, receipt, active).await;
+        }
         let tool = match self.tool_of(&context, active) {
             Ok(tool) => tool,
             Err(error) => return self.conclude(run, Event::StepUnknown { step, error }, active).await,
@@ -337,6 +333,30 @@ impl Engine {
             None if self.0.stopping.is_cancelled() => Ok(Progressed::Rest),
             None => self.reload(run, active).await,
         }
+    }
+
+    /// Ends a step that was performed and need not be watched any longer: its tool stops it, if it can be stopped.
+    async fn stop_step(
+        &self,
+        run: &Run,
+        context: &StepContext,
+        receipt: &Value,
+        active: &Active,
+    ) -> Result<Progressed> {
+        let step = context.step;
+        let stopped = match self.tool_of(context, active) {
+            Ok(tool) => timeout(self.0.limits.grace, tool.stop(context, receipt)).await.ok().flatten(),
+            Err(_) => None,
+        };
+        if let Some(error) = stopped {
+            return self.conclude(run, Event::StepCancelled { step, error }, active).await;
+        }
+        let what = if run.undo_requested {
+            "cancelled while it was verified: the effect was performed and is undone"
+        } else {
+            "cancelled while it was verified: the effect was performed and goes on unwatched"
+        };
+        self.cancelled(run, step, active, what).await
     }
 
     async fn cancelled(&self, run: &Run, step: usize, active: &Active, what: &str) -> Result<Progressed> {

@@ -16,6 +16,9 @@ use tokio::time::Instant;
 /// step's turn has come, [`intend`](Tool::intend); then, with the intent on disk, [`perform`](Tool::perform), and
 /// [`verify`](Tool::verify). After a crash it calls `perform` again with the same intent: see there.
 ///
+/// `perform` is not interrupted. What takes long goes on by itself when it has begun, such as a rollout or a playbook:
+/// `perform` begins it, `verify` watches it, and a cancellation [stops](Tool::stop) it if it can be.
+///
 /// A step that undoes another one goes the same way, with [`StepContext::undoes`] set.
 #[async_trait]
 pub trait Tool: Send + Sync + 'static {
@@ -89,6 +92,14 @@ pub trait Tool: Send + Sync + 'static {
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
         let _ = step;
         Ok(receipt.clone())
+    }
+
+    /// Stops what was performed and goes on by itself, since its run was cancelled: called in the place of
+    /// [`verify`](Tool::verify), and again after a crash. Gives the error with which the step ends, which says what
+    /// had been done by then; `None` if it cannot be stopped, so that it goes on unwatched.
+    async fn stop(&self, step: &StepContext, receipt: &Value) -> Option<Error> {
+        let _ = (step, receipt);
+        None
     }
 }
 

@@ -87,6 +87,19 @@ async fn a_cancelled_run_ends_and_says_what_had_been_done() {
 }
 
 #[tokio::test]
+async fn what_goes_on_by_itself_is_stopped_if_it_can_be() {
+    let world = World::new();
+    *world.script.stop.lock().unwrap() = Some(Error::new(Code::RunCancelled, "stopped after 2 of 5 tasks"));
+    let run = world.admitted(submission("restart", "webapp")).await;
+    world.script.verifying.acquire().await.unwrap().forget();
+    let cancelled = world.engine.cancel(&ada(), run.id, OnFailure::Leave).await.unwrap();
+    assert_eq!(cancelled.state, State::Cancelled);
+    let StepState::Failed { error, .. } = &cancelled.steps[0].state else { panic!("{cancelled:?}") };
+    assert_eq!(error.message, "stopped after 2 of 5 tasks");
+    assert_eq!(error.details["receipt"], json!({"generation": 2}));
+}
+
+#[tokio::test]
 async fn a_cancelled_run_undoes_what_it_did_if_that_is_asked_for() {
     let world = World::new();
     let run = world.admitted(submission("restart", "webapp")).await;

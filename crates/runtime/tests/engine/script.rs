@@ -29,6 +29,8 @@ pub(crate) struct Script {
     pub(crate) guard: Mutex<Option<Error>>,
     pub(crate) perform: Mutex<Option<Fault>>,
     pub(crate) verify: Mutex<Option<Fault>>,
+    /// How a step ends that is stopped; none if it cannot be.
+    pub(crate) stop: Mutex<Option<Error>>,
     /// The runs whose effect is there.
     pub(crate) effects: Mutex<Vec<RunId>>,
     /// The receipts of the effects that were undone.
@@ -52,6 +54,7 @@ impl Default for Script {
             guard: Mutex::default(),
             perform: Mutex::default(),
             verify: Mutex::default(),
+            stop: Mutex::default(),
             effects: Mutex::default(),
             undone: Mutex::default(),
             left: Mutex::default(),
@@ -137,6 +140,11 @@ impl Tool for Scripted {
         self.script.verifying.add_permits(1);
         self.script.outcome.acquire().await.unwrap().forget();
         self.script.verify.lock().unwrap().clone().map_or(Ok(json!({"ready": 3})), Err)
+    }
+
+    async fn stop(&self, _: &StepContext, receipt: &Value) -> Option<Error> {
+        let stopped = self.script.stop.lock().unwrap().clone();
+        stopped.map(|error| error.with_detail("receipt", receipt.clone()))
     }
 }
 
