@@ -183,6 +183,7 @@ pub fn settings(config: &Config) -> Settings {
     Settings {
         required_role_restart: config.policy.required_role_restart.clone(),
         allowed_services: config.policy.allowed_services.clone(),
+        allowed_tools: config.policy.allowed_tools.clone(),
         namespace: config.kubernetes.namespace.clone(),
         read_roles: config.policy.read_roles.clone(),
     }

@@ -178,7 +178,9 @@ codes! {
     /// Who asks lacks the role that this needs.
     PolicyRoleRequired = "policy.role_required", Denied, "ask for the role, or ask somebody who has it";
     /// The target is not on the allowlist.
-    PolicyTargetNotAllowed = "policy.target_not_allowed", Denied, "add the service to `ALLOWED_SERVICES` if it may be restarted";
+    PolicyTargetNotAllowed = "policy.target_not_allowed", Denied, "add the service to `ALLOWED_SERVICES` if it may be changed";
+    /// The tool is not on the list of those that may change services.
+    PolicyToolNotAllowed = "policy.tool_not_allowed", Denied, "add the tool to `ALLOWED_TOOLS`, or permit it with a policy of `policy.dir`";
     /// The target is in a namespace that is not managed here.
     PolicyNamespaceNotAllowed = "policy.namespace_not_allowed", Denied, "use the namespace of `KUBERNETES_NAMESPACE`";
     /// A policy could not be evaluated, which counts as a denial.

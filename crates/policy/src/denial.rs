@@ -36,6 +36,10 @@ pub(crate) fn not_permitted(set: &Set, request: &PolicyRequest<'_>, target: &Tar
                     "permit it with a policy of `policy.dir`: the built-in ones are for workloads",
                 );
             }
+            if is_write && !settings.allowed_tools.contains(tool) {
+                let text = format!("`{tool}` is not in `ALLOWED_TOOLS`, and no other policy permits it");
+                return Error::new(Code::PolicyToolNotAllowed, text);
+            }
             let (namespace, name) = (target.namespace(), target.name());
             if namespace != settings.namespace.as_str() {
                 let managed = &settings.namespace;
@@ -88,7 +92,9 @@ pub(crate) fn reason(set: &Set, policy: &str) -> Reason {
     let text = match policy {
         READ => format!("roles that may read may read in the namespace `{namespace}`"),
         WRITE => {
-            format!("the role `{role}` may write to the allowed services of the namespace `{namespace}`")
+            format!(
+                "the role `{role}` may use the allowed tools on the allowed services of the namespace `{namespace}`"
+            )
         }
         _ => set.description(policy).unwrap_or_else(|| "it applies to this call".to_owned()),
     };

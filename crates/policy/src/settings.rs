@@ -1,15 +1,17 @@
 //! What the environment variables say about who may do what.
 
 use astradesk_core::name::{Namespace, ObjectName};
-use astradesk_core::{Code, Error, Principal, Result, RoleName};
+use astradesk_core::{Code, Error, Principal, Result, RoleName, ToolName};
 
 /// What the built-in policies are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The role that every write needs (`REQUIRED_ROLE_RESTART`, default `sre`). It may read as well.
     pub required_role_restart: RoleName,
-    /// The services that may be restarted (`ALLOWED_SERVICES`). Empty, which is the default: none.
+    /// The services that may be changed (`ALLOWED_SERVICES`). Empty, which is the default: none.
     pub allowed_services: Vec<ObjectName>,
+    /// The tools that may change them (`ALLOWED_TOOLS`). By default `restart_service` alone.
+    pub allowed_tools: Vec<ToolName>,
     /// The namespace that is managed (`KUBERNETES_NAMESPACE`, default `default`).
     pub namespace: Namespace,
     /// Further roles that may read; default none.
@@ -22,6 +24,7 @@ impl Default for Settings {
         Self {
             required_role_restart: RoleName::parse("sre").expect("`sre` is a role name"),
             allowed_services: Vec::new(),
+            allowed_tools: vec![ToolName::parse("restart_service").expect("it is a tool name")],
             namespace: Namespace::parse("default").expect("`default` is a namespace"),
             read_roles: Vec::new(),
         }

@@ -41,9 +41,12 @@ fn the_golden_table() {
     const ROLE: &str = "policy.role_required";
     const NAMESPACE: &str = "policy.namespace_not_allowed";
     const TARGET: &str = "policy.target_not_allowed";
+    const TOOL: &str = "policy.tool_not_allowed";
     const DENIED: &str = "policy.denied";
 
-    let policy = built_in(&settings("webapp, payments"));
+    let mut settings = settings("webapp, payments");
+    settings.allowed_tools.push(ToolName::parse("scale_service").unwrap());
+    let policy = built_in(&settings);
     let columns: [(&str, &[&str]); 4] =
         [("sre", &["sre"]), ("viewer", &["viewer"]), ("stranger", &["SRE", "sre2", "dev"]), ("nobody", &[])];
     #[rustfmt::skip]
@@ -59,9 +62,9 @@ fn the_golden_table() {
         ("restart_service",    &[ELSEWHERE],            [NAMESPACE, ROLE,      ROLE,     ROLE]),
         ("restart_service",    &[WEBAPP, ELSEWHERE],    [NAMESPACE, ROLE,      ROLE,     ROLE]),
         ("restart_service",    &[],                     [DENIED,    DENIED,    DENIED,   DENIED]),
-        ("rollback_service",   &[WEBAPP],               [WRITE,     ROLE,      ROLE,     ROLE]),
-        ("rollback_service",   &[BILLING],              [TARGET,    ROLE,      ROLE,     ROLE]),
-        ("rollback_service",   &[ELSEWHERE],            [NAMESPACE, ROLE,      ROLE,     ROLE]),
+        ("rollback_service",   &[WEBAPP],               [TOOL,      ROLE,      ROLE,     ROLE]),
+        ("rollback_service",   &[BILLING],              [TOOL,      ROLE,      ROLE,     ROLE]),
+        ("rollback_service",   &[ELSEWHERE],            [TOOL,      ROLE,      ROLE,     ROLE]),
         ("scale_service",      &[WEBAPP],               [WRITE,     ROLE,      ROLE,     ROLE]),
         ("scale_service",      &[BILLING],              [TARGET,    ROLE,      ROLE,     ROLE]),
         ("scale_service",      &[ELSEWHERE],            [NAMESPACE, ROLE,      ROLE,     ROLE]),
@@ -101,6 +104,14 @@ fn an_empty_allowlist_denies_every_restart_and_no_read() {
     assert_eq!(error.code.as_str(), "policy.target_not_allowed");
     assert_eq!(error.message, "`webapp` is not in `ALLOWED_SERVICES`, which is empty");
     assert!(matches!(decide(&policy, &sre, "list_services", &[DEFAULT]), Decision::Permit { .. }));
+    assert!(!policy.text().contains("builtin.write"));
+}
+
+#[test]
+fn without_an_allowed_tool_there_is_no_policy_for_writes() {
+    let policy = built_in(&Settings { allowed_tools: Vec::new(), ..settings("webapp") });
+    let error = denial(decide(&policy, &principal("ada", &["sre"]), "restart_service", &[WEBAPP]));
+    assert_eq!(error.code.as_str(), "policy.tool_not_allowed");
     assert!(!policy.text().contains("builtin.write"));
 }
 

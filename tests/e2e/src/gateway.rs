@@ -14,6 +14,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// `ALLOWED_TOOLS`: every tool that changes a workload.
+const ALLOWED_TOOLS: &str =
+    "restart_service,scale_service,rollback_service,pause_rollout,resume_rollout,evict_pod";
+
 /// How AstraDesk is configured for a test.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -45,6 +49,7 @@ impl Settings {
         let path = |path: &std::path::Path| path.display().to_string();
         [
             ("ALLOWED_SERVICES", self.allowed.join(",")),
+            ("ALLOWED_TOOLS", ALLOWED_TOOLS.to_owned()),
             ("KUBERNETES_NAMESPACE", place.namespace.clone()),
             ("KUBECONFIG", path(&self.kubeconfig)),
             ("ASTRADESK_STORE_PATH", path(&self.state)),

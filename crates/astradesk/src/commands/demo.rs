@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 const TOKEN: Duration = Duration::from_hours(8);
 /// What may be restarted.
 const SERVICES: &str = "webapp,payments-api,search";
+/// The tools that may change them.
+const TOOLS: &str = "restart_service,scale_service,rollback_service,pause_rollout,resume_rollout,evict_pod";
 /// What an agent asks for, a person has to approve.
 const POLICY: &str = r#"@id("agents_ask_people")
 @description("what an agent asks for, a person has to approve")
@@ -71,6 +73,7 @@ fn configuration(args: &cli::Demo, folder: &Path, kubeconfig: &Path) -> Result<C
     std::fs::write(policies.join("agents.cedar"), POLICY).map_err(|error| cannot_start(&error))?;
     let environment: BTreeMap<String, String> = [
         ("ALLOWED_SERVICES", SERVICES.to_owned()),
+        ("ALLOWED_TOOLS", TOOLS.to_owned()),
         ("KUBERNETES_NAMESPACE", "default".to_owned()),
         ("ASTRADESK_AUTH_DEV", "true".to_owned()),
         ("ASTRADESK_SERVER_LISTEN", args.listen.to_string()),

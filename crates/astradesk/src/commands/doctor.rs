@@ -9,7 +9,7 @@ use crate::config::{Config, load};
 use crate::display::{self, Mark};
 use crate::{app, exit};
 use astradesk_core::name::ObjectName;
-use astradesk_core::{Code, Error, Result, Timestamp};
+use astradesk_core::{Code, Error, Result, Timestamp, ToolName};
 use astradesk_runtime::port::{Clock as _, EvidenceFilter, Store as _, SystemClock};
 use astradesk_store::{Options, SqliteStore};
 use serde_json::{Value, json};
@@ -81,13 +81,15 @@ fn policy(config: &Config, findings: &mut Vec<Finding>) {
     let role = &config.policy.required_role_restart;
     if config.policy.allowed_services.is_empty() {
         findings.push(warning(
-            "nothing may be restarted: `ALLOWED_SERVICES` is empty",
+            "nothing may be changed: `ALLOWED_SERVICES` is empty",
             "name the services, for instance `ALLOWED_SERVICES=webapp,payments-api`",
         ));
     } else {
         let names: Vec<&str> = config.policy.allowed_services.iter().map(ObjectName::as_str).collect();
+        let tools: Vec<&str> = config.policy.allowed_tools.iter().map(ToolName::as_str).collect();
         findings.push(good(format!(
-            "the role `{role}` may restart {} in `{}`",
+            "the role `{role}` may use {} on {} in `{}`",
+            if tools.is_empty() { "no tool".to_owned() } else { tools.join(", ") },
             names.join(", "),
             config.kubernetes.namespace
         )));

@@ -94,7 +94,13 @@ pub const KEYS: &[Key] = &[
         "policy.allowed_services",
         &["ALLOWED_SERVICES"],
         "[]",
-        "services that may be changed (restarted, scaled, rolled back), comma-separated in the environment; empty: none",
+        "services that may be changed, comma-separated in the environment; empty: none",
+    ),
+    key(
+        "policy.allowed_tools",
+        &["ALLOWED_TOOLS"],
+        "[\"restart_service\"]",
+        "tools that may change them, comma-separated in the environment: `restart_service`, `rollback_service`, `scale_service`, …; what else changes something needs a policy of `policy.dir`",
     ),
     key(
         "policy.required_role_restart",

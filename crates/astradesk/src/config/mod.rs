@@ -14,7 +14,7 @@ pub use tables::{Webhook, WebhookSecret};
 
 use astradesk_core::name::{ClusterName, Namespace, ObjectName};
 use astradesk_core::run::OnFailure;
-use astradesk_core::{Guardrail, RoleName};
+use astradesk_core::{Guardrail, RoleName, ToolName};
 use astradesk_gateway::auth::Issuer;
 use astradesk_runtime::planner::Aliases;
 use serde::Deserialize;
@@ -111,9 +111,11 @@ pub struct Auth {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// The services that may be restarted. Empty: none.
+    /// The services that may be changed. Empty: none.
     pub allowed_services: Vec<ObjectName>,
-    /// The role that a restart needs.
+    /// The tools that may change them.
+    pub allowed_tools: Vec<ToolName>,
+    /// The role that a change needs.
     pub required_role_restart: RoleName,
     /// Further roles that may read.
     pub read_roles: Vec<RoleName>,

@@ -11,35 +11,37 @@ use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 
-/// JSON Schema of the structured result of every tool.
+/// JSON Schema of the structured result of every tool. Every tool in a list carries it, so it is short: docs/mcp.md says
+/// what its parts mean.
 static SCHEMA: LazyLock<Arc<JsonObject>> = LazyLock::new(|| {
-    let text = json!({"type": "string"});
+    let (text, object_of) = (json!({"type": "string"}), json!({"type": "object"}));
+    let states = [
+        "awaiting_approval",
+        "queued",
+        "running",
+        "succeeded",
+        "failed",
+        "denied",
+        "rejected",
+        "expired",
+        "cancelled",
+        "outcome_unknown",
+        "submitted",
+        "refused",
+        "previewed",
+    ];
     let schema = json!({
         "type": "object",
         "required": ["state"],
         "properties": {
-            "state": {
-                "type": "string",
-                "description": "where the run stands; `refused` and `previewed` mean that there is no run",
-                "enum": ["awaiting_approval", "queued", "running", "succeeded", "failed", "denied", "rejected",
-                         "expired", "cancelled", "outcome_unknown", "submitted", "refused", "previewed"],
-            },
-            "run": {"type": "string", "format": "uuid", "description": "the run's id, also the id of its task"},
-            "uri": {"type": "string", "description": "the resource that shows the run"},
-            "replayed": {"type": "boolean", "description": "whether it is the run of an earlier call with the same idempotency key"},
-            "output": {"description": "what the tool reports; images, documents and other blocks are in the result's content"},
-            "error": {
-                "type": "object",
-                "required": ["code", "message", "remedy"],
-                "properties": {"code": text, "message": text, "remedy": text, "details": {"type": "object"}},
-            },
-            "approval": {
-                "type": "object",
-                "description": "who else must agree before anything is done",
-                "properties": {"needed": text, "required": {"type": "object"}, "given": {"type": "array"},
-                               "expires_at": text, "digest": text, "command": text},
-            },
-            "preview": {"type": "object", "description": "what would happen; nothing was done"},
+            "state": {"enum": states},
+            "run": text,
+            "uri": text,
+            "replayed": {"type": "boolean"},
+            "output": {},
+            "error": {"type": "object", "required": ["code", "message", "remedy"]},
+            "approval": object_of,
+            "preview": object_of,
         },
     });
     Arc::new(object(schema))
