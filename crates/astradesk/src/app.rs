@@ -1,15 +1,15 @@
 //! The Engine, put together from the configuration.
 
+pub mod clusters;
 mod objects;
 
 use objects::ClusterObjects;
 
 use crate::config::{Config, PlannerKind};
 use astradesk_core::guardrail::with_builtin;
-use astradesk_core::name::ClusterName;
 use astradesk_core::{Code, Error, Guardrail, Principal, Result, RoleName};
 use astradesk_domain_ops::tools::kubernetes;
-use astradesk_domain_ops::{Bounds, Cluster, OperationsPack, Pace};
+use astradesk_domain_ops::{Bounds, Cluster, OperationsPack};
 use astradesk_llm::LlmPlanner;
 use astradesk_packs::Folder;
 use astradesk_policy::{CedarPolicy, PolicySources, Settings};
@@ -19,7 +19,6 @@ use astradesk_runtime::planner::{Guarded, KeywordPlanner};
 use astradesk_runtime::port::{Packs as _, Planner, SystemClock};
 use astradesk_runtime::{Engine, ToolRegistry, key};
 use astradesk_store::{Options, SqliteStore};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -29,22 +28,22 @@ use std::time::Duration;
 pub struct App {
     /// The Engine.
     pub engine: Engine,
-    /// The cluster.
-    pub cluster: Cluster,
+    /// The clusters, the main one first.
+    pub clusters: Vec<Cluster>,
     /// The store.
     pub store: Arc<SqliteStore>,
 }
 
 impl App {
-    /// Opens the store, connects the cluster, registers the Operations pack, and says that this process is
+    /// Opens the store, connects the clusters, registers the Operations pack, and says that this process is
     /// alive. It takes over nobody's runs: see [`Engine::recover`].
     pub async fn open(config: &Config) -> Result<Self> {
-        let cluster = cluster(config).await?;
+        let clusters = clusters::connect(config).await?;
         let state = config.state_dir();
         let store = Arc::new(SqliteStore::open(&state.join("astradesk.db"), Options::default()).await?);
-        let registry = Arc::new(registry(&cluster, config)?);
+        let registry = Arc::new(registry(&clusters, config)?);
         let policy = Arc::new(policy(config, &registry));
-        packs(config, &cluster, &registry, &policy);
+        packs(config, &clusters, &registry, &policy);
         for doubt in doubts(config, &registry) {
             tracing::warn!(%doubt, "a doubt about the guardrails");
         }
@@ -59,7 +58,7 @@ impl App {
             limits: limits(config),
         });
         engine.begin().await?;
-        Ok(Self { engine, cluster, store })
+        Ok(Self { engine, clusters, store })
     }
 
     /// Lets runs reach a safe point, hands them over to whoever claims them next, and closes the store. Returns
@@ -71,12 +70,12 @@ impl App {
     }
 }
 
-/// The tools and agents on a cluster.
-pub fn registry(cluster: &Cluster, config: &Config) -> Result<ToolRegistry> {
+/// The tools and agents on these clusters.
+pub fn registry(clusters: &[Cluster], config: &Config) -> Result<ToolRegistry> {
     let registry = ToolRegistry::default();
     let replicas = Bounds { min: config.scale.min, max: config.scale.max };
     let pack = OperationsPack::new(planner(config)?)?.with(kubernetes::tools(
-        cluster,
+        clusters,
         config.policy.on_failure,
         replicas,
     )?);
@@ -114,10 +113,12 @@ pub fn policy(config: &Config, registry: &ToolRegistry) -> CedarPolicy {
 
 /// Puts the packs of the configured folder in force, and lets whoever tends the Engine follow them. One that is not
 /// valid is not in force, and its status says why.
-fn packs(config: &Config, cluster: &Cluster, registry: &Arc<ToolRegistry>, policy: &Arc<CedarPolicy>) {
+fn packs(config: &Config, clusters: &[Cluster], registry: &Arc<ToolRegistry>, policy: &Arc<CedarPolicy>) {
     if config.packs.folder.as_os_str().is_empty() {
         return;
     }
+    // The objects of packs are in the main cluster.
+    let Some(cluster) = clusters.first() else { return };
     let objects = Arc::new(ClusterObjects(cluster.clone()));
     let (dir, clock) = (config.packs.folder.clone(), Arc::new(SystemClock));
     let folder = Arc::new(Folder::new(dir, objects, registry.clone(), policy.clone(), clock));
@@ -127,10 +128,10 @@ fn packs(config: &Config, cluster: &Cluster, registry: &Arc<ToolRegistry>, polic
 
 /// The tools and the policies as they would be with this configuration; nobody is asked, and no cluster is there.
 pub fn offline(config: &Config) -> Result<(Arc<ToolRegistry>, Arc<CedarPolicy>)> {
-    let cluster = no_cluster(config)?;
-    let registry = Arc::new(registry(&cluster, config)?);
+    let clusters = clusters::nowhere(config)?;
+    let registry = Arc::new(registry(&clusters, config)?);
     let policy = Arc::new(policy(config, &registry));
-    packs(config, &cluster, &registry, &policy);
+    packs(config, &clusters, &registry, &policy);
     Ok((registry, policy))
 }
 
@@ -168,16 +169,6 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// A cluster that nobody can reach, for what needs only the tools' definitions. Nothing is sent to it.
-pub fn no_cluster(config: &Config) -> Result<Cluster> {
-    let nowhere = "http://127.0.0.1:1".parse().map_err(|_| Error::internal("no address"))?;
-    let nowhere = kube::Config::new(nowhere);
-    let settings = &config.kubernetes;
-    let name = settings.cluster.clone().map_or_else(|| ClusterName::parse("offline"), Ok)?;
-    let pace = Pace { per_second: settings.requests_per_second, burst: settings.request_burst };
-    Cluster::connect(nowhere, name, settings.namespace.clone(), Arc::new(SystemClock), pace)
-}
-
 /// The built-in policy's settings.
 pub fn settings(config: &Config) -> Settings {
     Settings {
@@ -187,46 +178,6 @@ pub fn settings(config: &Config) -> Settings {
         namespace: config.kubernetes.namespace.clone(),
         read_roles: config.policy.read_roles.clone(),
     }
-}
-
-/// The cluster of the configured kubeconfig and context.
-pub async fn cluster(config: &Config) -> Result<Cluster> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        Error::new(Code::ConfigInvalid, format!("the kubeconfig cannot be used: {error}"))
-            .with_remedy("set `KUBECONFIG`, or try everything without a cluster: `astradesk demo`")
-    };
-    let settings = &config.kubernetes;
-    let context = (!settings.context.is_empty()).then(|| settings.context.clone());
-    let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-    let kubeconfig =
-        if settings.kubeconfig.is_empty() { Kubeconfig::read() } else { read_all(&settings.kubeconfig) };
-    let (kube, context) = match kubeconfig {
-        Ok(file) => {
-            let context = context.or_else(|| file.current_context.clone());
-            let kube = kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|e| wrong(&e))?;
-            (kube, context)
-        }
-        Err(error) => match kube::Config::incluster() {
-            Ok(kube) => (kube, Some("in-cluster".to_owned())),
-            Err(_) => return Err(wrong(&error)),
-        },
-    };
-    let name = match &settings.cluster {
-        Some(name) => name.clone(),
-        None => ClusterName::parse(context.unwrap_or_default().replace('/', "_"))
-            .map_err(|error| error.with_remedy("name the cluster with `kubernetes.cluster`"))?,
-    };
-    let pace = Pace { per_second: settings.requests_per_second, burst: settings.request_burst };
-    Cluster::connect(kube, name, settings.namespace.clone(), Arc::new(SystemClock), pace)
-}
-
-/// The kubeconfigs of a list of paths, as `KUBECONFIG` has it, merged as kubectl merges them.
-fn read_all(paths: &str) -> std::result::Result<Kubeconfig, kube::config::KubeconfigError> {
-    let mut merged = Kubeconfig::default();
-    for path in std::env::split_paths(paths).filter(|path| !path.as_os_str().is_empty()) {
-        merged = merged.merge(Kubeconfig::read_from(path)?)?;
-    }
-    Ok(merged)
 }
 
 /// The key in `path`; a fresh one, readable by its owner only, when there is none.

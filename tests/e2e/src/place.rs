@@ -74,8 +74,18 @@ pub struct Place {
 }
 
 impl Place {
-    /// Opens the cluster and makes the namespace.
+    /// Opens the cluster and makes a namespace.
     pub async fn open(which: Which, binary: &'static str) -> Self {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        Self::with(which, binary, format!("e2e-{}", &random[..12])).await
+    }
+
+    /// Another cluster, an embedded one, with a namespace of the same name.
+    pub async fn another(&self) -> Self {
+        Self::with(Which::Sandbox, self.binary, self.namespace.clone()).await
+    }
+
+    async fn with(which: Which, binary: &'static str, namespace: String) -> Self {
         let folder = tempfile::Builder::new().prefix("astradesk-e2e-").tempdir().unwrap();
         let (sandbox, kubeconfig) = match which {
             Which::Sandbox => {
@@ -87,8 +97,6 @@ impl Place {
             Which::Real => (None, real_kubeconfig().unwrap()),
         };
         let client = client_of(&kubeconfig).await;
-        let random = uuid::Uuid::new_v4().simple().to_string();
-        let namespace = format!("e2e-{}", &random[..12]);
         let wanted =
             serde_json::from_value(json!({"metadata": {"name": namespace, "labels": {"e2e": "yes"}}}));
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &wanted.unwrap()).await.unwrap();

@@ -47,7 +47,7 @@ impl World {
     /// # Errors
     /// A tool or an alias is not valid.
     pub fn new() -> Result<Self> {
-        let kubernetes = kubernetes::tools(&nowhere()?, OnFailure::Leave, Bounds::default())?;
+        let kubernetes = kubernetes::tools(&[nowhere()?], OnFailure::Leave, Bounds::default())?;
         let mut tools: Vec<_> = kubernetes.iter().map(|tool| tool.spec().clone()).collect();
         tools.push(metrics()?);
         let aliases: BTreeMap<String, String> =

@@ -10,6 +10,7 @@ use crate::display::{self, Mark};
 use crate::{app, exit};
 use astradesk_core::name::ObjectName;
 use astradesk_core::{Code, Error, Result, Timestamp, ToolName};
+use astradesk_domain_ops::Cluster;
 use astradesk_runtime::port::{Clock as _, EvidenceFilter, Store as _, SystemClock};
 use astradesk_store::{Options, SqliteStore};
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ pub(super) async fn run(context: &Context) -> Result<u8> {
             govern::webhooks(&config, &mut findings);
             llm::ask(&config, &mut findings).await;
             store(&config, &mut findings).await;
-            cluster(&config, &mut findings).await;
+            clusters(&config, &mut findings).await;
         }
         Err(error) => findings.push(bad(&error)),
     }
@@ -152,11 +153,18 @@ async fn unfinished(store: &SqliteStore) -> Result<Option<Finding>> {
     }))
 }
 
-async fn cluster(config: &Config, findings: &mut Vec<Finding>) {
-    let cluster = match app::cluster(config).await {
-        Ok(cluster) => cluster,
-        Err(error) => return findings.push(bad(&error)),
-    };
+async fn clusters(config: &Config, findings: &mut Vec<Finding>) {
+    match app::clusters::connect(config).await {
+        Ok(clusters) => {
+            for one in &clusters {
+                cluster(one, config, findings).await;
+            }
+        }
+        Err(error) => findings.push(bad(&error)),
+    }
+}
+
+async fn cluster(cluster: &Cluster, config: &Config, findings: &mut Vec<Finding>) {
     match cluster.version().await {
         Ok(version) => {
             findings.push(good(format!("the cluster `{}` answers: Kubernetes {version}", cluster.name())));
@@ -167,9 +175,10 @@ async fn cluster(config: &Config, findings: &mut Vec<Finding>) {
         Ok(permissions) => {
             let granted = permissions.iter().filter(|p| p.allowed).count();
             findings.push(good(format!(
-                "{granted} of {} permissions are granted in `{}`",
+                "{granted} of {} permissions are granted in `{}` of `{}`",
                 permissions.len(),
-                config.kubernetes.namespace
+                config.kubernetes.namespace,
+                cluster.name()
             )));
             for missing in permissions.iter().filter(|p| !p.allowed) {
                 findings.push(Finding {

@@ -270,6 +270,12 @@ pub const KEYS: &[Key] = &[
         "name of the cluster in targets; empty: the context's name",
     ),
     key(
+        "kubernetes.contexts",
+        &["ASTRADESK_KUBERNETES_CONTEXTS"],
+        "[]",
+        "contexts of further clusters, each called like its context or as `NAME=CONTEXT` says; there may be 16 clusters. With more than one every call names its `cluster`. See [kubernetes.md](kubernetes.md)",
+    ),
+    key(
         "kubernetes.requests_per_second",
         &["ASTRADESK_KUBERNETES_REQUESTS_PER_SECOND"],
         "50",

@@ -160,6 +160,8 @@ pub struct Kubernetes {
     /// The cluster's name in targets; empty: the context's name.
     #[serde(deserialize_with = "optional_cluster")]
     pub cluster: Option<ClusterName>,
+    /// Contexts of further clusters: `CONTEXT`, or `NAME=CONTEXT`.
+    pub contexts: Vec<String>,
     /// Requests a second to the API server, on average.
     pub requests_per_second: u32,
     /// Requests to the API server that may come at once after a quiet time.

@@ -124,6 +124,25 @@ pub(crate) async fn perform(cluster: &Cluster, change: &Change<'_>) -> Result<Wo
     Attempt { cluster, change, sent, pause: PAUSE.0 }.until_known().await
 }
 
+/// Has the API server check a patch as it would be sent, and apply nothing. What is only tried is bound to no version: a
+/// status that changes in between is no reason to refuse it.
+pub(crate) async fn try_out(
+    cluster: &Cluster,
+    kind: Kind,
+    namespace: &Namespace,
+    name: &str,
+    patch: &Value,
+) -> Result<(), Error> {
+    let mut patch = patch.clone();
+    if let Some(metadata) = patch.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+    }
+    match cluster.patch(kind, namespace, name, &patch, None).await {
+        Ok(_) => Ok(()),
+        Err(failure) => Err(failure.into_error(&operation("patch", kind, namespace, name))),
+    }
+}
+
 /// One patch, and what is known of it so far.
 struct Attempt<'a> {
     cluster: &'a Cluster,

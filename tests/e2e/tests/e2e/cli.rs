@@ -180,7 +180,7 @@ async fn the_doctor(place: &Place) {
     let said = found.to_string();
     for words in [
         "the configuration is valid",
-        "may restart webapp",
+        "may use restart_service,",
         "answers: Kubernetes v",
         "permissions are granted",
     ] {

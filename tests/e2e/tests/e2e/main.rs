@@ -10,6 +10,7 @@
 mod abuse;
 mod churn;
 mod cli;
+mod clusters;
 mod failures;
 mod faults;
 mod flood;

@@ -1,5 +1,6 @@
 //! The Kubernetes tools, and what they have in common: how arguments become a target.
 
+mod clusters;
 mod get_service_logs;
 mod get_service_status;
 mod list_services;
@@ -8,6 +9,7 @@ mod rollback_service;
 mod scale_service;
 mod words;
 
+pub use clusters::MOST_CLUSTERS;
 pub use get_service_logs::GetServiceLogs;
 pub use get_service_status::GetServiceStatus;
 pub use list_services::ListServices;
@@ -18,20 +20,45 @@ pub use scale_service::{MOST_REPLICAS, ScaleService};
 use crate::kubernetes::cluster::operation;
 use crate::kubernetes::facts::Described;
 use crate::kubernetes::scope::PATIENCE;
+use crate::kubernetes::workload::Workload;
 use crate::kubernetes::{Bounds, Cluster};
-use astradesk_core::name::{Namespace, ObjectName};
+use astradesk_core::name::{ClusterName, Namespace, ObjectName};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
 use astradesk_core::text::near;
 use astradesk_core::{Arguments, Code, Error, FrozenCall, Result, Target};
 use astradesk_runtime::port::Tool;
+use clusters::OnClusters;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The tools on a cluster, what becomes of a failed restart when the call does not say, and how many replicas a service
-/// may be given.
-pub fn tools(cluster: &Cluster, on_failure: OnFailure, replicas: Bounds) -> Result<Vec<Arc<dyn Tool>>> {
+/// The tools on these clusters, what becomes of a failed restart when the call does not say, and how many replicas a
+/// service may be given.
+///
+/// # Errors
+/// `config.invalid`: there is no cluster, there are more than [`MOST_CLUSTERS`], or two have one name.
+pub fn tools(clusters: &[Cluster], on_failure: OnFailure, replicas: Bounds) -> Result<Vec<Arc<dyn Tool>>> {
+    let names: BTreeSet<_> = clusters.iter().map(Cluster::name).collect();
+    if names.len() < clusters.len() || !(1..=MOST_CLUSTERS).contains(&clusters.len()) {
+        let message = format!("there must be 1 to {MOST_CLUSTERS} clusters, each with a name of its own");
+        return Err(Error::new(Code::ConfigInvalid, message)
+            .with_remedy("name them with `kubernetes.cluster` and `kubernetes.contexts`"));
+    }
+    let mut same: Vec<Vec<(ClusterName, Arc<dyn Tool>)>> = Vec::new();
+    for cluster in clusters {
+        let tools = on_one(cluster, on_failure, replicas)?;
+        same.resize_with(tools.len(), Vec::new);
+        for (same, tool) in same.iter_mut().zip(tools) {
+            same.push((cluster.name().clone(), tool));
+        }
+    }
+    same.into_iter().map(OnClusters::of).collect()
+}
+
+/// The tools on one cluster.
+fn on_one(cluster: &Cluster, on_failure: OnFailure, replicas: Bounds) -> Result<Vec<Arc<dyn Tool>>> {
     Ok(vec![
         Arc::new(RestartService::new(cluster.clone(), on_failure)?),
         Arc::new(RollbackService::new(cluster.clone())?),
@@ -84,6 +111,20 @@ async fn workload_target(cluster: &Cluster, arguments: &Arguments) -> Result<Tar
         },
     };
     Ok(cluster.target(&namespace, kind, name))
+}
+
+/// The workload that a call is about, as it is now.
+async fn workload(cluster: &Cluster, call: &FrozenCall) -> Result<Workload> {
+    let subject = Subject::of(call)?;
+    let Subject { namespace, kind, name } = &subject;
+    if *kind == Kind::Workload {
+        return Err(unresolved(cluster, &subject).await);
+    }
+    match cluster.get(*kind, namespace, name.as_str()).await {
+        Ok(workload) => Ok(workload),
+        Err(failure) if failure.is_not_found() => Err(not_found(cluster, &subject).await),
+        Err(failure) => Err(failure.into_error(&operation("get", *kind, namespace, name.as_str()))),
+    }
 }
 
 /// The workload that a call is about, with what is known of it; none if there is no such workload, or several.

@@ -6,11 +6,10 @@ use super::words::{
     timeout_slot,
 };
 use super::{
-    Subject, accepts_downtime, described, duration, kind_schema, namespace_schema, not_found,
-    on_failure_schema, service_names, service_schema, text, timeout_schema, unresolved, word,
-    workload_target,
+    Subject, accepts_downtime, described, duration, kind_schema, namespace_schema, on_failure_schema,
+    service_names, service_schema, text, timeout_schema, word, workload, workload_target,
 };
-use crate::kubernetes::cluster::operation;
+use crate::kubernetes::once;
 use crate::kubernetes::restart::{self, Intent, Job};
 use crate::kubernetes::rollout::Receipt;
 use crate::kubernetes::workload::Workload;
@@ -89,25 +88,9 @@ impl RestartService {
 
     /// The workload as it is now, if this is a sane moment to restart it.
     async fn sane(&self, call: &FrozenCall) -> Result<Workload> {
-        let workload = self.workload(call).await?;
+        let workload = workload(&self.cluster, call).await?;
         guard::restart(&workload, accepts_downtime(&call.arguments))?;
         Ok(workload)
-    }
-
-    /// The workload as it is now.
-    async fn workload(&self, call: &FrozenCall) -> Result<Workload> {
-        let subject = Subject::of(call)?;
-        if subject.kind == Kind::Workload {
-            return Err(unresolved(&self.cluster, &subject).await);
-        }
-        match self.cluster.get(subject.kind, &subject.namespace, subject.name.as_str()).await {
-            Ok(workload) => Ok(workload),
-            Err(failure) if failure.is_not_found() => Err(not_found(&self.cluster, &subject).await),
-            Err(failure) => {
-                let name = subject.name.as_str();
-                Err(failure.into_error(&operation("get", subject.kind, &subject.namespace, name)))
-            }
-        }
     }
 }
 
@@ -175,9 +158,7 @@ impl Tool for RestartService {
         let workload = self.sane(call).await?;
         let Subject { namespace, kind, name } = Subject::of(call)?;
         let body = restart::restart_patch(&workload, self.cluster.now(), "RUN");
-        let checked = self.cluster.patch(kind, &namespace, name.as_str(), &body, None).await;
-        checked
-            .map_err(|failure| failure.into_error(&operation("patch", kind, &namespace, name.as_str())))?;
+        once::try_out(&self.cluster, kind, &namespace, name.as_str(), &body).await?;
         Ok(plan(&workload, &body, self.on_failure(&call.arguments)))
     }
 
@@ -195,7 +176,7 @@ impl Tool for RestartService {
 
     async fn intend(&self, step: &StepContext) -> Result<Value> {
         let job = Self::job(step)?;
-        let workload = self.workload(&step.call).await?;
+        let workload = workload(&self.cluster, &step.call).await?;
         let intent = Intent::of(&job, &workload, self.cluster.now())?;
         serde_json::to_value(intent).map_err(|error| Error::internal(error.to_string()))
     }

@@ -9,8 +9,7 @@ use super::{
     Subject, accepts_downtime, described, duration, kind_schema, namespace_schema, not_found,
     on_failure_schema, service_names, service_schema, text, timeout_schema, unresolved, workload_target,
 };
-use crate::kubernetes::cluster::operation;
-use crate::kubernetes::once::Bound;
+use crate::kubernetes::once::{self, Bound};
 use crate::kubernetes::restart::{self, Job};
 use crate::kubernetes::rollback::{self, Intent, Past, Point, Receipt};
 use crate::kubernetes::workload::Workload;
@@ -208,9 +207,7 @@ impl Tool for RollbackService {
         let Subject { namespace, kind, name } = Subject::of(call)?;
         let revision = past.find(to.template)?;
         let body = Bound::to(&past.workload).patch("RUN", &past.spec_patch(revision));
-        let checked = self.cluster.patch(kind, &namespace, name.as_str(), &body, None).await;
-        checked
-            .map_err(|failure| failure.into_error(&operation("patch", kind, &namespace, name.as_str())))?;
+        once::try_out(&self.cluster, kind, &namespace, name.as_str(), &body).await?;
         Ok(plan(&past, to, past.difference(revision)))
     }
 

@@ -6,17 +6,16 @@ use super::words::{
     value,
 };
 use super::{
-    Subject, accepts_downtime, described, duration, kind_schema, namespace_schema, not_found,
-    on_failure_schema, service_names, service_schema, text, timeout_schema, unresolved, workload_target,
+    Subject, accepts_downtime, described, duration, kind_schema, namespace_schema, on_failure_schema,
+    service_names, service_schema, text, timeout_schema, workload, workload_target,
 };
 use crate::kubernetes::autoscalers::{self, Autoscaler};
-use crate::kubernetes::cluster::operation;
+use crate::kubernetes::once;
 use crate::kubernetes::restart;
 use crate::kubernetes::scale::{self, Bounds, Intent, Job, Receipt, Wish};
 use crate::kubernetes::workload::Workload;
 use crate::kubernetes::{Cluster, gitops};
 use astradesk_core::run::OnFailure;
-use astradesk_core::target::Kind;
 use astradesk_core::tool::{Grammar, Measure, Slot};
 use astradesk_core::{Arguments, Effect, Error, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
 use astradesk_runtime::Permit;
@@ -95,25 +94,9 @@ impl ScaleService {
         })
     }
 
-    /// The workload as it is now.
-    async fn workload(&self, call: &FrozenCall) -> Result<Workload> {
-        let subject = Subject::of(call)?;
-        if subject.kind == Kind::Workload {
-            return Err(unresolved(&self.cluster, &subject).await);
-        }
-        match self.cluster.get(subject.kind, &subject.namespace, subject.name.as_str()).await {
-            Ok(workload) => Ok(workload),
-            Err(failure) if failure.is_not_found() => Err(not_found(&self.cluster, &subject).await),
-            Err(failure) => {
-                let name = subject.name.as_str();
-                Err(failure.into_error(&operation("get", subject.kind, &subject.namespace, name)))
-            }
-        }
-    }
-
     /// The workload as it is now, if this number of replicas is a sane one for it.
     async fn sane(&self, call: &FrozenCall) -> Result<Workload> {
-        let workload = self.workload(call).await?;
+        let workload = workload(&self.cluster, call).await?;
         let autoscaler: Option<Autoscaler> = autoscalers::of(self.cluster.requests(), &workload).await?;
         scale::sane(&workload, wish(&call.arguments)?, self.bounds, autoscaler.as_ref())?;
         Ok(workload)
@@ -192,9 +175,7 @@ impl Tool for ScaleService {
         let Subject { namespace, kind, name } = Subject::of(call)?;
         let intent = Intent::of(&workload, wish(&call.arguments)?.replicas);
         let body = intent.patch("RUN");
-        let checked = self.cluster.patch(kind, &namespace, name.as_str(), &body, None).await;
-        checked
-            .map_err(|failure| failure.into_error(&operation("patch", kind, &namespace, name.as_str())))?;
+        once::try_out(&self.cluster, kind, &namespace, name.as_str(), &body).await?;
         Ok(plan(&workload, &intent, &body))
     }
 
@@ -210,7 +191,7 @@ impl Tool for ScaleService {
         let intent = match &step.undoes {
             None => Intent::of(&self.sane(&step.call).await?, wish(&step.call.arguments)?.replicas),
             Some(undoes) => {
-                let (workload, receipt) = (self.workload(&step.call).await?, receipt(undoes)?);
+                let (workload, receipt) = (workload(&self.cluster, &step.call).await?, receipt(undoes)?);
                 scale::undo_sane(&workload, &receipt)?;
                 Intent::of(&workload, receipt.before)
             }

@@ -273,12 +273,17 @@ impl Names for Webapp {
 
 /// A cluster where nothing listens.
 pub(super) fn unreachable() -> Cluster {
+    unreachable_named("nowhere")
+}
+
+/// The same, by another name.
+pub(super) fn unreachable_named(name: &str) -> Cluster {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     Cluster::connect(
         kube::Config::new(format!("http://{address}").parse().unwrap()),
-        ClusterName::parse("nowhere").unwrap(),
+        ClusterName::parse(name).unwrap(),
         Namespace::parse("default").unwrap(),
         Arc::new(SystemClock),
         Pace::default(),
