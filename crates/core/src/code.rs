@@ -218,6 +218,8 @@ codes! {
     GuardTargetLocked = "guard.target_locked", Conflict, "wait until the run that is named has finished";
     /// A rollout of this workload is in progress already.
     GuardRolloutInProgress = "guard.rollout_in_progress", Conflict, "wait until the rollout has finished";
+    /// The workload's rollout cannot be paused.
+    GuardNotPausable = "guard.not_pausable", Conflict, "only a Deployment's rollout can be paused";
     /// The workload's rollout is paused.
     GuardPaused = "guard.paused", Conflict, "resume the rollout first";
     /// The action means downtime, which was not accepted.

@@ -186,10 +186,13 @@ impl Policy for CedarPolicy {
     }
 
     fn may_use(&self, principal: &Principal, tool: &ToolSpec) -> bool {
-        // What the settings say is shown though the set is not valid or the allowlist empty: the denial says why.
+        // What the settings say is shown though the set is not valid or no service allowed: the denial says why.
+        let settings = &self.sources.settings;
         let by_settings = match tool.effect {
-            Some(Effect::Read) => self.sources.settings.may_read(principal),
-            Some(Effect::Write) => self.sources.settings.may_write(principal),
+            Some(Effect::Read) => settings.may_read(principal),
+            Some(Effect::Write) => {
+                settings.may_write(principal) && settings.allowed_tools.contains(&tool.name)
+            }
             Some(Effect::Execute) | None => false,
         };
         let by_files =

@@ -37,6 +37,7 @@ mod history;
 pub(crate) mod logs;
 pub mod objects;
 pub(crate) mod once;
+pub(crate) mod pause;
 pub mod permissions;
 pub use astradesk_core::redact;
 pub(crate) mod restart;

@@ -17,7 +17,7 @@ use super::workload::Workload;
 use astradesk_core::name::Namespace;
 use astradesk_core::target::Kind;
 use astradesk_core::{Code, Error};
-use astradesk_runtime::port::Fault;
+use astradesk_runtime::port::{Fault, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -53,22 +53,45 @@ impl Bound {
     }
 }
 
+/// What a step is to change, and within which time.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) target: String,
+    pub(crate) kind: Kind,
+    pub(crate) namespace: Namespace,
+    pub(crate) name: String,
+    /// What marks the object as changed by this step.
+    pub(crate) mark: String,
+    /// Whether it undoes another step.
+    pub(crate) is_undo: bool,
+    /// Whether an earlier process may have performed this step already.
+    pub(crate) repeated: bool,
+    pub(crate) deadline: Instant,
+    pub(crate) progress: Progress,
+}
+
+impl Job {
+    pub(crate) fn what(&self) -> String {
+        format!("{}/{} in namespace `{}`", self.kind, self.name, self.namespace)
+    }
+
+    /// The command that does it by hand: `scale`, `--replicas=2`.
+    pub(crate) fn by_kubectl(&self, verb: &str, more: &str) -> String {
+        let Self { namespace, kind, name, .. } = self;
+        format!("kubectl -n {namespace} {verb} {kind}/{name} {more}").trim_end().to_owned()
+    }
+}
+
 /// One change.
 pub(crate) struct Change<'a> {
-    pub(crate) kind: Kind,
-    pub(crate) namespace: &'a Namespace,
-    pub(crate) name: &'a str,
+    pub(crate) job: &'a Job,
     pub(crate) bound: &'a Bound,
-    pub(crate) mark: &'a str,
     /// What becomes of the workload: `scaled`.
     pub(crate) done: &'static str,
     /// The patch; or why there is none any more, when only the mark can tell whether there was.
     pub(crate) patch: Result<Value, Error>,
     /// Whether what it changes is as it was before.
     pub(crate) unchanged: &'a (dyn Fn(&Workload) -> bool + Sync),
-    /// Whether an earlier process may have performed it already.
-    pub(crate) repeated: bool,
-    pub(crate) deadline: Instant,
 }
 
 /// What became of a patch.
@@ -87,12 +110,8 @@ enum Finding {
 }
 
 impl Change<'_> {
-    fn what(&self) -> String {
-        format!("{}/{} in namespace `{}`", self.kind, self.name, self.namespace)
-    }
-
     fn is_marked(&self, workload: &Workload) -> bool {
-        workload.own_run.as_deref() == Some(self.mark)
+        workload.own_run.as_ref() == Some(&self.job.mark)
     }
 
     /// What became of the patch, from the object as it is.
@@ -120,7 +139,7 @@ impl Change<'_> {
 
 /// Makes the change, unless it is found to be made already; gives the workload that carries the mark.
 pub(crate) async fn perform(cluster: &Cluster, change: &Change<'_>) -> Result<Workload, Fault> {
-    let sent = if change.repeated { Sent::Maybe } else { Sent::Nothing };
+    let sent = if change.job.repeated { Sent::Maybe } else { Sent::Nothing };
     Attempt { cluster, change, sent, pause: PAUSE.0 }.until_known().await
 }
 
@@ -154,16 +173,17 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn until_known(&mut self) -> Result<Workload, Fault> {
         // The intent has just looked, unless it is an earlier process's.
-        let mut looked = !self.change.repeated;
+        let mut looked = !self.change.job.repeated;
         loop {
             if !looked && let Some(workload) = self.settle().await? {
                 return Ok(workload);
             }
             looked = false;
             let patch = self.change.patch.as_ref().map_err(|error| self.given_up(error.clone()))?;
-            if Instant::now() >= self.change.deadline {
-                let Change { done, .. } = self.change;
-                let message = format!("the time limit passed before {} could be {done}", self.change.what());
+            if Instant::now() >= self.change.job.deadline {
+                let done = self.change.done;
+                let message =
+                    format!("the time limit passed before {} could be {done}", self.change.job.what());
                 return Err(self.given_up(Error::new(Code::ToolTimedOut, message)));
             }
             match self.send(patch).await {
@@ -181,7 +201,7 @@ impl Attempt<'_> {
                         self.sent = self.sent.max(Sent::Refused);
                     }
                     Applied::Maybe => {
-                        let mark = self.change.mark;
+                        let mark = &self.change.job.mark;
                         tracing::info!(mark, ?failure, "the reply to the patch is unclear; looking");
                         self.sent = Sent::Maybe;
                         self.rest().await;
@@ -198,7 +218,7 @@ impl Attempt<'_> {
             Finding::Applied => Ok(Some(workload)),
             Finding::Open => Ok(None),
             Finding::Never => {
-                let (what, done) = (self.change.what(), self.change.done);
+                let (what, done) = (self.change.job.what(), self.change.done);
                 let message = format!("{what} was not {done}, because it was changed in between");
                 Err(Fault::Moved(self.seen(Error::new(Code::KubernetesConflict, message), &workload)))
             }
@@ -214,13 +234,13 @@ impl Attempt<'_> {
     /// The object as it is, asked for until it can be read, and not much longer than the time limit allows.
     async fn look(&mut self) -> Result<Workload, Fault> {
         loop {
-            let Change { kind, namespace, name, deadline, .. } = *self.change;
+            let Job { kind, namespace, name, deadline, .. } = self.change.job;
             let may_pass = |failure: &Failure| {
                 failure.is_transient() || (self.sent == Sent::Maybe && !failure.is_not_found())
             };
-            match self.in_time(self.cluster.get(kind, namespace, name)).await {
+            match self.in_time(self.cluster.get(*kind, namespace, name)).await {
                 Ok(workload) => return Ok(workload),
-                Err(failure) if may_pass(&failure) && Instant::now() < deadline => self.rest().await,
+                Err(failure) if may_pass(&failure) && Instant::now() < *deadline => self.rest().await,
                 Err(failure) if failure.is_not_found() => return Err(self.gone("was deleted")),
                 Err(failure) => return Err(self.given_up(failure.into_error(&self.operation("get")))),
             }
@@ -228,27 +248,27 @@ impl Attempt<'_> {
     }
 
     async fn send(&self, patch: &Value) -> Result<Workload, Failure> {
-        let Change { kind, namespace, name, deadline, .. } = *self.change;
-        let until = deadline.max(Instant::now()) + LAST_LOOK;
-        self.in_time(self.cluster.patch(kind, namespace, name, patch, Some(until))).await
+        let Job { kind, namespace, name, deadline, .. } = self.change.job;
+        let until = (*deadline).max(Instant::now()) + LAST_LOOK;
+        self.in_time(self.cluster.patch(*kind, namespace, name, patch, Some(until))).await
     }
 
     async fn in_time<T>(&self, request: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let until = self.change.deadline.max(Instant::now()) + LAST_LOOK;
+        let until = self.change.job.deadline.max(Instant::now()) + LAST_LOOK;
         timeout_at(until, request).await.unwrap_or(Err(Failure::TimedOut))
     }
 
     async fn rest(&mut self) {
-        sleep_until(self.change.deadline.min(Instant::now() + self.pause)).await;
+        sleep_until(self.change.job.deadline.min(Instant::now() + self.pause)).await;
         self.pause = (self.pause * 2).min(PAUSE.1);
     }
 
     fn operation(&self, verb: &'static str) -> Operation {
-        operation(verb, self.change.kind, self.change.namespace, self.change.name)
+        operation(verb, self.change.job.kind, &self.change.job.namespace, &self.change.job.name)
     }
 
     fn gone(&self, how: &str) -> Fault {
-        self.given_up(Error::new(Code::KubernetesNotFound, format!("{} {how}", self.change.what())))
+        self.given_up(Error::new(Code::KubernetesNotFound, format!("{} {how}", self.change.job.what())))
     }
 
     /// An end is certain only when no patch may have been applied.
@@ -257,8 +277,9 @@ impl Attempt<'_> {
     }
 
     fn unknown(&self, seen: &Error) -> Fault {
-        let Change { namespace, kind, name, mark, done, .. } = self.change;
-        let what = self.change.what();
+        let Job { namespace, kind, name, mark, .. } = self.change.job;
+        let done = self.change.done;
+        let what = self.change.job.what();
         let message = format!("whether {what} was {done} could not be established: {}", seen.message);
         let mut error = Error::new(Code::RunOutcomeUnknown, message)
             .with_remedy(format!(
@@ -266,7 +287,7 @@ impl Attempt<'_> {
                  its own, and what was asked for"
             ))
             .with_detail("seen", seen.code.as_str())
-            .with_detail("mark", *mark);
+            .with_detail("mark", mark.clone());
         error.details.extend(seen.details.clone());
         Fault::Unknown(error)
     }
@@ -298,19 +319,24 @@ mod tests {
     #[test]
     fn each_sight_of_the_object_has_its_meaning() {
         let before = workload(&Shape::default());
-        let (bound, namespace, wanted) =
-            (Bound::to(&before), Namespace::parse("default").unwrap(), before.wanted);
-        let change = Change {
+        let (bound, wanted) = (Bound::to(&before), before.wanted);
+        let job = Job {
+            target: String::new(),
             kind: Kind::Deployment,
-            namespace: &namespace,
-            name: "webapp",
+            namespace: Namespace::parse("default").unwrap(),
+            name: "webapp".to_owned(),
+            mark: "run-1".to_owned(),
+            is_undo: false,
+            repeated: true,
+            deadline: Instant::now(),
+            progress: Progress::default(),
+        };
+        let change = Change {
+            job: &job,
             bound: &bound,
-            mark: "run-1",
             done: "scaled",
             patch: Ok(Value::Null),
             unchanged: &move |workload| workload.wanted == wanted,
-            repeated: true,
-            deadline: Instant::now(),
         };
         let cases: Vec<(&str, Edit, Sent, Finding)> = vec![
             ("as it was", |_| {}, Sent::Maybe, Finding::Open),

@@ -1,6 +1,7 @@
 //! Scaling against the sandbox: once, found again, verified, and undone.
 
-use super::scale::{Intent, Job, Receipt, perform, undo_sane, verify};
+use super::once::Job;
+use super::scale::{Intent, Receipt, perform, undo_sane, verify};
 use super::testing::{Spoil, World, webapp};
 use astradesk_core::Code;
 use astradesk_core::target::Kind;

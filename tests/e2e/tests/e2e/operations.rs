@@ -7,7 +7,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
-on_both!(logs_of_every_pod, scaling, rollback);
+on_both!(logs_of_every_pod, scaling, rollback, pausing);
 
 async fn logs_of_every_pod(place: &Place) {
     let webapp = deployment("webapp", 2).logs("starting\nGET /a\ntoken=abc123\nGET /b");
@@ -69,6 +69,35 @@ async fn scaling(place: &Place) {
     client.say("scale webapp to 21").await.expect(409, "guard.scale_bounds");
     client.say("scale auto to 2").await.expect(409, "guard.autoscaled");
     assert_eq!(place.get(Kind::Deployment, "auto").await["spec"]["replicas"], 1);
+    assert!(gateway.stop().await);
+}
+
+async fn pausing(place: &Place) {
+    let (webapp, ledger) = (deployment("webapp", 2), stateful_set("ledger", 1));
+    place.run(&[&webapp, &ledger]).await;
+    let gateway = Gateway::start(place, Settings::of(place, &["webapp", "ledger"])).await;
+    let client = &gateway.client;
+    let generation = |object: serde_json::Value| object["metadata"]["generation"].as_i64().unwrap();
+    let before = generation(place.get(Kind::Deployment, "webapp").await);
+
+    let paused = client.say_once("pause the rollout of webapp", "key-1").await;
+    paused.expect_success();
+    assert_eq!(client.say_once("pause the rollout of webapp", "key-1").await.run(), paused.run());
+    let object = place.get(Kind::Deployment, "webapp").await;
+    assert_eq!((&object["spec"]["paused"], generation(object.clone())), (&json!(true), before + 1));
+    assert_eq!(object["metadata"]["annotations"]["astradesk.dev/run"], paused.run());
+    client.say("restart webapp").await.expect(409, "guard.paused");
+    let again = client.say("pause the rollout of webapp").await;
+    again.expect_success();
+    assert_eq!(again.body["run"]["steps"][0]["output"]["before"], true, "{:#}", again.body);
+    assert_eq!(generation(place.get(Kind::Deployment, "webapp").await), before + 1, "nothing was sent");
+
+    client.say("resume the rollout of webapp").await.expect_success();
+    assert_ne!(place.get(Kind::Deployment, "webapp").await["spec"]["paused"], json!(true));
+    client.say("restart webapp").await.expect_success();
+    client.say("pause the rollout of ledger").await.expect(409, "guard.not_pausable");
+    let nothing = json!({"service": "nothing"});
+    client.call("resume_rollout", &nothing).await.expect(403, "policy.target_not_allowed");
     assert!(gateway.stop().await);
 }
 

@@ -25,12 +25,13 @@ pub(crate) use report::late;
 pub(crate) use settle::Sent;
 pub(crate) use verify::{DEAD, END, LAG, suspect, verify};
 
+use super::once;
 use super::rollout::Receipt;
 use super::workload::Workload;
 use astradesk_core::Timestamp;
 use astradesk_core::name::Namespace;
 use astradesk_core::target::Kind;
-use astradesk_runtime::port::{Progress, StepContext};
+use astradesk_runtime::port::Progress;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -58,9 +59,38 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// What marks the object as changed by this step: the run's id, with the step unless it is the first.
-    pub(crate) fn mark(step: &StepContext) -> String {
-        if step.step == 0 { step.run.to_string() } else { format!("{}/{}", step.run, step.step) }
+    /// A restart.
+    pub(crate) fn new(job: once::Job, accept_downtime: bool) -> Self {
+        let once::Job { target, kind, namespace, name, mark, repeated, deadline, progress, .. } = job;
+        let (undoes, back_to) = (None, None);
+        Self {
+            target,
+            kind,
+            namespace,
+            name,
+            accept_downtime,
+            mark,
+            undoes,
+            back_to,
+            repeated,
+            deadline,
+            progress,
+        }
+    }
+
+    /// The same for a change of another shape.
+    pub(crate) fn once(&self) -> once::Job {
+        once::Job {
+            target: self.target.clone(),
+            kind: self.kind,
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            mark: self.mark.clone(),
+            is_undo: false,
+            repeated: self.repeated,
+            deadline: self.deadline,
+            progress: self.progress.clone(),
+        }
     }
 
     fn what(&self) -> String {

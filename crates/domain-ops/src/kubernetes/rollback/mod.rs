@@ -134,16 +134,11 @@ pub(crate) async fn perform(
         Ok(intent.bound.patch(&job.mark, &past.spec_patch(past.find(intent.to.template)?)))
     };
     let change = Change {
-        kind: job.kind,
-        namespace: &job.namespace,
-        name: &job.name,
+        job: &job.once(),
         bound: &intent.bound,
-        mark: &job.mark,
         done: "rolled back",
         patch: patch.await,
         unchanged: &|workload| workload.template == intent.from.template,
-        repeated: job.repeated,
-        deadline: job.deadline,
     };
     let workload = once::perform(cluster, &change).await?;
     let is_there = workload.template == intent.to.template;

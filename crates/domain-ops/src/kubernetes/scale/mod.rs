@@ -15,49 +15,22 @@ pub(crate) use sane::{Wish, sane, undo_sane};
 pub(crate) use verify::verify;
 
 use super::cluster::{Cluster, operation};
-use super::once::{self, Bound, Change};
+use super::once::{self, Bound, Change, Job};
 use super::workload::Workload;
 use astradesk_core::Timestamp;
-use astradesk_core::name::Namespace;
-use astradesk_core::target::Kind;
-use astradesk_runtime::port::{Fault, Progress};
+use astradesk_runtime::port::Fault;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-/// One scaling, or the undo of one.
-#[derive(Debug, Clone)]
-pub(crate) struct Job {
-    pub(crate) target: String,
-    pub(crate) kind: Kind,
-    pub(crate) namespace: Namespace,
-    pub(crate) name: String,
-    /// What marks the object as changed by this step.
-    pub(crate) mark: String,
-    /// Whether it undoes another scaling.
-    pub(crate) is_undo: bool,
-    /// Whether an earlier process may have performed this step already.
-    pub(crate) repeated: bool,
-    pub(crate) deadline: Instant,
-    pub(crate) progress: Progress,
+/// What is done, as the beginning of a sentence.
+fn doing(job: &Job) -> String {
+    let undo = if job.is_undo { "undo of the scaling" } else { "scaling" };
+    format!("the {undo} of {}", job.what())
 }
 
-impl Job {
-    fn what(&self) -> String {
-        format!("{}/{} in namespace `{}`", self.kind, self.name, self.namespace)
-    }
-
-    /// What is done, as the beginning of a sentence.
-    fn doing(&self) -> String {
-        let undo = if self.is_undo { "undo of the scaling" } else { "scaling" };
-        format!("the {undo} of {}", self.what())
-    }
-
-    /// The command that scales it by hand.
-    fn by_kubectl(&self, replicas: i32) -> String {
-        let Self { namespace, kind, name, .. } = self;
-        format!("kubectl -n {namespace} scale {kind}/{name} --replicas={replicas}")
-    }
+/// The command that scales it by hand.
+fn by_kubectl(job: &Job, replicas: i32) -> String {
+    job.by_kubectl("scale", &format!("--replicas={replicas}"))
 }
 
 /// What a scaling is bound to. Its fields are in the evidence.
@@ -125,16 +98,11 @@ pub(crate) async fn perform(cluster: &Cluster, job: &Job, intent: &Intent) -> Re
         read.map_err(|failure| failure.into_error(&operation("get", *kind, namespace, name)))?
     } else {
         let change = Change {
-            kind: *kind,
-            namespace,
-            name,
+            job,
             bound: &intent.bound,
-            mark,
             done: "scaled",
             patch: Ok(intent.patch(mark)),
             unchanged: &move |workload| workload.wanted == before,
-            repeated: job.repeated,
-            deadline: job.deadline,
         };
         once::perform(cluster, &change).await?
     };

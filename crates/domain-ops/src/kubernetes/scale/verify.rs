@@ -3,10 +3,11 @@
 use super::super::cluster::Cluster;
 use super::super::diagnosis::{self, Blame};
 use super::super::gitops;
+use super::super::once::Job;
 use super::super::restart::{DEAD, END, LAG, LAST_LOOK, late, suspect};
 use super::super::scope::{Followed, PATIENCE, Scope};
 use super::super::workload::{Family, Workload};
-use super::{Job, Receipt};
+use super::{Receipt, by_kubectl, doing};
 use astradesk_core::{Code, Error};
 use astradesk_runtime::port::Fault;
 use futures::future::join_all;
@@ -203,7 +204,7 @@ impl Watch<'_> {
             Ok(workload) if workload.deleting => "is being deleted",
             Ok(_) | Err(_) => return Ok(Instant::now() + LAG),
         };
-        let (what, doing) = (self.job.what(), self.job.doing());
+        let (what, doing) = (self.job.what(), doing(self.job));
         let message = format!("{what} {how} before {doing} was complete");
         Err(Fault::Failed(Error::new(Code::RolloutWorkloadDeleted, message)))
     }
@@ -212,7 +213,7 @@ impl Watch<'_> {
         let gitops = gitops::suspicion(workload).unwrap_or_default();
         let message = format!(
             "{} to {} was replaced before it was complete: somebody has scaled it to {}{gitops}",
-            self.job.doing(),
+            doing(self.job),
             self.receipt.replicas,
             workload.wanted
         );
@@ -233,8 +234,8 @@ impl Watch<'_> {
         let log = |index: usize| logs.get(index).map_or(&[][..], |log| log.as_slice());
         let pods: Vec<Value> =
             sick.iter().take(TOLD.0).enumerate().map(|(index, sick)| sick.to_json(log(index))).collect();
-        let undo = job.by_kubectl(self.receipt.before);
-        let message = format!("{} to {} failed: {}", job.doing(), self.receipt.replicas, blame.sentence);
+        let undo = by_kubectl(job, self.receipt.before);
+        let message = format!("{} to {} failed: {}", doing(job), self.receipt.replicas, blame.sentence);
         Fault::Failed(
             Error::new(blame.code.unwrap_or(Code::RolloutTimedOut), message)
                 .with_remedy(format!("look at its pods, and correct the cause or scale it back (`{undo}`)"))

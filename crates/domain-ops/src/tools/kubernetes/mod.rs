@@ -4,6 +4,7 @@ mod clusters;
 mod get_service_logs;
 mod get_service_status;
 mod list_services;
+mod pause_rollout;
 mod restart_service;
 mod rollback_service;
 mod scale_service;
@@ -13,12 +14,14 @@ pub use clusters::MOST_CLUSTERS;
 pub use get_service_logs::GetServiceLogs;
 pub use get_service_status::GetServiceStatus;
 pub use list_services::ListServices;
+pub use pause_rollout::PauseRollout;
 pub use restart_service::RestartService;
 pub use rollback_service::RollbackService;
 pub use scale_service::{MOST_REPLICAS, ScaleService};
 
 use crate::kubernetes::cluster::operation;
 use crate::kubernetes::facts::Described;
+use crate::kubernetes::once::Job;
 use crate::kubernetes::scope::PATIENCE;
 use crate::kubernetes::workload::Workload;
 use crate::kubernetes::{Bounds, Cluster};
@@ -27,8 +30,9 @@ use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
 use astradesk_core::text::near;
 use astradesk_core::{Arguments, Code, Error, FrozenCall, Result, Target};
-use astradesk_runtime::port::Tool;
+use astradesk_runtime::port::{StepContext, Tool};
 use clusters::OnClusters;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -63,6 +67,8 @@ fn on_one(cluster: &Cluster, on_failure: OnFailure, replicas: Bounds) -> Result<
         Arc::new(RestartService::new(cluster.clone(), on_failure)?),
         Arc::new(RollbackService::new(cluster.clone())?),
         Arc::new(ScaleService::new(cluster.clone(), replicas)?),
+        Arc::new(PauseRollout::pause(cluster.clone())?),
+        Arc::new(PauseRollout::resume(cluster.clone())?),
         Arc::new(GetServiceStatus::new(cluster.clone())?),
         Arc::new(GetServiceLogs::new(cluster.clone())?),
         Arc::new(ListServices::new(cluster.clone())?),
@@ -111,6 +117,29 @@ async fn workload_target(cluster: &Cluster, arguments: &Arguments) -> Result<Tar
         },
     };
     Ok(cluster.target(&namespace, kind, name))
+}
+
+/// What a step is to change.
+fn job(step: &StepContext) -> Result<Job> {
+    let Subject { namespace, kind, name } = Subject::of(&step.call)?;
+    Ok(Job {
+        target: step.call.targets.iter().map(Target::to_string).collect(),
+        kind,
+        namespace,
+        name: name.to_string(),
+        // The run's id, with the step unless it is the first.
+        mark: if step.step == 0 { step.run.to_string() } else { format!("{}/{}", step.run, step.step) },
+        is_undo: step.undoes.is_some(),
+        repeated: step.repeated,
+        deadline: step.deadline,
+        progress: step.progress.clone(),
+    })
+}
+
+/// What was kept of an earlier moment of a step: its intent, or its receipt.
+fn kept<T: DeserializeOwned>(what: &str, value: &Value) -> Result<T> {
+    serde_json::from_value(value.clone())
+        .map_err(|error| Error::internal(format!("the {what} cannot be read: {error}")))
 }
 
 /// The workload that a call is about, as it is now.

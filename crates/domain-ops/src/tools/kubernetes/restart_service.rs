@@ -6,8 +6,8 @@ use super::words::{
     timeout_slot,
 };
 use super::{
-    Subject, accepts_downtime, described, duration, kind_schema, namespace_schema, on_failure_schema,
-    service_names, service_schema, text, timeout_schema, word, workload, workload_target,
+    Subject, accepts_downtime, described, duration, job, kept, kind_schema, namespace_schema,
+    on_failure_schema, service_names, service_schema, text, timeout_schema, word, workload, workload_target,
 };
 use crate::kubernetes::once;
 use crate::kubernetes::restart::{self, Intent, Job};
@@ -70,20 +70,8 @@ impl RestartService {
     }
 
     fn job(step: &StepContext) -> Result<Job> {
-        let Subject { namespace, kind, name } = Subject::of(&step.call)?;
-        Ok(Job {
-            undoes: step.undoes.as_ref().map(receipt).transpose()?,
-            back_to: None,
-            target: step.call.targets.iter().map(Target::to_string).collect(),
-            kind,
-            namespace,
-            name: name.to_string(),
-            accept_downtime: accepts_downtime(&step.call.arguments),
-            mark: Job::mark(step),
-            repeated: step.repeated,
-            deadline: step.deadline,
-            progress: step.progress.clone(),
-        })
+        let undoes = step.undoes.as_ref().map(|receipt| kept("receipt", receipt)).transpose()?;
+        Ok(Job { undoes, ..Job::new(job(step)?, accepts_downtime(&step.call.arguments)) })
     }
 
     /// The workload as it is now, if this is a sane moment to restart it.
@@ -113,11 +101,6 @@ fn grammar() -> Grammar {
         ],
         fillers: fillers(""),
     }
-}
-
-fn receipt(value: &Value) -> Result<Receipt> {
-    serde_json::from_value(value.clone())
-        .map_err(|error| Error::internal(format!("the receipt cannot be read: {error}")))
 }
 
 #[async_trait]
@@ -182,16 +165,13 @@ impl Tool for RestartService {
     }
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let unreadable = |error: serde_json::Error| {
-            Fault::Unknown(Error::internal(format!("the intent cannot be read: {error}")))
-        };
-        let intent: Option<Intent> = serde_json::from_value(step.intent.clone()).map_err(unreadable)?;
+        let intent: Option<Intent> = kept("intent", &step.intent).map_err(Fault::Unknown)?;
         let receipt = restart::perform(&self.cluster, &Self::job(step)?, intent.as_ref()).await?;
         serde_json::to_value(receipt).map_err(|error| Fault::Unknown(Error::internal(error.to_string())))
     }
 
     async fn verify(&self, step: &StepContext, value: &Value) -> Result<Value, Fault> {
-        let receipt = receipt(value).map_err(Fault::Unknown)?;
+        let receipt: Receipt = kept("receipt", value).map_err(Fault::Unknown)?;
         restart::verify(&self.cluster, &Self::job(step)?, &receipt).await
     }
 }

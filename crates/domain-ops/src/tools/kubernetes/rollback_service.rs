@@ -6,7 +6,7 @@ use super::words::{
     timeout_slot, value,
 };
 use super::{
-    Subject, accepts_downtime, described, duration, kind_schema, namespace_schema, not_found,
+    Subject, accepts_downtime, described, duration, job, kept, kind_schema, namespace_schema, not_found,
     on_failure_schema, service_names, service_schema, text, timeout_schema, unresolved, workload_target,
 };
 use crate::kubernetes::once::{self, Bound};
@@ -75,21 +75,9 @@ impl RollbackService {
         Ok(Self { cluster, spec: Arc::new(spec) })
     }
 
-    fn job(step: &StepContext, to: Option<Point>) -> Result<Job> {
-        let Subject { namespace, kind, name } = Subject::of(&step.call)?;
-        Ok(Job {
-            undoes: None,
-            back_to: Some(to.map(|to| to.to_string()).unwrap_or_default()),
-            target: step.call.targets.iter().map(Target::to_string).collect(),
-            kind,
-            namespace,
-            name: name.to_string(),
-            accept_downtime: accepts_downtime(&step.call.arguments),
-            mark: Job::mark(step),
-            repeated: step.repeated,
-            deadline: step.deadline,
-            progress: step.progress.clone(),
-        })
+    fn job(step: &StepContext, to: Point) -> Result<Job> {
+        let back_to = Some(to.to_string());
+        Ok(Job { back_to, ..Job::new(job(step)?, accepts_downtime(&step.call.arguments)) })
     }
 
     /// The workload as it is now, with the templates that it had.
@@ -118,7 +106,7 @@ impl RollbackService {
 
     /// What an undo goes back to, if the rollback is there still.
     async fn undo(&self, step: &StepContext, undoes: &Value) -> Result<(Past, Point)> {
-        let (past, done) = (self.past(&step.call).await?, receipt(undoes)?);
+        let (past, done) = (self.past(&step.call).await?, kept::<Receipt>("receipt", undoes)?);
         refuse_undone(&past.workload, &done)?;
         guard::rollback(&past.workload, true)?;
         let to = Point::of(past.find(done.from.template)?);
@@ -147,11 +135,6 @@ fn grammar() -> Grammar {
             "to the previous revision, previous revision, do poprzedniej rewizji, poprzedniej rewizji",
         ),
     }
-}
-
-fn receipt(value: &Value) -> Result<Receipt> {
-    serde_json::from_value(value.clone())
-        .map_err(|error| Error::internal(format!("the receipt cannot be read: {error}")))
 }
 
 /// Refuses an undo that is not one any more.
@@ -230,16 +213,14 @@ impl Tool for RollbackService {
     }
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let intent: Intent = serde_json::from_value(step.intent.clone()).map_err(|error| {
-            Fault::Unknown(Error::internal(format!("the intent cannot be read: {error}")))
-        })?;
-        let receipt = rollback::perform(&self.cluster, &Self::job(step, Some(intent.to))?, &intent).await?;
+        let intent: Intent = kept("intent", &step.intent).map_err(Fault::Unknown)?;
+        let receipt = rollback::perform(&self.cluster, &Self::job(step, intent.to)?, &intent).await?;
         serde_json::to_value(receipt).map_err(|error| Fault::Unknown(Error::internal(error.to_string())))
     }
 
     async fn verify(&self, step: &StepContext, value: &Value) -> Result<Value, Fault> {
-        let receipt = receipt(value).map_err(Fault::Unknown)?;
-        let job = Self::job(step, Some(receipt.to))?;
+        let receipt: Receipt = kept("receipt", value).map_err(Fault::Unknown)?;
+        let job = Self::job(step, receipt.to)?;
         let mut output = restart::verify(&self.cluster, &job, &receipt.rollout).await?;
         if let Some(fields) = output.as_object_mut() {
             fields.retain(|name, _| !matches!(name.as_str(), "restarted_at" | "run"));

@@ -6,13 +6,12 @@ use super::words::{
     value,
 };
 use super::{
-    Subject, accepts_downtime, described, duration, kind_schema, namespace_schema, on_failure_schema,
-    service_names, service_schema, text, timeout_schema, workload, workload_target,
+    Subject, accepts_downtime, described, duration, job, kept, kind_schema, namespace_schema,
+    on_failure_schema, service_names, service_schema, text, timeout_schema, workload, workload_target,
 };
 use crate::kubernetes::autoscalers::{self, Autoscaler};
 use crate::kubernetes::once;
-use crate::kubernetes::restart;
-use crate::kubernetes::scale::{self, Bounds, Intent, Job, Receipt, Wish};
+use crate::kubernetes::scale::{self, Bounds, Intent, Receipt, Wish};
 use crate::kubernetes::workload::Workload;
 use crate::kubernetes::{Cluster, gitops};
 use astradesk_core::run::OnFailure;
@@ -79,21 +78,6 @@ impl ScaleService {
         Ok(Self { cluster, bounds, spec: Arc::new(spec) })
     }
 
-    fn job(step: &StepContext) -> Result<Job> {
-        let Subject { namespace, kind, name } = Subject::of(&step.call)?;
-        Ok(Job {
-            target: step.call.targets.iter().map(Target::to_string).collect(),
-            kind,
-            namespace,
-            name: name.to_string(),
-            mark: restart::Job::mark(step),
-            is_undo: step.undoes.is_some(),
-            repeated: step.repeated,
-            deadline: step.deadline,
-            progress: step.progress.clone(),
-        })
-    }
-
     /// The workload as it is now, if this number of replicas is a sane one for it.
     async fn sane(&self, call: &FrozenCall) -> Result<Workload> {
         let workload = workload(&self.cluster, call).await?;
@@ -130,11 +114,6 @@ fn wish(arguments: &Arguments) -> Result<Wish> {
     let replicas =
         replicas.ok_or_else(|| Error::internal("the number of replicas is not in the arguments"))?;
     Ok(Wish { replicas, accept_downtime: accepts_downtime(arguments) })
-}
-
-fn receipt(value: &Value) -> Result<Receipt> {
-    serde_json::from_value(value.clone())
-        .map_err(|error| Error::internal(format!("the receipt cannot be read: {error}")))
 }
 
 #[async_trait]
@@ -191,7 +170,8 @@ impl Tool for ScaleService {
         let intent = match &step.undoes {
             None => Intent::of(&self.sane(&step.call).await?, wish(&step.call.arguments)?.replicas),
             Some(undoes) => {
-                let (workload, receipt) = (workload(&self.cluster, &step.call).await?, receipt(undoes)?);
+                let (workload, receipt) =
+                    (workload(&self.cluster, &step.call).await?, kept::<Receipt>("receipt", undoes)?);
                 scale::undo_sane(&workload, &receipt)?;
                 Intent::of(&workload, receipt.before)
             }
@@ -200,16 +180,14 @@ impl Tool for ScaleService {
     }
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let intent: Intent = serde_json::from_value(step.intent.clone()).map_err(|error| {
-            Fault::Unknown(Error::internal(format!("the intent cannot be read: {error}")))
-        })?;
-        let receipt = scale::perform(&self.cluster, &Self::job(step)?, &intent).await?;
+        let intent: Intent = kept("intent", &step.intent).map_err(Fault::Unknown)?;
+        let receipt = scale::perform(&self.cluster, &job(step)?, &intent).await?;
         serde_json::to_value(receipt).map_err(|error| Fault::Unknown(Error::internal(error.to_string())))
     }
 
     async fn verify(&self, step: &StepContext, value: &Value) -> Result<Value, Fault> {
-        let receipt = receipt(value).map_err(Fault::Unknown)?;
-        scale::verify(&self.cluster, &Self::job(step)?, &receipt).await
+        let receipt: Receipt = kept("receipt", value).map_err(Fault::Unknown)?;
+        scale::verify(&self.cluster, &job(step)?, &receipt).await
     }
 }
 
