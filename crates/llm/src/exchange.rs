@@ -2,8 +2,8 @@
 
 use crate::Settings;
 use crate::answer::MAX_ANSWER;
-use crate::settings::is_loopback;
 use astradesk_core::{Code, Error, Result, redact};
+use astradesk_runtime::address::{is_loopback, under};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
 use std::error::Error as _;
@@ -114,15 +114,6 @@ fn with_key(settings: &Settings, request: RequestBuilder) -> Result<(RequestBuil
     Ok((request.header(AUTHORIZATION, value), Some(key)))
 }
 
-fn under(base: &Url, path: &str) -> Result<Url> {
-    let mut url = base.clone();
-    match url.path_segments_mut() {
-        Ok(mut segments) => _ = segments.pop_if_empty().extend(path.split('/')),
-        Err(()) => return Err(Error::new(Code::ConfigInvalid, "`llm.base_url` has no path to add to")),
-    }
-    Ok(url)
-}
-
 /// Sends it once.
 async fn attempt(request: RequestBuilder, key: Option<&str>, deadline: Instant) -> Attempt {
     let late = || unreachable("did not answer in time");
@@ -211,25 +202,4 @@ fn why(error: reqwest::Error) -> String {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::base_url;
-
-    #[test]
-    fn the_path_is_added_to_whatever_is_there() {
-        for (base, expected) in [
-            ("http://127.0.0.1/v1", "http://127.0.0.1/v1/chat/completions"),
-            ("http://127.0.0.1/v1/", "http://127.0.0.1/v1/chat/completions"),
-            ("http://127.0.0.1", "http://127.0.0.1/chat/completions"),
-            ("https://x.example/a/b", "https://x.example/a/b/chat/completions"),
-        ] {
-            assert_eq!(
-                under(&base_url(base, false).unwrap(), "chat/completions").unwrap().as_str(),
-                expected
-            );
-        }
-    }
 }

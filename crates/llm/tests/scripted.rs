@@ -214,7 +214,7 @@ async fn the_key_goes_in_its_header_and_nowhere_else() {
     let echo = Reply::new(401, "your key hunter2-is-the-key is not good");
     let server = Server::answering(vec![echo]).await;
     let mut settings = server.settings();
-    settings.key = Some(Key::File(path.clone()));
+    settings.key = Some(Key::parse(&format!("file:{}", path.display())).unwrap());
     let desk = Desk::new(settings.clone());
     let error = desk.plan("give webapp a kick").await.unwrap_err();
     assert_eq!(server.authorizations(), ["Bearer hunter2-is-the-key"]);

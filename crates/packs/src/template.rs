@@ -10,8 +10,9 @@
 //! There is nothing else: no condition, no loop, no nesting. What a value is put into decides what it may be.
 
 use crate::parameters::{Parameter, Parameters};
-use crate::secret::{Secret, Secrets};
+use crate::secret::Secrets;
 use astradesk_core::{Arguments, Code, Error, Result, RunId};
+use astradesk_runtime::secret::Secret;
 use serde_json::Value;
 
 /// A part of a template.

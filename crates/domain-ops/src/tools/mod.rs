@@ -1,3 +1,4 @@
 //! The tools of the pack: one module a system, one file a tool.
 
 pub mod kubernetes;
+mod words;

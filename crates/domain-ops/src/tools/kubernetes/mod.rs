@@ -8,7 +8,6 @@ mod pause_rollout;
 mod restart_service;
 mod rollback_service;
 mod scale_service;
-mod words;
 
 pub use clusters::MOST_CLUSTERS;
 pub use get_service_logs::GetServiceLogs;
@@ -19,6 +18,7 @@ pub use restart_service::RestartService;
 pub use rollback_service::RollbackService;
 pub use scale_service::{MOST_REPLICAS, ScaleService};
 
+use super::words;
 use crate::kubernetes::cluster::operation;
 use crate::kubernetes::facts::Described;
 use crate::kubernetes::once::Job;
@@ -76,15 +76,15 @@ fn on_one(cluster: &Cluster, on_failure: OnFailure, replicas: Bounds) -> Result<
 }
 
 /// What a call is about, from its target.
-struct Subject {
-    namespace: Namespace,
-    kind: Kind,
-    name: ObjectName,
+pub(in crate::tools) struct Subject {
+    pub(in crate::tools) namespace: Namespace,
+    pub(in crate::tools) kind: Kind,
+    pub(in crate::tools) name: ObjectName,
 }
 
 impl Subject {
     /// The one target of a frozen call.
-    fn of(call: &FrozenCall) -> Result<Self> {
+    pub(in crate::tools) fn of(call: &FrozenCall) -> Result<Self> {
         match call.targets.as_slice() {
             [Target::Kubernetes { namespace, kind, name, .. }] => {
                 Ok(Self { namespace: namespace.clone(), kind: *kind, name: name.clone() })
@@ -94,7 +94,7 @@ impl Subject {
     }
 }
 
-fn text<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
+pub(in crate::tools) fn text<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
     arguments.get(name).and_then(Value::as_str)
 }
 
@@ -106,7 +106,7 @@ fn namespace(cluster: &Cluster, arguments: &Arguments) -> Result<Namespace> {
 /// The workload that the arguments mean. Which kind it is is looked up unless they say so; a name that
 /// means none or several, or that cannot be looked up now, has the kind `workload`, and is refused only
 /// after policy has decided: so nobody learns what exists who may not.
-async fn workload_target(cluster: &Cluster, arguments: &Arguments) -> Result<Target> {
+pub(in crate::tools) async fn workload_target(cluster: &Cluster, arguments: &Arguments) -> Result<Target> {
     let namespace = namespace(cluster, arguments)?;
     let name = ObjectName::parse(text(arguments, "service").unwrap_or_default())?;
     let kind = match text(arguments, "kind") {
@@ -157,7 +157,11 @@ async fn workload(cluster: &Cluster, call: &FrozenCall) -> Result<Workload> {
 }
 
 /// The workload that a call is about, with what is known of it; none if there is no such workload, or several.
-async fn described(cluster: &Cluster, subject: &Subject, now: bool) -> Result<Option<Arc<Described>>> {
+pub(in crate::tools) async fn described(
+    cluster: &Cluster,
+    subject: &Subject,
+    now: bool,
+) -> Result<Option<Arc<Described>>> {
     let Subject { namespace, kind, name } = subject;
     if *kind == Kind::Workload {
         // Its kind could not be told when it was looked up. Whether the cluster answers now is what matters.
@@ -171,7 +175,7 @@ async fn described(cluster: &Cluster, subject: &Subject, now: bool) -> Result<Op
 }
 
 /// Why a target has no kind: there is no such workload, there are several, or the cluster did not say.
-async fn unresolved(cluster: &Cluster, subject: &Subject) -> Error {
+pub(in crate::tools) async fn unresolved(cluster: &Cluster, subject: &Subject) -> Error {
     let Subject { namespace, name, .. } = subject;
     let kinds = match cluster.kinds(namespace, name.as_str()).await {
         Ok(kinds) => kinds,
@@ -212,7 +216,7 @@ async fn not_found(cluster: &Cluster, subject: &Subject) -> Error {
 }
 
 /// The schema of a name.
-fn service_schema() -> Value {
+pub(in crate::tools) fn service_schema() -> Value {
     json!({
         "type": "string",
         "description": "the name of the Deployment, StatefulSet or DaemonSet",
@@ -223,7 +227,7 @@ fn service_schema() -> Value {
 }
 
 /// The schema of a namespace.
-fn namespace_schema(cluster: &Cluster) -> Value {
+pub(in crate::tools) fn namespace_schema(cluster: &Cluster) -> Value {
     json!({
         "type": "string",
         "description": format!("the namespace; `{}` unless it is given", cluster.namespace()),
@@ -234,7 +238,7 @@ fn namespace_schema(cluster: &Cluster) -> Value {
 }
 
 /// The schema of a kind.
-fn kind_schema() -> Value {
+pub(in crate::tools) fn kind_schema() -> Value {
     json!({
         "type": "string",
         "description": "the kind of the workload; needed only when several kinds have the name",
@@ -290,7 +294,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// The names of all workloads of the default namespace.
-async fn service_names(cluster: &Cluster) -> Result<Vec<String>> {
+pub(in crate::tools) async fn service_names(cluster: &Cluster) -> Result<Vec<String>> {
     let scope = cluster.scope(cluster.namespace());
     scope.ready(PATIENCE).await?;
     Ok(scope.names())

@@ -1,4 +1,4 @@
-//! The words that Kubernetes tools have in common, in English and Polish. Polish letters need not be written.
+//! The words that tools have in common, in English and Polish. Polish letters need not be written.
 
 use astradesk_core::tool::{Form, Measure, Slot};
 use serde_json::{Value, json};
