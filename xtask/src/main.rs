@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask --help`.
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a tool for a terminal speaks to it")]
 
+mod alertmanager;
 mod api;
 mod bench;
 mod cargo;

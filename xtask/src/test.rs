@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::cargo::{self, cargo};
 use crate::ui::{self, Pace};
-use crate::{clients, cluster, conformance, kubectl, left_out, litellm, proc, schemathesis};
+use crate::{alertmanager, clients, cluster, conformance, kubectl, left_out, litellm, proc, schemathesis};
 
 /// How to test.
 #[derive(Args)]
@@ -56,6 +56,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     hand(&mut nextest, in_ci, litellm::TEST_LITELLM, "LiteLLM's proxy", || {
         let proxy = litellm.insert(litellm::start(&cache)?);
         Ok(PathBuf::from(&proxy.base_url))
+    })?;
+    let mut alerting = None;
+    hand(&mut nextest, in_ci, alertmanager::TEST_ALERTMANAGER, "an Alertmanager", || {
+        let alertmanager = alerting.insert(alertmanager::start(&cache)?);
+        Ok(PathBuf::from(&alertmanager.url))
     })?;
     let Some(ready) = ready else { return without_cluster(&mut nextest) };
     cluster::with(&ready, |kubeconfig| {

@@ -8,8 +8,8 @@ use objects::ClusterObjects;
 use crate::config::{Config, PlannerKind};
 use astradesk_core::guardrail::with_builtin;
 use astradesk_core::{Code, Error, Guardrail, Principal, Result, RoleName};
-use astradesk_domain_ops::tools::kubernetes;
-use astradesk_domain_ops::{Bounds, Cluster, OperationsPack};
+use astradesk_domain_ops::tools::{self, kubernetes};
+use astradesk_domain_ops::{Alertmanager, Bounds, Cluster, OperationsPack};
 use astradesk_llm::LlmPlanner;
 use astradesk_packs::Folder;
 use astradesk_policy::{CedarPolicy, PolicySources, Settings};
@@ -74,13 +74,22 @@ impl App {
 pub fn registry(clusters: &[Cluster], config: &Config) -> Result<ToolRegistry> {
     let registry = ToolRegistry::default();
     let replicas = Bounds { min: config.scale.min, max: config.scale.max };
-    let pack = OperationsPack::new(planner(config)?)?.with(kubernetes::tools(
+    let mut pack = OperationsPack::new(planner(config)?)?.with(kubernetes::tools(
         clusters,
         config.policy.on_failure,
         replicas,
     )?);
+    if let (Some(main), Some(alertmanager)) = (clusters.first(), alertmanager(config)?) {
+        pack = pack.with(tools::alertmanager::tools(main, &alertmanager)?);
+    }
     registry.register(&pack)?;
     Ok(registry)
+}
+
+/// The Alertmanager; none if none is configured.
+pub fn alertmanager(config: &Config) -> Result<Option<Alertmanager>> {
+    let settings = config.alertmanager.settings()?;
+    settings.map(|settings| Alertmanager::new(settings, Arc::new(SystemClock))).transpose()
 }
 
 /// How the agent `ops` plans.

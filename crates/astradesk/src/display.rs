@@ -289,6 +289,7 @@ fn facts(step: &Step) {
     }
     list("sick_pods").for_each(|pod| sick_pod(pod, true, &line));
     list("logs").for_each(log);
+    list("groups").for_each(alerts);
     for warning in list("warnings") {
         note(format!(
             "  {} {}× {}: {} ({})",
@@ -323,6 +324,31 @@ fn log(log: &Value) {
     line(format!("  {}/{}{}", text("pod"), text("container"), note.unwrap_or_default()));
     for one in log.get("lines").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
         line(format!("{DIM}  │ {}{DIM:#}", words(one)));
+    }
+}
+
+/// A group of alerts: since when each fires, what it says, and by whose silence nobody is notified of it.
+fn alerts(group: &Value) {
+    let text = |value: &Value, key: &str| words(value.get(key).and_then(Value::as_str).unwrap_or_default());
+    let list =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    for alert in list(group, "alerts") {
+        let severity =
+            alert.pointer("/labels/severity").and_then(Value::as_str).map(|is| format!(" {}", words(is)));
+        let says = Some(text(&alert, "says")).filter(|says| !says.is_empty()).map(|says| format!(": {says}"));
+        line(format!(
+            "  {}{} {} since {}, for {}{}",
+            text(&alert, "alert"),
+            severity.unwrap_or_default(),
+            text(&alert, "state"),
+            text(&alert, "since"),
+            text(group, "receiver"),
+            says.unwrap_or_default(),
+        ));
+        for silence in list(&alert, "silenced_by") {
+            let (id, by, until) = (text(&silence, "id"), text(&silence, "by"), text(&silence, "until"));
+            note(format!("  │ silence {id} by {by} until {until}: {}", text(&silence, "comment")));
+        }
     }
 }
 

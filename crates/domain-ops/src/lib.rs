@@ -6,6 +6,8 @@
 //! | [`agents`] | [`agents::ops::OpsAgent`]: plans with its planner, replies from a run's facts |
 //! | [`tools`] | one module a system, one file a tool |
 //! | [`kubernetes`] | what the Kubernetes tools share: the cluster, its watches, and every decision on them |
+//! | [`alertmanager`] | what its tools share: alerts, silences, and a silence that is made once |
+//! | [`upstream`] | the one HTTP client, and what its failures mean |
 //!
 //! ```text
 //! tools/kubernetes/restart_service ─┐            ┌ watches: one set per namespace, shared by all runs
@@ -20,9 +22,13 @@
 //! **Invariant.** Nothing here waits without a limit, and no watch belongs to one run.
 
 pub mod agents;
+pub mod alertmanager;
 pub mod kubernetes;
 pub mod pack;
 pub mod tools;
+pub mod upstream;
 
+pub use alertmanager::Alertmanager;
 pub use kubernetes::{Bounds, Cluster, Pace, Sent};
 pub use pack::OperationsPack;
+pub use upstream::Upstream;

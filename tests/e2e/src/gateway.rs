@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// `ALLOWED_TOOLS`: every tool that changes a workload.
 const ALLOWED_TOOLS: &str =
-    "restart_service,scale_service,rollback_service,pause_rollout,resume_rollout,evict_pod";
+    "restart_service,scale_service,rollback_service,pause_rollout,resume_rollout,evict_pod,silence_alert";
 
 /// How AstraDesk is configured for a test.
 #[derive(Debug, Clone)]

@@ -14,6 +14,7 @@
 //! | [`cli`] | the command line: one command, or a `serve` that stays |
 //! | [`kubectl`] | the real kubectl, and what it prints |
 //! | [`others`] | MCP clients, and a server, that others wrote |
+//! | [`alerting`] | an Alertmanager |
 //! | [`model`] | language models: an obedient one, and LiteLLM's proxy |
 //! | [`disk`] | a small disk of one process's own |
 //! | [`proxy`] | what stands between AstraDesk and the API server |
@@ -31,6 +32,7 @@
     reason = "a harness for tests: whatever goes wrong in it fails the test"
 )]
 
+pub mod alerting;
 pub mod cli;
 pub mod client;
 pub mod disk;

@@ -7,8 +7,8 @@ use astradesk_core::name::{ClusterName, Namespace};
 use astradesk_core::run::OnFailure;
 use astradesk_core::tool::{Form, Grammar, Measure, Slot};
 use astradesk_core::{Effect, Plan, Result, ToolName, ToolSpec};
-use astradesk_domain_ops::tools::kubernetes;
-use astradesk_domain_ops::{Bounds, Cluster, Pace};
+use astradesk_domain_ops::tools::{self, kubernetes};
+use astradesk_domain_ops::{Alertmanager, Bounds, Cluster, Pace, alertmanager, upstream};
 use astradesk_runtime::planner::{Aliases, KeywordPlanner};
 use astradesk_runtime::port::{Names, Planner as _, SystemClock};
 use async_trait::async_trait;
@@ -31,7 +31,11 @@ pub const SERVICES: [&str; 10] = [
     "webapp",
 ];
 
-/// What people call some of them.
+/// The silences.
+pub const SILENCES: [&str; 2] =
+    ["4bd5b6cd-1695-432a-ad6a-3c91b9c8bd2f", "7c1e2a90-0b1f-4c55-9a56-1f6f0a3d2e11"];
+
+/// What people call some of the services.
 pub const ALIASES: [(&str, &str); 3] =
     [("payments", "payments-api"), ("bramka płatności", "payments-api"), ("search", "search-indexer")];
 
@@ -47,8 +51,10 @@ impl World {
     /// # Errors
     /// A tool or an alias is not valid.
     pub fn new() -> Result<Self> {
-        let kubernetes = kubernetes::tools(&[nowhere()?], OnFailure::Leave, Bounds::default())?;
-        let mut tools: Vec<_> = kubernetes.iter().map(|tool| tool.spec().clone()).collect();
+        let cluster = nowhere()?;
+        let mut all = kubernetes::tools(std::slice::from_ref(&cluster), OnFailure::Leave, Bounds::default())?;
+        all.extend(tools::alertmanager::tools(&cluster, &no_alertmanager()?)?);
+        let mut tools: Vec<_> = all.iter().map(|tool| tool.spec().clone()).collect();
         tools.push(metrics()?);
         let aliases: BTreeMap<String, String> =
             ALIASES.iter().map(|(alias, name)| ((*alias).to_owned(), (*name).to_owned())).collect();
@@ -66,8 +72,9 @@ impl World {
 
 #[async_trait]
 impl Names for World {
-    async fn candidates(&self, _: &ToolName, _: &str) -> Result<Option<Vec<String>>> {
-        Ok(Some(SERVICES.map(str::to_owned).to_vec()))
+    async fn candidates(&self, _: &ToolName, argument: &str) -> Result<Option<Vec<String>>> {
+        let names = if argument == "id" { &SILENCES[..] } else { &SERVICES[..] };
+        Ok(Some(names.iter().map(|name| (*name).to_owned()).collect()))
     }
 
     async fn permitted(&self, _: &ToolName, _: &str, names: &[String]) -> Vec<String> {
@@ -81,6 +88,22 @@ fn nowhere() -> Result<Cluster> {
     let (name, namespace) = (ClusterName::parse("prod")?, Namespace::parse("default")?);
     let pace = Pace { per_second: 1, burst: 1 };
     Cluster::connect(kube::Config::new(address), name, namespace, Arc::new(SystemClock), pace)
+}
+
+/// An Alertmanager that nobody asks anything.
+fn no_alertmanager() -> Result<Alertmanager> {
+    let url = "http://127.0.0.1:1".parse().map_err(|_| astradesk_core::Error::internal("no address"))?;
+    let upstream = upstream::Settings {
+        name: "Alertmanager",
+        url,
+        credentials: None,
+        ca_file: None,
+        timeout: Duration::from_secs(1),
+        max_answer: 1,
+    };
+    let service_labels = vec!["service={service}".to_owned()];
+    let max_silence = Duration::from_hours(4);
+    Alertmanager::new(alertmanager::Settings { upstream, service_labels, max_silence }, Arc::new(SystemClock))
 }
 
 fn list(phrases: &str) -> Vec<String> {

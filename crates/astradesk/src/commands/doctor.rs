@@ -2,6 +2,7 @@
 
 mod govern;
 mod llm;
+mod systems;
 
 use super::Context;
 use crate::cli::Output;
@@ -33,6 +34,7 @@ pub(super) async fn run(context: &Context) -> Result<u8> {
             govern::guardrails(&config, &mut findings);
             govern::webhooks(&config, &mut findings);
             llm::ask(&config, &mut findings).await;
+            systems::alertmanager(&config, &mut findings).await;
             store(&config, &mut findings).await;
             clusters(&config, &mut findings).await;
         }

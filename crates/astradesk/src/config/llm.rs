@@ -1,12 +1,11 @@
 //! `[agents.…]` and `[llm]`: how agents plan, and the language model that may.
 
-use super::load::invalid;
+use super::load::{invalid, within};
 use astradesk_core::Result;
 use astradesk_llm::settings::{Budget, base_url};
 use astradesk_llm::{Key, Mode, Settings};
 use serde::Deserialize;
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// `[agents.NAME]`, by name.
@@ -143,13 +142,6 @@ impl Llm {
             },
         }))
     }
-}
-
-fn within<T: PartialOrd + fmt::Display + Copy>(name: &str, value: T, range: RangeInclusive<T>) -> Result<()> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(invalid(format!("`{name}` is {value}, and must be {} to {}", range.start(), range.end())))
 }
 
 /// Checks both tables together.

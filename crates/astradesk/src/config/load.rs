@@ -3,10 +3,13 @@
 use super::keys::{KEYS, Key, nearest};
 use super::{Config, Scale};
 use super::{llm, tables};
+use crate::app;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Error, Result};
 use astradesk_domain_ops::tools::kubernetes::MOST_REPLICAS;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::{Table, Value};
@@ -47,6 +50,18 @@ impl Sources {
 
 pub(super) fn invalid(message: impl Into<String>) -> Error {
     Error::new(Code::ConfigInvalid, message)
+}
+
+/// Checks that a number is in its range.
+pub(super) fn within<T: PartialOrd + fmt::Display + Copy>(
+    name: &str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<()> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(format!("`{name}` is {value}, and must be {} to {}", range.start(), range.end())))
 }
 
 /// Each key's value, and where it came from.
@@ -233,6 +248,7 @@ fn check(config: &Config) -> Result<()> {
         )));
     }
     llm::check(&config.agents, &config.llm)?;
+    app::alertmanager(config)?;
     let (keys, runs) = (config.limits.idempotency_hours, config.runs.keep_days);
     if runs > 0 && u64::from(keys) > 24 * u64::from(runs) {
         return Err(invalid(format!(

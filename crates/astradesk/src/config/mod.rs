@@ -3,11 +3,14 @@
 //! Every key stands once, in [`keys::KEYS`], with its default, its unit and its environment variables; the
 //! typed [`Config`] is read from the merged table, so a key has one default and one meaning.
 
+mod alertmanager;
 pub mod keys;
 mod llm;
 mod load;
 mod tables;
+mod upstream;
 
+pub use alertmanager::Alertmanager;
 pub use llm::{Agents, Llm, PlannerKind};
 pub use load::{Sources, Values, load};
 pub use tables::{Webhook, WebhookSecret};
@@ -40,6 +43,8 @@ pub struct Config {
     pub llm: Llm,
     /// How many replicas a service may be given.
     pub scale: Scale,
+    /// Where alerts are, and silences.
+    pub alertmanager: Alertmanager,
     /// The packs that are not compiled in.
     pub packs: Packs,
     /// The cluster.

@@ -1,4 +1,5 @@
 //! The tools of the pack: one module a system, one file a tool.
 
+pub mod alertmanager;
 pub mod kubernetes;
 mod words;

@@ -8,6 +8,7 @@
 )]
 
 mod abuse;
+mod alerts;
 mod churn;
 mod cli;
 mod clusters;

@@ -1,0 +1,158 @@
+//! Alerts and silences, with a real Alertmanager.
+
+use astradesk_e2e::alerting::{Alerting, Deafened};
+use astradesk_e2e::{Gateway, Place, Serve, Settings, cli, deployment, on_both};
+use serde_json::{Value, json};
+
+on_both!(
+    alerts_of_a_service_are_told_silenced_and_heard_again,
+    a_silence_is_made_once_by_a_gateway_that_is_killed,
+    what_cannot_be_silenced_is_refused_with_a_code,
+);
+
+const MAY: &str = r#"
+@id("oncall.alerts")
+permit (
+    principal in Role::"sre",
+    action in [Action::"check_alerts", Action::"silence_alert", Action::"expire_silence"],
+    resource
+) when { resource.system == "alertmanager" };
+"#;
+
+fn settings(place: &Place, url: &str) -> Settings {
+    let mut settings = Settings::of(place, &["webapp"]);
+    settings.toml = format!("[alertmanager]\nbase_url = \"{url}\"\n");
+    settings.policies(MAY)
+}
+
+fn labels(place: &Place, alert: &str, label: &str, value: &str) -> Value {
+    json!({"alertname": alert, "namespace": place.namespace, label: value, "severity": "critical"})
+}
+
+fn output(run: &Value) -> &Value {
+    &run["steps"][0]["output"]
+}
+
+async fn alerts_of_a_service_are_told_silenced_and_heard_again(place: &Place) {
+    let Some(alerting) = Alerting::find() else { return };
+    place.run(&[&deployment("webapp", 1)]).await;
+    let namespace = place.namespace.as_str();
+    alerting.fire(&labels(place, "Slow", "service", "webapp")).await;
+    alerting.fire(&labels(place, "Replicas", "deployment", "webapp")).await;
+    alerting.fire(&labels(place, "Slow", "service", "webapp-admin")).await;
+    let gateway = Gateway::start(place, settings(place, &alerting.url)).await;
+    let client = &gateway.client;
+
+    let told = client.say("check alerts for webapp").await;
+    told.expect_success();
+    let seen = output(&told.body["run"]);
+    assert_eq!((&seen["firing"], &seen["silenced"]), (&json!(2), &json!(0)), "{seen:#}");
+    assert_eq!(seen["groups"][0]["alerts"][0]["says"], "it is slow", "{seen:#}");
+
+    let dry = json!({"arguments": {"service": "webapp", "duration": "2h"}, "dry_run": true});
+    let dry = client.ask("silence_alert", &dry).await;
+    let preview = dry.body.to_string();
+    assert!(dry.status == 200 && preview.contains("would silence") && preview.contains("Slow"), "{preview}");
+    assert_eq!(alerting.silences(namespace).await, Vec::<Value>::new(), "a dry run changes nothing");
+
+    let silenced = client.say_once("silence webapp for 2h", "key-1").await;
+    silenced.expect_success();
+    let again = client.say_once("silence webapp for 2h", "key-1").await;
+    assert_eq!(again.run(), silenced.run());
+    let made = alerting.silences(namespace).await;
+    let [silence] = made.as_slice() else { panic!("{made:#?}") };
+    let out = output(&silenced.body["run"]);
+    assert_eq!((&out["silence"], &out["silenced"]), (&silence["id"], &json!(["Slow"])), "{out:#}");
+    assert_eq!(out["stay_loud"], json!(["Replicas"]), "what has other labels is told: {out:#}");
+    assert_eq!(
+        (&silence["createdBy"], &silence["status"]["state"]),
+        (&json!("ada (astradesk)"), &json!("active"))
+    );
+    assert!(silence["comment"].as_str().unwrap().contains(silenced.run()), "{silence:#}");
+    assert_eq!(alerting.loud(namespace).await, ["Replicas", "Slow"]);
+    let told = client.say("alerts of webapp").await;
+    let seen = output(&told.body["run"]);
+    assert_eq!(seen["silenced"], 1, "{seen:#}");
+    assert!(seen.to_string().contains("ada (astradesk)"), "{seen:#}");
+
+    let id = silence["id"].as_str().unwrap();
+    let ended = client.call("expire_silence", &json!({"id": id})).await;
+    ended.expect_success();
+    assert_eq!(output(&ended.body["run"])["heard"], json!(["Slow"]), "{:#}", ended.body);
+    assert_eq!(alerting.loud(namespace).await, ["Replicas", "Slow", "Slow"]);
+    let nothing = client.say(&format!("expire silence {id}")).await;
+    // It has ended: it is no name that a sentence could mean any more, and a call finds nothing to do.
+    assert_eq!(nothing.code(), "plan.unknown_target", "{:#}", nothing.body);
+    let nothing = client.call("expire_silence", &json!({"id": id})).await;
+    nothing.expect_success();
+    assert!(nothing.body.to_string().contains("had ended already"), "{:#}", nothing.body);
+
+    silence_that_is_undone(place, &alerting, &gateway).await;
+    assert!(gateway.stop().await);
+}
+
+/// Somebody ends the silence before it is verified; what is left of another one is undone.
+async fn silence_that_is_undone(place: &Place, alerting: &Alerting, gateway: &Gateway) {
+    let arguments = json!({"alert": "Replicas", "matchers": [format!("namespace={}", place.namespace)], "duration": "10m"});
+    let silenced = gateway.client.call("silence_alert", &arguments).await;
+    silenced.expect_success();
+    assert_eq!(alerting.loud(&place.namespace).await, ["Slow", "Slow"]);
+    let id = output(&silenced.body["run"])["silence"].as_str().unwrap().to_owned();
+    alerting.end(&id).await;
+    assert_eq!(alerting.loud(&place.namespace).await, ["Replicas", "Slow", "Slow"]);
+}
+
+async fn a_silence_is_made_once_by_a_gateway_that_is_killed(place: &Place) {
+    let Some(alerting) = Alerting::find() else { return };
+    place.run(&[&deployment("webapp", 1)]).await;
+    alerting.fire(&labels(place, "Slow", "service", "webapp")).await;
+    let between = Deafened::start(&alerting).await;
+    let settings = settings(place, &between.url);
+    let (first, second) = (Serve::start(place, &settings).await, Serve::start(place, &settings).await);
+    let started = first.client.start("silence webapp for 1h").await;
+    assert_eq!(started.status, 202, "{:#}", started.body);
+    between.made().await;
+    first.kill().await;
+    let run = second.client.ended(started.run()).await;
+    assert_eq!(run["state"], "succeeded", "{run:#}");
+    let made = alerting.silences(&place.namespace).await;
+    assert_eq!(made.len(), 1, "{made:#?}");
+    assert_eq!(output(&run)["silence"], made[0]["id"]);
+    let kinds = second.client.evidence_of(started.run()).await;
+    for kind in ["run.admitted", "run.claimed", "step.performed", "run.finished"] {
+        assert_eq!(kinds.iter().filter(|one| *one == kind).count(), 1, "{kinds:?}");
+    }
+}
+
+async fn what_cannot_be_silenced_is_refused_with_a_code(place: &Place) {
+    let Some(alerting) = Alerting::find() else { return };
+    place.run(&[&deployment("webapp", 1), &deployment("other", 1)]).await;
+    let gateway = Gateway::start(place, settings(place, &alerting.url)).await;
+    for (arguments, status, code) in [
+        (json!({"service": "webapp", "duration": "5h"}), 422, "tool.arguments_invalid"),
+        (json!({"service": "webapp", "duration": "2 hours"}), 422, "tool.arguments_invalid"),
+        (json!({"service": "webapp"}), 422, "tool.arguments_invalid"),
+        (json!({"duration": "1h"}), 422, "tool.arguments_invalid"),
+        (json!({"matchers": ["alertname=~.*"], "duration": "1h"}), 422, "tool.arguments_invalid"),
+        (json!({"alert": "A", "matchers": ["x=~("], "duration": "1h"}), 502, "upstream.rejected"),
+        (json!({"alert": "A", "namespace": "x", "duration": "1h"}), 422, "tool.arguments_invalid"),
+        (json!({"service": "nothing", "duration": "1h"}), 403, "policy.denied"),
+        (json!({"service": "other", "duration": "1h"}), 403, "policy.denied"),
+    ] {
+        let reply = gateway.client.call("silence_alert", &arguments).await;
+        assert_eq!((reply.status, reply.code()), (status, code), "{arguments} {:#}", reply.body);
+    }
+    let unknown = json!({"id": "01a21ed9-87b9-7089-aea0-43ad7d7bd11f"});
+    gateway.client.call("expire_silence", &unknown).await.expect(404, "upstream.not_found");
+    gateway.client.call("expire_silence", &json!({"id": "1"})).await.expect(422, "tool.arguments_invalid");
+    assert_eq!(alerting.silences(&place.namespace).await, Vec::<Value>::new());
+    assert!(gateway.stop().await);
+
+    // Nobody is there.
+    let gateway = Gateway::start(place, settings(place, "http://127.0.0.1:1")).await;
+    gateway.client.say("check alerts").await.expect(503, "upstream.unreachable");
+    gateway.client.say("silence webapp for 1h").await.expect(503, "upstream.unreachable");
+    assert!(gateway.stop().await);
+    let doctor = cli::embedded(place, &settings(place, &alerting.url), &["doctor"]).await;
+    assert!(doctor.out.contains("Alertmanager 0."), "{}", doctor.out);
+}
