@@ -266,7 +266,7 @@ pub fn outcome(run: &Run, output: Output) -> u8 {
 /// The most lines of what an MCP server has answered that are shown.
 const SAID: usize = 200;
 
-/// What a read found, beyond its summary: services as a table, sick pods with their last words, warnings, and the
+/// What a read found, beyond its summary: services as a table, sick pods with their last words, events, and the
 /// texts of an MCP server.
 fn facts(step: &Step) {
     let StepState::Succeeded { output, .. } = &step.state else { return };
@@ -290,14 +290,14 @@ fn facts(step: &Step) {
     list("sick_pods").for_each(|pod| sick_pod(pod, true, &line));
     list("logs").for_each(log);
     list("groups").for_each(alerts);
-    for warning in list("warnings") {
+    for event in list("warnings").chain(list("events")) {
         note(format!(
             "  {} {}× {}: {} ({})",
-            text(warning, "last_seen"),
-            text(warning, "count"),
-            text(warning, "reason"),
-            text(warning, "message"),
-            text(warning, "object"),
+            text(event, "last_seen"),
+            text(event, "count"),
+            text(event, "reason"),
+            text(event, "message"),
+            text(event, "object"),
         ));
     }
     let said = list("content").filter_map(|block| block.get("text").and_then(Value::as_str));

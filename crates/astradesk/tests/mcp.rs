@@ -90,7 +90,9 @@ async fn an_agent_restarts_a_service_as_its_person_and_it_is_on_record() {
         let client = connect(&mut child, version).await;
         let tools = client.list_all_tools().await.unwrap();
         let tools: Vec<&str> = tools.iter().map(|tool| &*tool.name).collect();
-        assert_eq!(tools, ["get_service_logs", "get_service_status", "list_services", "restart_service"]);
+        let expected =
+            ["get_events", "get_service_logs", "get_service_status", "list_services", "restart_service"];
+        assert_eq!(tools, expected);
         let facts = restarted(&client).await;
         assert_eq!(facts["state"], "succeeded", "{facts}");
         let denied = call(&client, "restart_service", &json!({"service": "payments-api"})).await;

@@ -85,7 +85,8 @@ name!(
     /// The kind of a Kubernetes object with its API group, such as `ingress.networking.k8s.io`.
     ObjectKind, "a kind with its group", is_object_kind,
     "the kind in lower case, a dot, and its API group (`core` for the group without a name), such as \
-     `ingress.networking.k8s.io`; workloads and namespaces are written `deployment`, `statefulset`, `daemonset`, `namespace`"
+     `ingress.networking.k8s.io`; workloads, pods, namespaces and nodes are written `deployment`, `statefulset`, `daemonset`, \
+     `pod`, `namespace`, `node`"
 );
 name!(
     /// A system that is no Kubernetes cluster, or a kind of thing in it, such as `unleash` and `flag`.
@@ -134,7 +135,8 @@ fn is_label_body(part: &str) -> bool {
 /// Kinds that have a short name of their own are not written with their group: one object has one name.
 fn is_object_kind(text: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let short = ["deployment.apps", "statefulset.apps", "daemonset.apps", "namespace.core"];
+    let short =
+        ["deployment.apps", "statefulset.apps", "daemonset.apps", "pod.core", "namespace.core", "node.core"];
     text.split_once('.').is_some_and(|(kind, group)| {
         kind.len() <= 63
             && kind.starts_with(|c: char| c.is_ascii_lowercase())

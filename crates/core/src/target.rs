@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// A target, written `kubernetes/CLUSTER/NAMESPACE/KIND/NAME` or `external/SYSTEM/KIND/NAME`.
+/// A target, written `kubernetes/CLUSTER/NAMESPACE/KIND/NAME`, `kubernetes/CLUSTER/node/NAME` or
+/// `external/SYSTEM/KIND/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
-    /// A workload, or a whole namespace (kind [`Kind::Namespace`]), of a Kubernetes cluster.
+    /// A workload, a pod, or a whole namespace (kind [`Kind::Namespace`]), of a Kubernetes cluster.
     Kubernetes {
         /// The cluster, always explicit.
         cluster: ClusterName,
@@ -30,6 +31,13 @@ pub enum Target {
         /// The kind of the object.
         kind: ObjectKind,
         /// The object's name.
+        name: ObjectName,
+    },
+    /// A node of a Kubernetes cluster, which is in no namespace.
+    Node {
+        /// The cluster, always explicit.
+        cluster: ClusterName,
+        /// The node's name.
         name: ObjectName,
     },
     /// A thing in a system that is no Kubernetes cluster: a flag, a session of a database.
@@ -55,14 +63,21 @@ pub enum Kind {
     DaemonSet,
     /// A workload whose kind is not known, because no object or more than one has the name.
     Workload,
+    /// A pod.
+    Pod,
     /// A whole namespace.
     Namespace,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Workload, Self::Namespace];
+    pub const ALL: [Self; 6] =
+        [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Workload, Self::Pod, Self::Namespace];
+
+    /// Whether it is what people call a service.
+    pub const fn is_workload(self) -> bool {
+        matches!(self, Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::Workload)
+    }
 
     /// The kind as it is written in a target.
     pub const fn as_str(self) -> &'static str {
@@ -71,6 +86,7 @@ impl Kind {
             Self::StatefulSet => "statefulset",
             Self::DaemonSet => "daemonset",
             Self::Workload => "workload",
+            Self::Pod => "pod",
             Self::Namespace => "namespace",
         }
     }
@@ -99,10 +115,13 @@ impl Target {
     /// With what an object of a cluster begins, and its system.
     pub const KUBERNETES: &'static str = "kubernetes";
 
+    /// The kind of a node.
+    pub const NODE: &'static str = "node";
+
     /// The system that the target belongs to: `kubernetes`, or as an external one is called.
     pub fn system(&self) -> &str {
         match self {
-            Self::Kubernetes { .. } | Self::Object { .. } => Self::KUBERNETES,
+            Self::Kubernetes { .. } | Self::Object { .. } | Self::Node { .. } => Self::KUBERNETES,
             Self::External { system, .. } => system.as_str(),
         }
     }
@@ -110,16 +129,18 @@ impl Target {
     /// The cluster; empty outside of clusters.
     pub fn cluster(&self) -> &str {
         match self {
-            Self::Kubernetes { cluster, .. } | Self::Object { cluster, .. } => cluster.as_str(),
+            Self::Kubernetes { cluster, .. } | Self::Object { cluster, .. } | Self::Node { cluster, .. } => {
+                cluster.as_str()
+            }
             Self::External { .. } => "",
         }
     }
 
-    /// The namespace; empty outside of clusters.
+    /// The namespace; empty for a node, and outside of clusters.
     pub fn namespace(&self) -> &str {
         match self {
             Self::Kubernetes { namespace, .. } | Self::Object { namespace, .. } => namespace.as_str(),
-            Self::External { .. } => "",
+            Self::Node { .. } | Self::External { .. } => "",
         }
     }
 
@@ -128,6 +149,7 @@ impl Target {
         match self {
             Self::Kubernetes { kind, .. } => kind.as_str(),
             Self::Object { kind, .. } => kind.as_str(),
+            Self::Node { .. } => Self::NODE,
             Self::External { kind, .. } => kind.as_str(),
         }
     }
@@ -135,7 +157,9 @@ impl Target {
     /// The name.
     pub fn name(&self) -> &str {
         match self {
-            Self::Kubernetes { name, .. } | Self::Object { name, .. } => name.as_str(),
+            Self::Kubernetes { name, .. } | Self::Object { name, .. } | Self::Node { name, .. } => {
+                name.as_str()
+            }
             Self::External { name, .. } => name.as_str(),
         }
     }
@@ -150,6 +174,7 @@ impl fmt::Display for Target {
             Self::Object { cluster, namespace, kind, name } => {
                 write!(f, "kubernetes/{cluster}/{namespace}/{kind}/{name}")
             }
+            Self::Node { cluster, name } => write!(f, "kubernetes/{cluster}/{}/{name}", Self::NODE),
             Self::External { system, kind, name } => write!(f, "external/{system}/{kind}/{name}"),
         }
     }
@@ -170,6 +195,9 @@ impl FromStr for Target {
                     return Ok(Self::Object { cluster, namespace, kind, name });
                 }
                 Ok(Self::Kubernetes { cluster, namespace, kind: kind.parse()?, name })
+            }
+            [Self::KUBERNETES, cluster, Self::NODE, name] => {
+                Ok(Self::Node { cluster: ClusterName::parse(*cluster)?, name: ObjectName::parse(*name)? })
             }
             [Self::EXTERNAL, system, kind, name] => Ok(Self::External {
                 system: SystemName::parse(*system)?,
@@ -211,6 +239,9 @@ mod tests {
             "kubernetes/a:b/x/namespace/x",
             "kubernetes/prod/default/ingress.networking.k8s.io/shop",
             "kubernetes/prod/default/configmap.core/settings",
+            "kubernetes/prod/default/pod/webapp-1",
+            "kubernetes/prod/node/worker-1.example.com",
+            "kubernetes/prod/node/deployment/webapp",
             "external/unleash/flag/default.production.new-checkout",
             "external/postgresql/backend/shop:4711",
         ] {
@@ -223,7 +254,14 @@ mod tests {
             "",
             "webapp",
             "kubernetes/prod/default/deployment",
-            "kubernetes/p/d/pod/x",
+            "kubernetes/p/d/job/x",
+            "kubernetes/p/node",
+            "kubernetes/p/node/",
+            "kubernetes/p/Node/x",
+            "kubernetes/p/default/node/x",
+            "kubernetes/p/d/pod.core/x",
+            "kubernetes/p/d/node.core/x",
+            "node/p/node/x",
             "aws/p/d/deployment/x",
             "kubernetes/p/d/deployment/a/b",
             "kubernetes/p/d/deployment.apps/x",
@@ -241,6 +279,13 @@ mod tests {
         ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_node_is_in_a_cluster_and_in_no_namespace() {
+        let target: Target = "kubernetes/prod/node/worker-1".parse().unwrap();
+        let parts = (target.system(), target.cluster(), target.namespace(), target.kind(), target.name());
+        assert_eq!(parts, ("kubernetes", "prod", "", "node", "worker-1"));
     }
 
     #[test]

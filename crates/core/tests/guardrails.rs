@@ -189,6 +189,10 @@ fn a_pattern_that_nothing_can_match_is_refused() {
         "*/*/*/*/*",
         "kube*/arn:aws:eks?x/team-*/*set/*-v?.example",
         "kubernetes/prod/default/deploy*/webapp",
+        "kubernetes/prod/*/pod/webapp-*",
+        "kubernetes/prod/node/worker-*",
+        "kubernetes/*/*/*",
+        "*/*/*/*",
         &format!("kubernetes/prod/{}*/namespace/*", "a".repeat(63)),
     ] {
         assert_eq!(TargetPattern::parse(text).unwrap().to_string(), text);
@@ -204,7 +208,11 @@ fn a_pattern_that_nothing_can_match_is_refused() {
         ("kubernetes/prod/pay.*/deployment/webapp", "`pay.*` is no namespace"),
         ("kubernetes/prod/default/Deployment/webapp", "`Deployment` is no kind"),
         ("kubernetes/prod/default/deployments/webapp", "`deployments` is no kind"),
-        ("kubernetes/prod/default/pod*/webapp", "`pod*` is no kind"),
+        ("kubernetes/prod/default/job*/webapp", "`job*` is no kind"),
+        ("kubernetes/prod/nodes/worker-1", "five parts"),
+        ("kubernetes/pro d/node/worker-1", "`pro d` is no cluster"),
+        ("kubernetes/prod/node/Worker*", "`Worker*` is no name"),
+        ("kubernetes/prod/default/pod.core/*", "`pod.core` is no kind"),
         ("kubernetes/prod/default/deployment/Web*", "`Web*` is no name"),
         ("kubernetes/prod/default/deployment/-*", "`-*` is no name"),
         ("kubernetes/prod/default/deployment/web\u{202e}", "`web\\u{202e}` is no name"),
@@ -213,6 +221,30 @@ fn a_pattern_that_nothing_can_match_is_refused() {
         let error = TargetPattern::parse(text).unwrap_err();
         assert_eq!(error.code, Code::ConfigInvalid);
         assert!(error.message.contains(expected), "{text}: {}", error.message);
+    }
+}
+
+#[test]
+fn a_pattern_of_nodes_matches_nodes_and_nothing_else() {
+    let matches = |pattern: &str, target: &str| {
+        TargetPattern::parse(pattern).unwrap().matches(&target.parse().unwrap())
+    };
+    for (pattern, node, pod, flag) in [
+        ("kubernetes/prod/node/*", true, false, false),
+        ("kubernetes/prod/node/worker-?", true, false, false),
+        ("kubernetes/test/node/*", false, false, false),
+        ("kubernetes/prod/*/*", true, false, false),
+        ("kubernetes/prod/*/*/*", false, true, false),
+        ("kubernetes/prod/*/pod/web*", false, true, false),
+        ("external/*/*/*", false, false, true),
+        ("*/*/*/*", true, false, true),
+    ] {
+        let found = [
+            matches(pattern, "kubernetes/prod/node/worker-1"),
+            matches(pattern, "kubernetes/prod/default/pod/webapp-1"),
+            matches(pattern, "external/unleash/flag/node"),
+        ];
+        assert_eq!(found, [node, pod, flag], "{pattern}");
     }
 }
 

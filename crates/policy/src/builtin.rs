@@ -32,7 +32,7 @@ pub(crate) fn policies(settings: &Settings, role: &EntityTypeName) -> String {
         let required = role(&settings.required_role_restart);
         let allowed = Expression::new_set(settings.allowed_services.iter().map(|name| string(name.as_str())));
         // The services are workloads: whatever else has the name of one is not on the list.
-        let kinds = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Namespace);
+        let kinds = Kind::ALL.into_iter().filter(|kind| kind.is_workload());
         let kinds: Vec<String> = kinds.map(|kind| string(kind.as_str()).to_string()).collect();
         let kinds = kinds.join(", ");
         // Writing to a `String` cannot fail.

@@ -6,6 +6,7 @@ use crate::set::Set;
 use crate::settings::Settings;
 use astradesk_core::decision::Reason;
 use astradesk_core::name::ObjectName;
+use astradesk_core::target::Kind;
 use astradesk_core::text::shown;
 use astradesk_core::{Code, Effect, Error, Target};
 use astradesk_runtime::port::PolicyRequest;
@@ -28,9 +29,7 @@ pub(crate) fn not_permitted(set: &Set, request: &PolicyRequest<'_>, target: &Tar
         Effect::Read if !settings.may_read(request.principal) => role_required(settings, request),
         Effect::Write | Effect::Read => {
             let is_write = request.call.effect == Effect::Write;
-            if matches!(target, Target::External { .. })
-                || is_write && matches!(target, Target::Object { .. })
-            {
+            if is_elsewhere(target, is_write) {
                 let text = format!("no policy permits `{tool}` on `{target}`");
                 return Error::new(Code::PolicyDenied, text).with_remedy(
                     "permit it with a policy of `policy.dir`: the built-in ones are for workloads",
@@ -57,6 +56,15 @@ pub(crate) fn not_permitted(set: &Set, request: &PolicyRequest<'_>, target: &Tar
             let text = format!("no policy permits `{tool}`, whose effect is `execute`");
             Error::new(Code::PolicyDenied, text)
         }
+    }
+}
+
+/// Whether the built-in policies say nothing of such a target. Reads are permitted of whatever is in the namespace.
+fn is_elsewhere(target: &Target, is_write: bool) -> bool {
+    match target {
+        Target::External { .. } | Target::Node { .. } => true,
+        Target::Object { .. } => is_write,
+        Target::Kubernetes { kind, .. } => is_write && *kind == Kind::Pod,
     }
 }
 

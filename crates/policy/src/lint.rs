@@ -66,8 +66,8 @@ fn never(sources: &PolicySources, tools: &Tools, scan: &Scan) -> Vec<String> {
     }
     let managed = sources.settings.namespace.as_str();
     let targets = scan.named("Target").map(|target| match target.parse::<Target>() {
-        // What is in no cluster is in no namespace, and not bound to the one that is managed.
-        Ok(Target::External { .. }) => Ok(managed.to_owned()),
+        // What is in no namespace is not bound to the one that is managed.
+        Ok(Target::External { .. } | Target::Node { .. }) => Ok(managed.to_owned()),
         Ok(Target::Kubernetes { namespace, .. } | Target::Object { namespace, .. }) => {
             Ok(namespace.to_string())
         }
@@ -76,7 +76,8 @@ fn never(sources: &PolicySources, tools: &Tools, scan: &Scan) -> Vec<String> {
     let namespaces = scan.namespaces.iter().cloned().map(Ok);
     for namespace in namespaces.chain(targets) {
         match namespace {
-            Ok(namespace) if namespace == managed => {}
+            // A node, and what is outside of clusters, is in none.
+            Ok(namespace) if namespace == managed || namespace.is_empty() => {}
             Ok(namespace) => doubts.push(format!(
                 "the namespace `{}` is not managed here, only `{managed}` is",
                 shown(&namespace, 64)

@@ -11,6 +11,8 @@ use support::{Ask, built_in, principal, settings, tools};
 
 const FLAG: &str = "external/unleash/flag/webapp";
 const INGRESS: &str = "kubernetes/prod/default/ingress.networking.k8s.io/webapp";
+const NODE: &str = "kubernetes/prod/node/webapp";
+const POD: &str = "kubernetes/prod/default/pod/webapp";
 const WEBAPP: &str = support::WEBAPP;
 
 fn code(decision: &Decision) -> Option<Code> {
@@ -35,7 +37,11 @@ fn the_allowlist_is_of_workloads() {
         ("restart_service", WEBAPP, None),
         ("restart_service", FLAG, Some(Code::PolicyDenied)),
         ("restart_service", INGRESS, Some(Code::PolicyDenied)),
+        ("restart_service", NODE, Some(Code::PolicyDenied)),
+        ("restart_service", POD, Some(Code::PolicyDenied)),
         ("get_service_status", INGRESS, None),
+        ("get_service_status", POD, None),
+        ("get_service_status", NODE, Some(Code::PolicyDenied)),
         ("get_service_status", FLAG, Some(Code::PolicyDenied)),
     ] {
         let decision = Ask::new(&sre, tool, json!({"service": "x"}), &[target]).decide(&policy);
@@ -64,6 +70,32 @@ fn policies_speak_of_them_by_their_parts() {
         let decision =
             Ask::new(&anybody, "restart_service", json!({"service": "x"}), &[target]).decide(&policy);
         assert_eq!(code(&decision).is_none(), permitted, "{target}: {decision:?}");
+    }
+}
+
+#[test]
+fn every_target_of_a_call_must_be_permitted_so_a_pod_goes_with_its_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "permit (principal in Role::\"sre\", action == Action::\"restart_service\", resource)\n\
+                when { resource.kind == \"pod\" && resource.namespace == \"default\" };\n\
+                permit (principal in Role::\"sre\", action == Action::\"restart_service\", resource)\n\
+                when { resource == Target::\"kubernetes/prod/node/webapp\" && resource.namespace == \"\" };";
+    std::fs::write(folder.path().join("pods.cedar"), text).unwrap();
+    let dir = Some(folder.path().to_owned());
+    let sources = PolicySources { settings: settings("webapp"), dir, ..PolicySources::default() };
+    let policy = CedarPolicy::open(sources, tools(), Arc::new(SystemClock));
+    let status = policy.status();
+    assert_eq!((&status.problem, &status.warnings), (&None, &Vec::new()));
+    let sre = principal("ada", &["sre"]);
+    let other = "kubernetes/prod/default/deployment/other";
+    for (targets, expected) in [
+        (vec![POD, WEBAPP], None),
+        (vec![POD, other], Some(Code::PolicyDenied)),
+        (vec![NODE], None),
+        (vec!["kubernetes/prod/node/other"], Some(Code::PolicyDenied)),
+    ] {
+        let decision = Ask::new(&sre, "restart_service", json!({"service": "x"}), &targets).decide(&policy);
+        assert_eq!(code(&decision), expected, "{targets:?}: {decision:?}");
     }
 }
 

@@ -184,7 +184,8 @@ fn assert_nothing_is_invented(sentence: &str) {
                     let said = said.replace('ł', "l");
                     said.contains(&value) || said.contains("sts") || said.contains("ds")
                 }
-                "namespace" | "replicas" | "revision" | "tail" | "id" => said.contains(&value),
+                "namespace" | "replicas" | "revision" | "tail" | "limit" | "id" => said.contains(&value),
+                "type" => ["warning", "ostrze", "type", "typ"].iter().any(|word| said.contains(word)),
                 "timeout" | "since" | "window" | "duration" => {
                     let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
                     said.contains(digits) || said.contains("hour") || said.contains("godziny")

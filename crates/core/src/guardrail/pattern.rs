@@ -1,4 +1,4 @@
-//! Patterns of targets: `kubernetes/prod/*/deployment/pay*`, `external/unleash/flag/*`.
+//! Patterns of targets: `kubernetes/prod/*/deployment/pay*`, `kubernetes/prod/node/*`, `external/unleash/flag/*`.
 
 use crate::name::{ClusterName, ExternalName, Namespace, ObjectKind, ObjectName, SystemName};
 use crate::target::Kind;
@@ -12,8 +12,8 @@ use wildmatch::WildMatch;
 pub struct TargetPattern(Vec<WildMatch>);
 
 impl TargetPattern {
-    /// Reads a pattern with the parts of a target: `kubernetes`, cluster, namespace, kind and name, or `external`,
-    /// system, kind and name.
+    /// Reads a pattern with the parts of a target: `kubernetes`, cluster, namespace, kind and name; `kubernetes`,
+    /// cluster, `node` and name; or `external`, system, kind and name.
     ///
     /// # Errors
     /// [`Code::ConfigInvalid`]: it has other parts than these, or one that nothing can match.
@@ -28,12 +28,23 @@ impl TargetPattern {
                 (*kind, "kind", fits(kind, &Kind::ALL.map(Kind::as_str)) || is_kind_with_group(kind)),
                 (*name, "name", stands_for(name, |name| ObjectName::parse(name).is_ok())),
             ],
+            [first, cluster, kind, name]
+                if fits(first, &[Target::KUBERNETES]) && fits(kind, &[Target::NODE]) =>
+            {
+                vec![
+                    (*cluster, "cluster", stands_for(cluster, |name| ClusterName::parse(name).is_ok())),
+                    (*name, "name", stands_for(name, |name| ObjectName::parse(name).is_ok())),
+                ]
+            }
             [first, system, kind, name] if fits(first, &[Target::EXTERNAL]) => vec![
                 (*system, "system", stands_for(system, |name| SystemName::parse(name).is_ok())),
                 (*kind, "kind", stands_for(kind, |name| SystemName::parse(name).is_ok())),
                 (*name, "name", stands_for(name, |name| ExternalName::parse(name).is_ok())),
             ],
-            _ => return Err(wrong(text, "it must have five parts, or four that begin with `external`")),
+            _ => {
+                let shapes = "it must have five parts, or four as `kubernetes/CLUSTER/node/NAME` and `external/SYSTEM/KIND/NAME` have";
+                return Err(wrong(text, shapes));
+            }
         };
         match checks.into_iter().find(|(_, _, fine)| !fine) {
             Some((part, what, _)) => Err(wrong(text, &format!("`{}` is no {what}", shown(part, 64)))),

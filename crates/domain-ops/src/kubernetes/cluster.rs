@@ -191,7 +191,7 @@ impl Cluster {
         Ok(match kind {
             Kind::StatefulSet => (&self.get_object::<StatefulSet>(&operation).await?).into(),
             Kind::DaemonSet => (&self.get_object::<DaemonSet>(&operation).await?).into(),
-            Kind::Deployment | Kind::Workload | Kind::Namespace => {
+            Kind::Deployment | Kind::Workload | Kind::Pod | Kind::Namespace => {
                 (&self.get_object::<Deployment>(&operation).await?).into()
             }
         })
@@ -238,7 +238,7 @@ impl Cluster {
                 (&requests.patch::<StatefulSet>(namespace, name, patch, until).await?).into()
             }
             Kind::DaemonSet => (&requests.patch::<DaemonSet>(namespace, name, patch, until).await?).into(),
-            Kind::Deployment | Kind::Workload | Kind::Namespace => {
+            Kind::Deployment | Kind::Workload | Kind::Pod | Kind::Namespace => {
                 (&requests.patch::<Deployment>(namespace, name, patch, until).await?).into()
             }
         })
@@ -319,7 +319,7 @@ pub(crate) fn operation(verb: &'static str, kind: Kind, namespace: &Namespace, n
     let resource = match kind {
         Kind::StatefulSet => "statefulsets.apps",
         Kind::DaemonSet => "daemonsets.apps",
-        Kind::Deployment | Kind::Workload | Kind::Namespace => "deployments.apps",
+        Kind::Deployment | Kind::Workload | Kind::Pod | Kind::Namespace => "deployments.apps",
     };
     Operation::new(verb, resource, namespace.as_str(), name)
 }

@@ -284,6 +284,11 @@ fn refused_creation(workload: &Workload, family: &Family, since: Option<Timestam
 
 /// At most `limit` warnings, those of the same reason and message counted together, newest first.
 pub fn aggregate(warnings: &[std::sync::Arc<Warning>], limit: usize) -> Vec<Value> {
+    groups(warnings).into_iter().take(limit).map(Group::into_json).collect()
+}
+
+/// Events of one kind, those of the same reason and message together, newest first.
+pub(crate) fn groups(warnings: &[std::sync::Arc<Warning>]) -> Vec<Group<'_>> {
     let mut groups: BTreeMap<(&str, &str), Group<'_>> = BTreeMap::new();
     for warning in warnings {
         groups
@@ -291,32 +296,39 @@ pub fn aggregate(warnings: &[std::sync::Arc<Warning>], limit: usize) -> Vec<Valu
             .and_modify(|group| {
                 group.count = group.count.saturating_add(warning.count);
                 group.others += usize::from(group.first.about != warning.about);
+                group.since = group.since.min(warning.first_seen);
                 if warning.last_seen > group.first.last_seen {
                     group.first = warning;
                 }
             })
-            .or_insert(Group { first: warning, count: warning.count, others: 0 });
+            .or_insert(Group { first: warning, count: warning.count, others: 0, since: warning.first_seen });
     }
     let mut groups: Vec<Group<'_>> = groups.into_values().collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.first.last_seen));
-    groups.into_iter().take(limit).map(Group::into_json).collect()
+    groups.sort_by_key(|group| std::cmp::Reverse(group.last_seen()));
+    groups
 }
 
-/// Warnings that say the same.
-struct Group<'a> {
+/// Events that say the same.
+pub(crate) struct Group<'a> {
     first: &'a Warning,
     count: i32,
     others: usize,
+    since: Option<Timestamp>,
 }
 
 impl Group<'_> {
-    fn into_json(self) -> Value {
+    pub(crate) fn last_seen(&self) -> Option<Timestamp> {
+        self.first.last_seen
+    }
+
+    pub(crate) fn into_json(self) -> Value {
         json!({
             "reason": self.first.reason,
             "message": self.first.message,
             "object": self.first.about,
             "other_objects": self.others,
             "count": self.count,
+            "first_seen": self.since.map(|at| at.to_string()),
             "last_seen": self.first.last_seen.map(|at| at.to_string()),
         })
     }
@@ -391,6 +403,7 @@ mod tests {
             reason: "Unhealthy".into(),
             message: "Readiness probe failed: HTTP probe failed with statuscode: 503".into(),
             count: 4,
+            first_seen: None,
             last_seen: None,
         };
         let sick = examine(&with(container(None, 0, None)), &[Arc::new(warning)]).unwrap();
@@ -433,6 +446,7 @@ mod tests {
                 reason: "FailedCreate".into(),
                 message: message.into(),
                 count: 1,
+                first_seen: None,
                 last_seen,
             })
         };
@@ -454,6 +468,7 @@ mod tests {
                 reason: "BackOff".into(),
                 message: "Back-off restarting failed container".into(),
                 count,
+                first_seen: None,
                 last_seen: Some(seen.parse().unwrap()),
             })
         };

@@ -16,6 +16,7 @@
 //! | `autoscalers` | who else sets the number of its pods |
 //! | `history` | the templates that a workload had |
 //! | `logs` | the logs of all its pods, bounded and made safe |
+//! | `events` | the events of a namespace or of what belongs to a workload, those that say the same together |
 //! | [`guard`] | pure: is this a sane moment to restart it, or to undo that |
 //! | [`facts`], [`gitops`] | pure: what policies and guardrails ask about |
 //! | `budgets` | which PodDisruptionBudgets cover its pods, and what they allow |
@@ -29,6 +30,7 @@ mod client;
 pub mod cluster;
 pub mod diagnosis;
 pub mod errors;
+pub(crate) mod events;
 pub mod facts;
 pub mod gate;
 pub mod gitops;

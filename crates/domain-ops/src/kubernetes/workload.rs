@@ -549,7 +549,7 @@ fn container(status: &ContainerStatus, init: bool) -> Container {
     }
 }
 
-/// A warning event.
+/// An event; where nothing else is said, a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The event's own name.
@@ -564,6 +564,8 @@ pub struct Warning {
     pub message: String,
     /// How often.
     pub count: i32,
+    /// When it was seen first.
+    pub first_seen: Option<Timestamp>,
     /// When it was seen last.
     pub last_seen: Option<Timestamp>,
 }
@@ -573,22 +575,30 @@ impl Warning {
     pub fn of(object: &Event) -> Option<Self> {
         let involved = &object.involved_object;
         let series = object.series.as_ref();
+        let begun = object
+            .event_time
+            .as_ref()
+            .map(|t| t.0)
+            .or_else(|| time(object.metadata.creation_timestamp.as_ref()));
         let last_seen = series
             .and_then(|s| s.last_observed_time.as_ref().map(|t| t.0))
             .or_else(|| time(object.last_timestamp.as_ref()))
-            .or_else(|| object.event_time.as_ref().map(|t| t.0))
-            .or_else(|| time(object.metadata.creation_timestamp.as_ref()));
+            .or(begun);
         Some(Self {
             name: object.metadata.name.clone()?,
             object: involved.uid.clone()?,
-            about: format!(
-                "{}/{}",
-                involved.kind.as_deref().unwrap_or("object").to_lowercase(),
-                involved.name.as_deref().unwrap_or_default()
+            about: redact::line(
+                &format!(
+                    "{}/{}",
+                    involved.kind.as_deref().unwrap_or("object").to_lowercase(),
+                    involved.name.as_deref().unwrap_or_default()
+                ),
+                MESSAGE,
             ),
             reason: redact::line(object.reason.as_deref().unwrap_or_default(), 64),
             message: redact::line(object.message.as_deref().unwrap_or_default(), MESSAGE),
             count: series.and_then(|s| s.count).or(object.count).unwrap_or(1),
+            first_seen: time(object.first_timestamp.as_ref()).or(begun),
             last_seen,
         })
     }
@@ -633,7 +643,7 @@ impl Family {
                 };
                 counted && annotated()
             }
-            Kind::Workload | Kind::Namespace => false,
+            Kind::Workload | Kind::Pod | Kind::Namespace => false,
         }
     }
 

@@ -59,6 +59,19 @@ pub(super) fn timeout_slot() -> Slot {
     slot("timeout", value(Measure::Duration, after, ""))
 }
 
+/// How a sentence says of which time.
+pub(super) fn since_slots() -> Vec<Slot> {
+    let since = value(
+        Measure::Duration,
+        "since, from the last, for the last, over the last, last, the last, past, z ostatnich, za ostatnie, z ostatniej, \
+         ostatnie, ostatnich",
+        "",
+    );
+    let hour = list("from the last hour, for the last hour, last hour, z ostatniej godziny");
+    let hour = Form::OneOf(hour.into_iter().map(|phrase| (phrase, json!("1h"))).collect());
+    vec![slot("since", since), slot("since", hour)]
+}
+
 /// How a sentence says that downtime is acceptable.
 pub(super) fn accept_downtime_slot() -> Slot {
     let accept = "accept downtime, accept the downtime, i accept downtime, i accept the downtime, we accept downtime, accepting downtime, with downtime, downtime is fine, akceptuję przestój, \

@@ -179,6 +179,7 @@ impl Resource {
             ("apps", "Deployment") => Some(Kind::Deployment),
             ("apps", "StatefulSet") => Some(Kind::StatefulSet),
             ("apps", "DaemonSet") => Some(Kind::DaemonSet),
+            ("", "Pod") => Some(Kind::Pod),
             ("", "Namespace") => Some(Kind::Namespace),
             _ => None,
         }

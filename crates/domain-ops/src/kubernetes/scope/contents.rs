@@ -311,6 +311,7 @@ mod tests {
                 reason: "BackOff".into(),
                 message: String::new(),
                 count: 1,
+                first_seen: None,
                 last_seen: None,
             }))
         };

@@ -103,7 +103,7 @@ impl Slot {
             Kind::Deployment => Some(Self::Deployments),
             Kind::StatefulSet => Some(Self::StatefulSets),
             Kind::DaemonSet => Some(Self::DaemonSets),
-            Kind::Workload | Kind::Namespace => None,
+            Kind::Workload | Kind::Pod | Kind::Namespace => None,
         }
     }
 

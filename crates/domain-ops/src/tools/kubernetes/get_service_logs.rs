@@ -1,9 +1,9 @@
 //! `get_service_logs`: what the containers of a service have written, of all its pods.
 
-use super::words::{fillers, kind_slot, list, namespace_slot, service_slot, slot, value};
+use super::words::{fillers, kind_slot, list, namespace_slot, service_slot, since_slots, slot, value};
 use super::{
-    Subject, described, kind_schema, namespace_schema, not_found, service_names, service_schema, text,
-    unresolved, workload_target,
+    Subject, described, kind_schema, namespace_schema, not_found, seconds, service_names, service_schema,
+    since_schema, text, unresolved, workload_target,
 };
 use crate::kubernetes::Cluster;
 use crate::kubernetes::logs::{self, Log, Wanted};
@@ -49,12 +49,7 @@ impl GetServiceLogs {
                     "service": service_schema(),
                     "namespace": namespace_schema(&cluster),
                     "kind": kind_schema(),
-                    "since": {
-                        "type": "string",
-                        "description": "only lines of the last so long: `30s`, `10m`, `2h`, `1d`; at most 99 days",
-                        "maxLength": 6,
-                        "pattern": "^([1-9][0-9]{0,4}s|[1-9][0-9]{0,3}m|[1-9][0-9]{0,2}h|[1-9][0-9]?d)$",
-                    },
+                    "since": since_schema("lines"),
                     "tail": {
                         "type": "integer",
                         "description": format!("how many lines of each container, the newest; {TAIL} unless it is given"),
@@ -119,28 +114,15 @@ fn grammar() -> Grammar {
         "last, the last, tail, ostatnie, ostatnich",
         "lines of, lines, log lines, linii, linie, linijek, wierszy",
     );
-    let since = value(
-        Measure::Duration,
-        "since, from the last, for the last, over the last, last, the last, past, z ostatnich, za ostatnie, z ostatniej, \
-         ostatnie, ostatnich",
-        "",
-    );
-    let hour = list("from the last hour, for the last hour, last hour, z ostatniej godziny");
-    let hour = Form::OneOf(hour.into_iter().map(|phrase| (phrase, json!("1h"))).collect());
     let previous = "previous, from before the restart, from before the crash, poprzednie, sprzed restartu, sprzed awarii";
     let matching = value(Measure::Word, "matching, that match, containing, pasujące do, zawierające", "");
-    let named: [(&str, Form); 5] = [
-        ("tail", tail),
-        ("since", since),
-        ("since", hour),
-        ("previous", Form::Flag(list(previous))),
-        ("matching", matching),
-    ];
+    let named: [(&str, Form); 3] =
+        [("tail", tail), ("previous", Form::Flag(list(previous))), ("matching", matching)];
     let slots: Vec<Slot> = named.into_iter().map(|(argument, form)| slot(argument, form)).collect();
     Grammar {
         phrases: list("logs, log, logs of, logs from, logs for, logi, logów, logs off"),
         nouns: Vec::new(),
-        slots: [vec![service_slot(), namespace_slot(), kind_slot()], slots].concat(),
+        slots: [vec![service_slot(), namespace_slot(), kind_slot()], slots, since_slots()].concat(),
         fillers: fillers("from, dawaj, z, from the"),
     }
 }
@@ -154,19 +136,6 @@ fn wanted(arguments: &Arguments) -> Result<Wanted> {
         previous: arguments.get("previous").and_then(Value::as_bool).unwrap_or(false),
         matching: text(arguments, "matching").map(expression).transpose()?,
     })
-}
-
-/// A time as the schema lets it in: a number and `s`, `m`, `h` or `d`.
-fn seconds(text: &str) -> Option<i64> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.parse::<i64>().ok()?.checked_mul(unit)
 }
 
 /// An expression, which takes a time that grows no faster than what it searches.
@@ -276,20 +245,6 @@ impl Tool for GetServiceLogs {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_reads_as_its_schema_says() {
-        for (text, expected) in [
-            ("30s", Some(30)),
-            ("10m", Some(600)),
-            ("2h", Some(7200)),
-            ("1d", Some(86_400)),
-            ("", None),
-            ("5", None),
-        ] {
-            assert_eq!(seconds(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn an_expression_that_cannot_be_used_is_refused_with_why() {

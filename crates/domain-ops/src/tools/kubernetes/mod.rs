@@ -1,6 +1,7 @@
 //! The Kubernetes tools, and what they have in common: how arguments become a target.
 
 mod clusters;
+mod get_events;
 mod get_service_logs;
 mod get_service_status;
 mod list_services;
@@ -10,6 +11,7 @@ mod rollback_service;
 mod scale_service;
 
 pub use clusters::MOST_CLUSTERS;
+pub use get_events::GetEvents;
 pub use get_service_logs::GetServiceLogs;
 pub use get_service_status::GetServiceStatus;
 pub use list_services::ListServices;
@@ -71,6 +73,7 @@ fn on_one(cluster: &Cluster, on_failure: OnFailure, replicas: Bounds) -> Result<
         Arc::new(PauseRollout::resume(cluster.clone())?),
         Arc::new(GetServiceStatus::new(cluster.clone())?),
         Arc::new(GetServiceLogs::new(cluster.clone())?),
+        Arc::new(GetEvents::new(cluster.clone())?),
         Arc::new(ListServices::new(cluster.clone())?),
     ])
 }
@@ -291,6 +294,29 @@ fn duration(text: &str) -> Option<Duration> {
     };
     let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
     (1..=3600).contains(&seconds).then(|| Duration::from_secs(seconds))
+}
+
+/// The schema of a time that lies back.
+fn since_schema(of: &str) -> Value {
+    json!({
+        "type": "string",
+        "description": format!("only {of} of the last so long: `30s`, `10m`, `2h`, `1d`; at most 99 days"),
+        "maxLength": 6,
+        "pattern": "^([1-9][0-9]{0,4}s|[1-9][0-9]{0,3}m|[1-9][0-9]{0,2}h|[1-9][0-9]?d)$",
+    })
+}
+
+/// A time as the schema lets it in: a number and `s`, `m`, `h` or `d`.
+fn seconds(text: &str) -> Option<i64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(unit)
 }
 
 /// The names of all workloads of the default namespace.

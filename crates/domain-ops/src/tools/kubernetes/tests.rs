@@ -1,6 +1,9 @@
 //! The tools against the sandbox: how arguments become targets, what guards refuse, what reads show.
 
-use super::{GetServiceLogs, GetServiceStatus, ListServices, RestartService, ScaleService, duration};
+use super::{
+    GetEvents, GetServiceLogs, GetServiceStatus, ListServices, RestartService, ScaleService, duration,
+    seconds,
+};
 use crate::kubernetes::testing::{World, webapp};
 use crate::kubernetes::{Bounds, Cluster, Pace, RESTARTED_AT};
 use astradesk_core::name::{ClusterName, Namespace};
@@ -25,6 +28,20 @@ pub(super) async fn frozen(tool: &dyn Tool, value: &Value) -> FrozenCall {
     let targets = tool.targets(&arguments).await.unwrap();
     let call = Call { tool: tool.spec().name.clone(), arguments };
     FrozenCall::new(call, "1".into(), Effect::Write, targets)
+}
+
+#[test]
+fn a_time_that_lies_back_reads_as_its_schema_says() {
+    for (text, expected) in [
+        ("30s", Some(30)),
+        ("10m", Some(600)),
+        ("2h", Some(7200)),
+        ("1d", Some(86_400)),
+        ("", None),
+        ("5", None),
+    ] {
+        assert_eq!(seconds(text), expected, "{text}");
+    }
 }
 
 #[tokio::test]
@@ -93,6 +110,49 @@ async fn a_status_names_the_sick_pod_with_its_log() {
 
     let missing = frozen(&tool, &json!({"service": "nothing"})).await;
     assert_eq!(tool.status(&missing).await.unwrap_err().code, Code::KubernetesNotFound);
+}
+
+#[tokio::test]
+async fn the_events_of_a_service_are_those_of_what_belongs_to_it() {
+    let pulls = json!({"sandbox.astradesk.dev/behaviour": "image-pull"});
+    let mut other = webapp("Deployment", 2, &pulls, &json!({}));
+    other["metadata"]["name"] = json!("puller");
+    other["spec"]["selector"]["matchLabels"] = json!({"app": "puller"});
+    other["spec"]["template"]["metadata"]["labels"] = json!({"app": "puller"});
+    let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({})), other]).await;
+    world.healthy(Kind::Deployment).await;
+    let tool = GetEvents::new(world.cluster.clone()).unwrap();
+    let ask = async |arguments: Value| {
+        let call = frozen(&tool, &arguments).await;
+        tool.events(&call).await
+    };
+    let warned = async {
+        while ask(json!({"service": "puller", "type": "warning"})).await.unwrap()["total"] == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), warned).await.unwrap();
+
+    let own = ask(json!({"service": "webapp"})).await.unwrap();
+    let about: Vec<&str> =
+        own["events"].as_array().unwrap().iter().map(|event| event["object"].as_str().unwrap()).collect();
+    assert!(about.iter().all(|about| about.contains("/webapp")), "{own:#}");
+    for kind in ["deployment/", "replicaset/", "pod/"] {
+        assert!(about.iter().any(|about| about.starts_with(kind)), "{kind}: {own:#}");
+    }
+    assert_eq!(own["warnings_among_them"], 0, "{own:#}");
+
+    let all = ask(json!({})).await.unwrap();
+    let summary = all["summary"].as_str().unwrap();
+    assert!(summary.ends_with("in namespace `default`") && summary.contains("warning"), "{summary}");
+    assert!(all["events"].as_array().unwrap().iter().all(|event| event["type"] == "Warning"), "{all:#}");
+    let one = ask(json!({"type": "all", "limit": 1})).await.unwrap();
+    assert_eq!(one["events"].as_array().map(Vec::len), Some(1));
+    assert!(one["left_out"][0].as_str().unwrap().ends_with("older ones"), "{one:#}");
+    let none = ask(json!({"namespace": "kube-public"})).await.unwrap();
+    assert_eq!(none["summary"], "no warnings in namespace `kube-public`");
+    let missing = ask(json!({"service": "nothing"})).await.unwrap_err();
+    assert_eq!(missing.code, Code::KubernetesNotFound);
 }
 
 #[tokio::test]
