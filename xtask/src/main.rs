@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a tool for a terminal speaks to it")]
 
 mod alertmanager;
+mod ansible;
 mod api;
 mod bench;
 mod cargo;

@@ -10,7 +10,9 @@ use clap::Args;
 
 use crate::cargo::{self, cargo};
 use crate::ui::{self, Pace};
-use crate::{alertmanager, clients, cluster, conformance, kubectl, left_out, litellm, proc, schemathesis};
+use crate::{
+    alertmanager, ansible, clients, cluster, conformance, kubectl, left_out, litellm, proc, schemathesis,
+};
 
 /// How to test.
 #[derive(Args)]
@@ -52,6 +54,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let cache = cluster::cache()?;
     hand(&mut nextest, in_ci, kubectl::TEST_KUBECTL, "kubectl", || kubectl::ensure(&cache))?;
     hand(&mut nextest, in_ci, clients::TEST_CLIENTS, "other MCP clients", || clients::ensure(&cache))?;
+    hand(&mut nextest, in_ci, ansible::TEST_ANSIBLE, "Ansible", || ansible::ensure(&cache))?;
     let mut litellm = None;
     hand(&mut nextest, in_ci, litellm::TEST_LITELLM, "LiteLLM's proxy", || {
         let proxy = litellm.insert(litellm::start(&cache)?);

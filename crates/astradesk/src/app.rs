@@ -9,7 +9,7 @@ use crate::config::{Config, PlannerKind};
 use astradesk_core::guardrail::with_builtin;
 use astradesk_core::{Code, Error, Guardrail, Principal, Result, RoleName};
 use astradesk_domain_ops::tools::{self, kubernetes};
-use astradesk_domain_ops::{Alertmanager, Bounds, Cluster, OperationsPack};
+use astradesk_domain_ops::{Alertmanager, Ansible, Bounds, Cluster, OperationsPack};
 use astradesk_llm::LlmPlanner;
 use astradesk_packs::Folder;
 use astradesk_policy::{CedarPolicy, PolicySources, Settings};
@@ -82,6 +82,9 @@ pub fn registry(clusters: &[Cluster], config: &Config) -> Result<ToolRegistry> {
     if let (Some(main), Some(alertmanager)) = (clusters.first(), alertmanager(config)?) {
         pack = pack.with(tools::alertmanager::tools(main, &alertmanager)?);
     }
+    if let Some(ansible) = ansible(config)? {
+        pack = pack.with(tools::ansible::tools(ansible)?);
+    }
     registry.register(&pack)?;
     Ok(registry)
 }
@@ -90,6 +93,11 @@ pub fn registry(clusters: &[Cluster], config: &Config) -> Result<ToolRegistry> {
 pub fn alertmanager(config: &Config) -> Result<Option<Alertmanager>> {
     let settings = config.alertmanager.settings()?;
     settings.map(|settings| Alertmanager::new(settings, Arc::new(SystemClock))).transpose()
+}
+
+/// Ansible; none if no folder of playbooks is configured.
+pub fn ansible(config: &Config) -> Result<Option<Ansible>> {
+    Ok(config.ansible.settings(config.state_dir())?.map(Ansible::new))
 }
 
 /// How the agent `ops` plans.

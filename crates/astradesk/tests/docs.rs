@@ -106,7 +106,7 @@ fn the_examples_of_the_configuration_are_read() {
 /// Policies on the pages fit the schema.
 #[test]
 fn the_examples_of_policies_are_valid() {
-    for (name, text) in ["cli.md", "guardrails.md"]
+    for (name, text) in ["ansible.md", "cli.md", "guardrails.md"]
         .iter()
         .flat_map(|name| examples(name, "cedar").into_iter().map(move |text| (*name, text)))
     {
@@ -117,6 +117,7 @@ fn the_examples_of_policies_are_valid() {
             .current_dir(folder.path())
             .env_clear()
             .env("HOME", folder.path())
+            .env("ASTRADESK_ANSIBLE_FOLDER", folder.path())
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -315,6 +315,23 @@ codes! {
     /// What was done did not have the effect that the pack says.
     UpstreamNotVerified = "upstream.not_verified", Failed, "look at the target: the request was accepted";
 
+    /// Ansible is not there, does not answer, or cannot read its inventory or the folder of playbooks.
+    AnsibleUnavailable = "ansible.unavailable", Unavailable, "check `[ansible]` in the configuration with `astradesk doctor`";
+    /// There is no such playbook with a manifest in the configured folder.
+    AnsiblePlaybookNotFound = "ansible.playbook_not_found", NotFound, "name one of the candidates";
+    /// The folder of playbooks, a manifest or a playbook is not right.
+    AnsiblePlaybookInvalid = "ansible.playbook_invalid", Unprocessable, "correct what the message names";
+    /// The hosts are not in the inventory, not among those that the manifest names, none at all, or too many.
+    AnsibleHostsRefused = "ansible.hosts_refused", Conflict, "name other hosts in `limit`, or let the manifest be changed";
+    /// The playbooks or the hosts of the inventory are not what they were when it was asked for.
+    AnsibleChanged = "ansible.changed", Conflict, "look at what it would do now, and ask for it again";
+    /// The playbook failed on every host.
+    AnsibleFailed = "ansible.failed", Failed, "look at what failed: the tasks before it were done";
+    /// The playbook failed on some hosts, or could not reach them, and succeeded on others.
+    AnsiblePartial = "ansible.partial", Failed, "look at the hosts that are named: the others are done, and `limit` can leave them out";
+    /// The playbook could reach none of its hosts.
+    AnsibleUnreachable = "ansible.unreachable", Failed, "check the hosts, and how Ansible reaches them";
+
     /// There is no such run, or it may not be seen by who asks.
     RunNotFound = "run.not_found", NotFound, "see `GET /v1/runs`";
     /// The run is in a state in which this cannot be done.

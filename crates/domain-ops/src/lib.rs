@@ -5,6 +5,7 @@
 //! | [`pack`] | [`OperationsPack`]: what registers together |
 //! | [`agents`] | [`agents::ops::OpsAgent`]: plans with its planner, replies from a run's facts |
 //! | [`tools`] | one module a system, one file a tool |
+//! | [`ansible`] | playbooks of one folder: what they may be run on, how they are begun once, watched and stopped |
 //! | [`kubernetes`] | what the Kubernetes tools share: the cluster, its watches, and every decision on them |
 //! | [`alertmanager`] | what its tools share: alerts, silences, and a silence that is made once |
 //! | [`upstream`] | the one HTTP client, and what its failures mean |
@@ -23,12 +24,14 @@
 
 pub mod agents;
 pub mod alertmanager;
+pub mod ansible;
 pub mod kubernetes;
 pub mod pack;
 pub mod tools;
 pub mod upstream;
 
 pub use alertmanager::Alertmanager;
+pub use ansible::Ansible;
 pub use kubernetes::{Bounds, Cluster, Pace, Sent};
 pub use pack::OperationsPack;
 pub use upstream::Upstream;

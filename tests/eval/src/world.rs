@@ -8,7 +8,7 @@ use astradesk_core::run::OnFailure;
 use astradesk_core::tool::{Form, Grammar, Measure, Slot};
 use astradesk_core::{Effect, Plan, Result, ToolName, ToolSpec};
 use astradesk_domain_ops::tools::{self, kubernetes};
-use astradesk_domain_ops::{Alertmanager, Bounds, Cluster, Pace, alertmanager, upstream};
+use astradesk_domain_ops::{Alertmanager, Ansible, Bounds, Cluster, Pace, alertmanager, ansible, upstream};
 use astradesk_runtime::planner::{Aliases, KeywordPlanner};
 use astradesk_runtime::port::{Names, Planner as _, SystemClock};
 use async_trait::async_trait;
@@ -35,6 +35,9 @@ pub const SERVICES: [&str; 10] = [
 pub const SILENCES: [&str; 2] =
     ["4bd5b6cd-1695-432a-ad6a-3c91b9c8bd2f", "7c1e2a90-0b1f-4c55-9a56-1f6f0a3d2e11"];
 
+/// The playbooks, sorted.
+pub const PLAYBOOKS: [&str; 2] = ["restart-nginx", "rotate-logs"];
+
 /// What people call some of the services.
 pub const ALIASES: [(&str, &str); 3] =
     [("payments", "payments-api"), ("bramka płatności", "payments-api"), ("search", "search-indexer")];
@@ -54,6 +57,7 @@ impl World {
         let cluster = nowhere()?;
         let mut all = kubernetes::tools(std::slice::from_ref(&cluster), OnFailure::Leave, Bounds::default())?;
         all.extend(tools::alertmanager::tools(&cluster, &no_alertmanager()?)?);
+        all.extend(tools::ansible::tools(no_playbooks())?);
         let mut tools: Vec<_> = all.iter().map(|tool| tool.spec().clone()).collect();
         tools.push(metrics()?);
         let aliases: BTreeMap<String, String> =
@@ -73,13 +77,30 @@ impl World {
 #[async_trait]
 impl Names for World {
     async fn candidates(&self, _: &ToolName, argument: &str) -> Result<Option<Vec<String>>> {
-        let names = if argument == "id" { &SILENCES[..] } else { &SERVICES[..] };
+        let names = match argument {
+            "id" => &SILENCES[..],
+            "playbook" => &PLAYBOOKS,
+            _ => &SERVICES,
+        };
         Ok(Some(names.iter().map(|name| (*name).to_owned()).collect()))
     }
 
     async fn permitted(&self, _: &ToolName, _: &str, names: &[String]) -> Vec<String> {
         names.to_vec()
     }
+}
+
+/// Ansible with no folder that could be read.
+fn no_playbooks() -> Ansible {
+    Ansible::new(ansible::Settings {
+        folder: "/nowhere".into(),
+        inventory: "inventory".into(),
+        programs: "/nowhere".into(),
+        vault_password: None,
+        environment: Vec::new(),
+        max_hosts: 1,
+        state: "/nowhere".into(),
+    })
 }
 
 /// A cluster that nobody asks anything.

@@ -9,7 +9,7 @@
 use astradesk_core::Code;
 use astradesk_eval::case::{Case, Expected, read};
 use astradesk_eval::score::{halves, score};
-use astradesk_eval::world::{ALIASES, SERVICES, World};
+use astradesk_eval::world::{ALIASES, PLAYBOOKS, SERVICES, World};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
@@ -184,6 +184,8 @@ fn assert_nothing_is_invented(sentence: &str) {
                     let said = said.replace('ł', "l");
                     said.contains(&value) || said.contains("sts") || said.contains("ds")
                 }
+                "playbook" => said.contains(&value) && PLAYBOOKS.contains(&value.as_str()),
+                "check" => said.contains("check") || said.contains("sprawdz") || said.contains("próbn"),
                 "namespace" | "replicas" | "revision" | "tail" | "limit" | "id" => said.contains(&value),
                 "type" => ["warning", "ostrze", "type", "typ"].iter().any(|word| said.contains(word)),
                 "timeout" | "since" | "window" | "duration" => {

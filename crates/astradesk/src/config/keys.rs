@@ -293,6 +293,42 @@ pub const KEYS: &[Key] = &[
         "folder with packs, each a folder with a `pack.toml`, at most 256; loaded again when they change; empty: none. See [packs.md](packs.md)",
     ),
     key(
+        "ansible.folder",
+        &["ASTRADESK_ANSIBLE_FOLDER"],
+        "\"\"",
+        "folder with playbooks (`NAME.yml`), each with a manifest (`NAME.toml`), at most 4096 files and 32 MiB; empty: there is no `run_playbook`. See [ansible.md](ansible.md)",
+    ),
+    key(
+        "ansible.inventory",
+        &["ASTRADESK_ANSIBLE_INVENTORY"],
+        "\"inventory\"",
+        "Ansible's inventory, a file or a folder; in `ansible.folder` unless it is an absolute path",
+    ),
+    key(
+        "ansible.programs",
+        &["ASTRADESK_ANSIBLE_PROGRAMS"],
+        "\"\"",
+        "folder with `ansible-playbook`; empty: it is searched for in `PATH`",
+    ),
+    key(
+        "ansible.vault_password",
+        &["ASTRADESK_ANSIBLE_VAULT_PASSWORD"],
+        "\"\"",
+        "where the password of vaults is: `env:NAME` (of the process's environment) or `file:/PATH`; empty: none. The password itself never stands here",
+    ),
+    key(
+        "ansible.environment",
+        &["ASTRADESK_ANSIBLE_ENVIRONMENT"],
+        "[]",
+        "names of environment variables that Ansible is given, such as `SSH_AUTH_SOCK`, beside `HOME` and `PATH`",
+    ),
+    key(
+        "ansible.max_hosts",
+        &["ASTRADESK_ANSIBLE_MAX_HOSTS"],
+        "20",
+        "the most hosts of one run of a playbook, 1 to 200; more are answered `ansible.hosts_refused`",
+    ),
+    key(
         "guardrails",
         &[],
         "[]",

@@ -249,6 +249,7 @@ fn check(config: &Config) -> Result<()> {
     }
     llm::check(&config.agents, &config.llm)?;
     app::alertmanager(config)?;
+    config.ansible.settings(config.state_dir())?;
     let (keys, runs) = (config.limits.idempotency_hours, config.runs.keep_days);
     if runs > 0 && u64::from(keys) > 24 * u64::from(runs) {
         return Err(invalid(format!(

@@ -4,6 +4,7 @@
 //! typed [`Config`] is read from the merged table, so a key has one default and one meaning.
 
 mod alertmanager;
+mod ansible;
 pub mod keys;
 mod llm;
 mod load;
@@ -11,6 +12,7 @@ mod tables;
 mod upstream;
 
 pub use alertmanager::Alertmanager;
+pub use ansible::Ansible;
 pub use llm::{Agents, Llm, PlannerKind};
 pub use load::{Sources, Values, load};
 pub use tables::{Webhook, WebhookSecret};
@@ -47,6 +49,8 @@ pub struct Config {
     pub alertmanager: Alertmanager,
     /// The packs that are not compiled in.
     pub packs: Packs,
+    /// The playbooks that may be run, if some may.
+    pub ansible: Ansible,
     /// The cluster.
     pub kubernetes: Kubernetes,
     /// The principal of the embedded Engine.

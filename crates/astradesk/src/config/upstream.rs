@@ -45,13 +45,7 @@ impl Access<'_> {
     }
 
     fn credentials(&self, table: &str) -> Result<Option<Credentials>> {
-        let secret = |key: &str, text: &str| {
-            Secret::parse(text).and_then(std::result::Result::ok).ok_or_else(|| {
-                invalid(format!("`{table}.{key}` is not the place of a secret")).with_remedy(
-                    "write `env:NAME` or `file:/PATH`; the secret itself never stands in the configuration",
-                )
-            })
-        };
+        let secret = |key: &str, text: &str| secret(&format!("{table}.{key}"), text);
         match (self.bearer, self.user, self.password) {
             ("", "", "") => Ok(None),
             (bearer, "", "") => Ok(Some(Credentials::Bearer(secret("bearer", bearer)?))),
@@ -66,4 +60,13 @@ impl Access<'_> {
             ))),
         }
     }
+}
+
+/// The place of a secret, as the value of a key says it.
+pub(super) fn secret(key: &str, text: &str) -> Result<Secret> {
+    Secret::parse(text).and_then(std::result::Result::ok).ok_or_else(|| {
+        invalid(format!("`{key}` is not the place of a secret")).with_remedy(
+            "write `env:NAME` or `file:/PATH`; the secret itself never stands in the configuration",
+        )
+    })
 }

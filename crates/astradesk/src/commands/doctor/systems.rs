@@ -15,3 +15,16 @@ async fn alerts(config: &Config) -> Result<Option<Finding>> {
     let version = alertmanager.version().await?;
     Ok(Some(good(format!("Alertmanager {version} answers at `{}`", alertmanager.url()))))
 }
+
+/// Whether Ansible answers, and what is wrong with its playbooks, if there are some.
+pub(super) async fn ansible(config: &Config, findings: &mut Vec<Finding>) {
+    findings.extend(playbooks(config).await.unwrap_or_else(|error| vec![bad(&error)]));
+}
+
+async fn playbooks(config: &Config) -> Result<Vec<Finding>> {
+    let Some(ansible) = app::ansible(config)? else { return Ok(Vec::new()) };
+    let (playbooks, hosts, broken) = ansible.answers().await?;
+    let folder = config.ansible.folder.display();
+    let fine = good(format!("Ansible answers: {playbooks} playbook(s) in `{folder}`, {hosts} host(s)"));
+    Ok(std::iter::once(fine).chain(broken.iter().map(bad)).collect())
+}
