@@ -19,6 +19,7 @@ mod kubectl;
 mod left_out;
 mod litellm;
 mod proc;
+mod prometheus;
 mod schemathesis;
 mod test;
 mod ui;

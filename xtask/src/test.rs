@@ -11,7 +11,8 @@ use clap::Args;
 use crate::cargo::{self, cargo};
 use crate::ui::{self, Pace};
 use crate::{
-    alertmanager, ansible, clients, cluster, conformance, kubectl, left_out, litellm, proc, schemathesis,
+    alertmanager, ansible, clients, cluster, conformance, kubectl, left_out, litellm, proc, prometheus,
+    schemathesis,
 };
 
 /// How to test.
@@ -65,6 +66,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let alertmanager = alerting.insert(alertmanager::start(&cache)?);
         Ok(PathBuf::from(&alertmanager.url))
     })?;
+    let mut monitoring = None;
+    hand(&mut nextest, in_ci, prometheus::TEST_PROMETHEUS, "Prometheus", || {
+        let monitoring = monitoring.insert(prometheus::start(&cache)?);
+        Ok(PathBuf::from(&monitoring.prometheus))
+    })?;
+    if let Some(monitoring) = &monitoring {
+        nextest.env(prometheus::TEST_PUSHGATEWAY, &monitoring.pushgateway);
+    }
     let Some(ready) = ready else { return without_cluster(&mut nextest) };
     cluster::with(&ready, |kubeconfig| {
         let report = cargo::target_directory()?.join(left_out::REPORT);

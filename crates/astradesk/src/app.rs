@@ -9,7 +9,7 @@ use crate::config::{Config, PlannerKind};
 use astradesk_core::guardrail::with_builtin;
 use astradesk_core::{Code, Error, Guardrail, Principal, Result, RoleName};
 use astradesk_domain_ops::tools::{self, kubernetes};
-use astradesk_domain_ops::{Alertmanager, Ansible, Bounds, Cluster, OperationsPack};
+use astradesk_domain_ops::{Alertmanager, Ansible, Bounds, Checks, Cluster, OperationsPack, Prometheus};
 use astradesk_llm::LlmPlanner;
 use astradesk_packs::Folder;
 use astradesk_policy::{CedarPolicy, PolicySources, Settings};
@@ -74,11 +74,17 @@ impl App {
 pub fn registry(clusters: &[Cluster], config: &Config) -> Result<ToolRegistry> {
     let registry = ToolRegistry::default();
     let replicas = Bounds { min: config.scale.min, max: config.scale.max };
+    let metrics = metrics(config)?;
+    let checks = Checks::from(metrics.clone());
     let mut pack = OperationsPack::new(planner(config)?)?.with(kubernetes::tools(
         clusters,
         config.policy.on_failure,
         replicas,
+        &checks,
     )?);
+    if let Some(metrics) = &metrics {
+        pack = pack.with(tools::prometheus::tools(metrics, clusters)?);
+    }
     if let (Some(main), Some(alertmanager)) = (clusters.first(), alertmanager(config)?) {
         pack = pack.with(tools::alertmanager::tools(main, &alertmanager)?);
     }
@@ -87,6 +93,12 @@ pub fn registry(clusters: &[Cluster], config: &Config) -> Result<ToolRegistry> {
     }
     registry.register(&pack)?;
     Ok(registry)
+}
+
+/// Where metrics are; none if no Prometheus is configured.
+pub fn metrics(config: &Config) -> Result<Option<Prometheus>> {
+    let settings = config.prometheus.settings()?;
+    settings.map(|settings| Prometheus::new(settings, Arc::new(SystemClock))).transpose()
 }
 
 /// The Alertmanager; none if none is configured.

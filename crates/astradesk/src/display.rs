@@ -5,6 +5,7 @@ mod live;
 pub mod approval;
 mod plain;
 pub mod policy;
+mod series;
 
 pub use live::Live;
 pub use plain::words;
@@ -266,7 +267,7 @@ pub fn outcome(run: &Run, output: Output) -> u8 {
 /// The most lines of what an MCP server has answered that are shown.
 const SAID: usize = 200;
 
-/// What a read found, beyond its summary: services as a table, sick pods with their last words, events, and the
+/// What a read found, beyond its summary: services as a table, sick pods with their last words, events, metrics, and the
 /// texts of an MCP server.
 fn facts(step: &Step) {
     let StepState::Succeeded { output, .. } = &step.state else { return };
@@ -290,6 +291,8 @@ fn facts(step: &Step) {
     list("sick_pods").for_each(|pod| sick_pod(pod, true, &line));
     list("logs").for_each(log);
     list("groups").for_each(alerts);
+    list("metrics").for_each(series::metric);
+    list("series").for_each(series::one);
     for event in list("warnings").chain(list("events")) {
         note(format!(
             "  {} {}× {}: {} ({})",

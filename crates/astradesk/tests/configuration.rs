@@ -103,10 +103,42 @@ fn what_is_wrong_with_a_table_is_said_with_its_name() {
         ("[llm]\ncost_per_hour = 1.0", "`llm.cost_per_hour` is set, and no price"),
     ];
     for (toml, said) in cases {
-        let error = read(toml).map(|_| ()).expect_err(toml);
-        assert_eq!(error.code.as_str(), "config.invalid", "{toml}");
-        assert!(error.message.contains(said), "{toml}\n  says: {}\n  not: {said}", error.message);
-        assert!(!error.message.contains('\n'), "{}", error.message);
+        refused(toml, said);
+    }
+}
+
+/// Reads it, which must fail with this.
+fn refused(toml: &str, said: &str) {
+    let error = read(toml).map(|_| ()).expect_err(toml);
+    assert_eq!(error.code.as_str(), "config.invalid", "{toml}");
+    assert!(error.message.contains(said), "{toml}\n  says: {}\n  not: {said}", error.message);
+    assert!(!error.message.contains('\n'), "{}", error.message);
+}
+
+#[test]
+fn what_is_wrong_with_where_metrics_are_is_said() {
+    for (toml, said) in [
+        ("[prometheus]\nbase_url = \"http://x.example\"", "`prometheus.base_url` is not encrypted"),
+        ("[prometheus]\nbearer = \"hunter2\"", "`prometheus.bearer` is not the place of a secret"),
+        ("[prometheus]\nuser = \"ada\"", "has neither `bearer` alone"),
+        ("[prometheus]\nname = \"a b\"", "`prometheus.name`: `a b`"),
+        ("[prometheus]\ncheck_seconds = 1", "`prometheus.check_seconds` is 1, and must be 2 to 600"),
+        ("[prometheus]\nmax_series = 0", "`prometheus.max_series` is 0"),
+        ("[prometheus]\nquery = \"x\"", "unknown key `prometheus.query`"),
+        ("[prometheus.queries]\nP = \"x\"", "`prometheus.queries`: `P` is no name of a query"),
+        ("[prometheus.queries]\np = 1", "`prometheus.queries.p`: it is neither a query nor a table"),
+        (
+            "[prometheus.queries]\np = { query = \"x\", unit = \"percent\" }",
+            "the unit `percent` is none of ratio",
+        ),
+        (
+            "[prometheus.queries]\np = { query = \"x\", of = \"y\" }",
+            "`prometheus.queries.p`: unknown field `of`",
+        ),
+        ("[prometheus.queries]\np = \"x{a={{ service }}}\"", "`p`: `{{ service }}` must stand in a string"),
+        ("[prometheus]\ncluster_label = \"a-b\"", "`prometheus.cluster_label` is not the name of a label"),
+    ] {
+        refused(toml, said);
     }
 }
 

@@ -298,20 +298,20 @@ codes! {
     PackNotAccepted = "pack.not_accepted", Conflict, "look at its definition and accept it with `astradesk packs accept`";
     /// The MCP server defines a tool otherwise than was accepted, so the tool is disabled.
     PackDefinitionChanged = "pack.definition_changed", Conflict, "look at the difference with `astradesk packs accept`, and accept it if it is meant";
-    /// What a tool of a pack speaks to cannot be reached, or takes no more requests; nothing was done.
+    /// What a tool speaks to cannot be reached, or takes no more requests; nothing was done.
     UpstreamUnreachable = "upstream.unreachable", Unavailable, "check the address and the network, then repeat";
-    /// What a tool of a pack speaks to does not permit this to the pack's credentials.
-    UpstreamForbidden = "upstream.forbidden", Failed, "give the pack's credentials the permission";
-    /// What a tool of a pack speaks to knows no such thing.
+    /// What a tool speaks to does not permit this to the pack's credentials.
+    UpstreamForbidden = "upstream.forbidden", Failed, "give its credentials the permission";
+    /// What a tool speaks to knows no such thing.
     UpstreamNotFound = "upstream.not_found", NotFound, "check the arguments";
-    /// What a tool of a pack speaks to is in a state in which this cannot be done.
+    /// What a tool speaks to is in a state in which this cannot be done.
     UpstreamConflict = "upstream.conflict", Conflict, "look at its state, then repeat";
-    /// What a tool of a pack speaks to refused the request.
+    /// What a tool speaks to refused the request.
     UpstreamRejected = "upstream.rejected", Failed, "correct what its answer names";
-    /// What a tool of a pack speaks to, or runs, failed.
+    /// What a tool speaks to, or runs, failed.
     UpstreamFailed = "upstream.failed", Failed, "look at its answer and its logs";
-    /// What a tool of a pack speaks to answered with something else than the pack says.
-    UpstreamAnswerInvalid = "upstream.answer_invalid", Failed, "check the pack against what it speaks to";
+    /// What a tool speaks to answered with something else than it should.
+    UpstreamAnswerInvalid = "upstream.answer_invalid", Failed, "check the configuration, or the pack, against what it speaks to";
     /// What was done did not have the effect that the pack says.
     UpstreamNotVerified = "upstream.not_verified", Failed, "look at the target: the request was accepted";
 
@@ -331,6 +331,12 @@ codes! {
     AnsiblePartial = "ansible.partial", Failed, "look at the hosts that are named: the others are done, and `limit` can leave them out";
     /// The playbook could reach none of its hosts.
     AnsibleUnreachable = "ansible.unreachable", Failed, "check the hosts, and how Ansible reaches them";
+    /// A query that is to decide about an effect finds nothing that it could decide by, so nothing was done.
+    MetricsNoData = "metrics.no_data", Conflict, "correct the query in `prometheus.queries`, or leave out the check";
+    /// What was done has come out well, and what was asked of a metric after it did not hold.
+    MetricsCheckFailed = "metrics.check_failed", Failed, "look at the service; undo what was done if that is the cause";
+    /// What was done has come out well, and whether what was asked of a metric after it held could not be measured.
+    MetricsNotMeasured = "metrics.not_measured", Unknown, "look at the metric yourself; what was done is left as it is";
 
     /// There is no such run, or it may not be seen by who asks.
     RunNotFound = "run.not_found", NotFound, "see `GET /v1/runs`";
@@ -351,6 +357,8 @@ codes! {
     ClockStepped = "clock.stepped", Unavailable, "see to the time synchronization of the machine; it is trusted again once it has been steady for a while";
     /// The evidence does not verify.
     EvidenceBroken = "evidence.broken", Failed, "keep the files as they are and find out who changed them";
+    /// A secret that the configuration names is not there.
+    SecretMissing = "secret.missing", Unavailable, "provide the secret where AstraDesk runs";
     /// The configuration is not valid.
     ConfigInvalid = "config.invalid", Invalid, "correct the key that the message names";
     /// The gateway cannot be reached.

@@ -8,6 +8,8 @@
 //! | [`ansible`] | playbooks of one folder: what they may be run on, how they are begun once, watched and stopped |
 //! | [`kubernetes`] | what the Kubernetes tools share: the cluster, its watches, and every decision on them |
 //! | [`alertmanager`] | what its tools share: alerts, silences, and a silence that is made once |
+//! | [`prometheus`] | queries, and what is answered to them |
+//! | [`checks`] | what must be so of a metric after a change |
 //! | [`upstream`] | the one HTTP client, and what its failures mean |
 //!
 //! ```text
@@ -25,13 +27,17 @@
 pub mod agents;
 pub mod alertmanager;
 pub mod ansible;
+pub mod checks;
 pub mod kubernetes;
 pub mod pack;
+pub mod prometheus;
 pub mod tools;
 pub mod upstream;
 
 pub use alertmanager::Alertmanager;
 pub use ansible::Ansible;
+pub use checks::Checks;
 pub use kubernetes::{Bounds, Cluster, Pace, Sent};
 pub use pack::OperationsPack;
+pub use prometheus::Prometheus;
 pub use upstream::Upstream;

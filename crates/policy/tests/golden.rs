@@ -17,6 +17,7 @@ fn decide(policy: &CedarPolicy, principal: &Principal, tool: &str, targets: &[&s
     let arguments = match tool {
         "run_playbook" => json!({"playbook": "x"}),
         "list_services" => json!({}),
+        "query_metrics" => json!({"promql": "up"}),
         _ => json!({"service": "x"}),
     };
     Ask::new(principal, tool, arguments, targets).decide(policy)
@@ -31,6 +32,7 @@ const UNKNOWN_KIND: &str = "kubernetes/prod/default/workload/webapp";
 const BILLING: &str = "kubernetes/prod/default/deployment/billing";
 const ELSEWHERE: &str = "kubernetes/prod/shop/deployment/webapp";
 const DEFAULT: &str = "kubernetes/prod/default/namespace/default";
+const SERVER: &str = "external/prometheus/server/main";
 const SHOP: &str = "kubernetes/prod/shop/namespace/shop";
 
 #[test]
@@ -75,6 +77,9 @@ fn the_golden_table() {
         ("get_service_logs",   &[WEBAPP],               [READ,      READ,      ROLE,     ROLE]),
         ("get_service_logs",   &[BILLING],              [READ,      READ,      ROLE,     ROLE]),
         ("get_service_logs",   &[ELSEWHERE],            [NAMESPACE, NAMESPACE, ROLE,     ROLE]),
+        ("get_metrics",        &[WEBAPP],               [READ,      READ,      ROLE,     ROLE]),
+        ("get_metrics",        &[ELSEWHERE],            [NAMESPACE, NAMESPACE, ROLE,     ROLE]),
+        ("query_metrics",      &[SERVER],               [DENIED,    DENIED,    ROLE,     ROLE]),
         ("list_services",      &[DEFAULT],              [READ,      READ,      ROLE,     ROLE]),
         ("list_services",      &[SHOP],                 [NAMESPACE, NAMESPACE, ROLE,     ROLE]),
         ("list_services",      &[DEFAULT, SHOP],        [NAMESPACE, NAMESPACE, ROLE,     ROLE]),

@@ -15,6 +15,7 @@
 //! | [`kubectl`] | the real kubectl, and what it prints |
 //! | [`others`] | MCP clients, and a server, that others wrote |
 //! | [`alerting`] | an Alertmanager |
+//! | [`metrics`] | a service's metrics, as a real Prometheus scrapes them |
 //! | [`model`] | language models: an obedient one, and LiteLLM's proxy |
 //! | [`disk`] | a small disk of one process's own |
 //! | [`proxy`] | what stands between AstraDesk and the API server |
@@ -39,6 +40,7 @@ pub mod disk;
 pub mod fault;
 pub mod gateway;
 pub mod kubectl;
+pub mod metrics;
 pub mod model;
 pub mod observer;
 pub mod others;

@@ -186,11 +186,13 @@ fn assert_nothing_is_invented(sentence: &str) {
                 }
                 "playbook" => said.contains(&value) && PLAYBOOKS.contains(&value.as_str()),
                 "check" => said.contains("check") || said.contains("sprawdz") || said.contains("próbn"),
-                "namespace" | "replicas" | "revision" | "tail" | "limit" | "id" => said.contains(&value),
+                "namespace" | "replicas" | "revision" | "tail" | "limit" | "id" | "promql" => {
+                    said.contains(&value)
+                }
                 "type" => ["warning", "ostrze", "type", "typ"].iter().any(|word| said.contains(word)),
-                "timeout" | "since" | "window" | "duration" => {
+                "timeout" | "since" | "window" | "duration" | "step" => {
                     let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-                    said.contains(digits) || said.contains("hour") || said.contains("godziny")
+                    said.contains(digits) || said.contains("hour") || said.contains("godzin")
                 }
                 "accept_downtime" => said.contains("downtime") || said.contains("przest"),
                 "on_failure" => true,

@@ -36,6 +36,7 @@ pub(super) async fn run(context: &Context) -> Result<u8> {
             llm::ask(&config, &mut findings).await;
             systems::alertmanager(&config, &mut findings).await;
             systems::ansible(&config, &mut findings).await;
+            systems::prometheus(&config, &mut findings).await;
             store(&config, &mut findings).await;
             clusters(&config, &mut findings).await;
         }

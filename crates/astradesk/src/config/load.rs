@@ -248,6 +248,7 @@ fn check(config: &Config) -> Result<()> {
         )));
     }
     llm::check(&config.agents, &config.llm)?;
+    app::metrics(config)?;
     app::alertmanager(config)?;
     config.ansible.settings(config.state_dir())?;
     let (keys, runs) = (config.limits.idempotency_hours, config.runs.keep_days);

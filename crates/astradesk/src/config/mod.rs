@@ -8,6 +8,7 @@ mod ansible;
 pub mod keys;
 mod llm;
 mod load;
+mod prometheus;
 mod tables;
 mod upstream;
 
@@ -15,6 +16,7 @@ pub use alertmanager::Alertmanager;
 pub use ansible::Ansible;
 pub use llm::{Agents, Llm, PlannerKind};
 pub use load::{Sources, Values, load};
+pub use prometheus::Prometheus;
 pub use tables::{Webhook, WebhookSecret};
 
 use astradesk_core::name::{ClusterName, Namespace, ObjectName};
@@ -47,6 +49,8 @@ pub struct Config {
     pub scale: Scale,
     /// Where alerts are, and silences.
     pub alertmanager: Alertmanager,
+    /// Where metrics are.
+    pub prometheus: Prometheus,
     /// The packs that are not compiled in.
     pub packs: Packs,
     /// The playbooks that may be run, if some may.

@@ -16,6 +16,12 @@ use std::collections::BTreeMap;
 /// The reason that the Deployment controller gives when a rollout has once been complete.
 const HAS_BEEN_COMPLETE: &str = "NewReplicaSetAvailable";
 
+/// When a change that was seen then has come to rest: when the newest pod became ready, if that was later.
+pub(crate) fn settled(family: &Family, seen: Timestamp) -> Timestamp {
+    let ready = family.pods.iter().filter(|pod| !pod.terminating).filter_map(|pod| pod.ready_since);
+    ready.fold(seen, Timestamp::max)
+}
+
 /// Where a workload's rollout stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
@@ -406,6 +412,7 @@ pub(crate) mod tests {
             phase: "Running".into(),
             terminating: false,
             ready,
+            ready_since: None,
             reason: None,
             unschedulable: None,
             node: Some("node-1".into()),

@@ -443,6 +443,8 @@ pub struct PodView {
     pub terminating: bool,
     /// Whether it is ready.
     pub ready: bool,
+    /// Since when, if it is.
+    pub ready_since: Option<Timestamp>,
     /// Why the pod as a whole is in its phase: `Evicted`, …
     pub reason: Option<String>,
     /// Why it has no node, in the scheduler's words.
@@ -495,6 +497,7 @@ impl PodView {
         let owner = controller(&object.metadata)?;
         let status = object.status.clone().unwrap_or_default();
         let condition = |name: &str| status.conditions.iter().flatten().find(|c| c.type_ == name);
+        let ready = condition("Ready").filter(|c| c.status == "True");
         let label = |name: &str| object.metadata.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
         let init = status.init_container_statuses.iter().flatten().map(|s| container(s, true));
         let main = status.container_statuses.iter().flatten().map(|s| container(s, false));
@@ -504,7 +507,8 @@ impl PodView {
             owner,
             phase: status.phase.clone().unwrap_or_else(|| "Pending".to_owned()),
             terminating: object.metadata.deletion_timestamp.is_some(),
-            ready: condition("Ready").is_some_and(|c| c.status == "True"),
+            ready: ready.is_some(),
+            ready_since: ready.and_then(|c| time(c.last_transition_time.as_ref())),
             reason: status.reason.clone(),
             unschedulable: condition("PodScheduled")
                 .filter(|c| c.status == "False" && c.reason.as_deref() == Some("Unschedulable"))

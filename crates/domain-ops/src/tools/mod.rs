@@ -3,4 +3,5 @@
 pub mod alertmanager;
 pub mod ansible;
 pub mod kubernetes;
+pub mod prometheus;
 mod words;

@@ -71,6 +71,8 @@ pub(crate) fn tools() -> Vec<Arc<ToolSpec>> {
     let text = json!({"type": "string"});
     let flag = json!({"type": "boolean"});
     vec![
+        tool("get_metrics", Effect::Read, &["service"], json!({"service": text, "namespace": text})),
+        tool("query_metrics", Effect::Read, &["promql"], json!({"promql": text})),
         tool("get_service_logs", Effect::Read, &["service"], json!({"service": text, "namespace": text})),
         tool("get_service_status", Effect::Read, &["service"], json!({"service": text, "namespace": text})),
         tool(

@@ -18,6 +18,7 @@ mod flood;
 mod governance;
 mod llm;
 mod mcp;
+mod metrics;
 mod once;
 mod operations;
 mod packs;

@@ -10,6 +10,11 @@ pub(super) async fn alertmanager(config: &Config, findings: &mut Vec<Finding>) {
     findings.extend(alerts(config).await.unwrap_or_else(|error| Some(bad(&error))));
 }
 
+/// Whether Prometheus answers, if one is configured.
+pub(super) async fn prometheus(config: &Config, findings: &mut Vec<Finding>) {
+    findings.extend(metrics(config).await.unwrap_or_else(|error| Some(bad(&error))));
+}
+
 async fn alerts(config: &Config) -> Result<Option<Finding>> {
     let Some(alertmanager) = app::alertmanager(config)? else { return Ok(None) };
     let version = alertmanager.version().await?;
@@ -27,4 +32,11 @@ async fn playbooks(config: &Config) -> Result<Vec<Finding>> {
     let folder = config.ansible.folder.display();
     let fine = good(format!("Ansible answers: {playbooks} playbook(s) in `{folder}`, {hosts} host(s)"));
     Ok(std::iter::once(fine).chain(broken.iter().map(bad)).collect())
+}
+
+async fn metrics(config: &Config) -> Result<Option<Finding>> {
+    let Some(prometheus) = app::metrics(config)? else { return Ok(None) };
+    let version = prometheus.version().await?;
+    let queries = prometheus.queries().all().len();
+    Ok(Some(good(format!("Prometheus {version} answers at `{}`; {queries} named queries", prometheus.url()))))
 }

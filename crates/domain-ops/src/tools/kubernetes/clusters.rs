@@ -1,6 +1,6 @@
 //! A tool on several clusters: one tool, whose calls say which cluster they mean.
 
-use super::words::{slot, value};
+use crate::tools::words::{slot, value};
 use astradesk_core::name::ClusterName;
 use astradesk_core::run::OnFailure;
 use astradesk_core::tool::{Measure, Slot};
@@ -157,11 +157,12 @@ mod tests {
     use super::super::tests::unreachable_named;
     use super::super::tools;
     use super::*;
+    use crate::checks::Checks;
     use crate::kubernetes::Bounds;
 
     fn on(names: &[&str]) -> Vec<Arc<dyn Tool>> {
         let clusters: Vec<_> = names.iter().map(|name| unreachable_named(name)).collect();
-        tools(&clusters, OnFailure::Leave, Bounds::default()).unwrap()
+        tools(&clusters, OnFailure::Leave, Bounds::default(), &Checks::default()).unwrap()
     }
 
     #[tokio::test]
@@ -198,7 +199,8 @@ mod tests {
         let many: Vec<String> = (0..=MOST_CLUSTERS).map(|number| format!("c{number}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         for bad in [&[][..], &["eu", "eu"], &many] {
-            let error = tools(&clusters(bad), OnFailure::Leave, Bounds::default()).err().unwrap();
+            let error =
+                tools(&clusters(bad), OnFailure::Leave, Bounds::default(), &Checks::default()).err().unwrap();
             assert_eq!(error.code, Code::ConfigInvalid, "{bad:?}");
         }
     }

@@ -21,6 +21,7 @@ pub use rollback_service::RollbackService;
 pub use scale_service::{MOST_REPLICAS, ScaleService};
 
 use super::words;
+use crate::checks::Checks;
 use crate::kubernetes::cluster::operation;
 use crate::kubernetes::facts::Described;
 use crate::kubernetes::once::Job;
@@ -40,12 +41,28 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The tools on these clusters, what becomes of a failed restart when the call does not say, and how many replicas a
-/// service may be given.
+/// The tools on these clusters, what becomes of a failed restart when the call does not say, how many replicas a
+/// service may be given, and what measures whether a change has done it good.
 ///
 /// # Errors
 /// `config.invalid`: there is no cluster, there are more than [`MOST_CLUSTERS`], or two have one name.
-pub fn tools(clusters: &[Cluster], on_failure: OnFailure, replicas: Bounds) -> Result<Vec<Arc<dyn Tool>>> {
+pub fn tools(
+    clusters: &[Cluster],
+    on_failure: OnFailure,
+    replicas: Bounds,
+    checks: &Checks,
+) -> Result<Vec<Arc<dyn Tool>>> {
+    on_each(clusters, |cluster| on_one(cluster, on_failure, replicas, checks))
+}
+
+/// The tools of each of these clusters; on several, one tool of those that are the same.
+///
+/// # Errors
+/// As [`tools`].
+pub(in crate::tools) fn on_each(
+    clusters: &[Cluster],
+    on_one: impl Fn(&Cluster) -> Result<Vec<Arc<dyn Tool>>>,
+) -> Result<Vec<Arc<dyn Tool>>> {
     let names: BTreeSet<_> = clusters.iter().map(Cluster::name).collect();
     if names.len() < clusters.len() || !(1..=MOST_CLUSTERS).contains(&clusters.len()) {
         let message = format!("there must be 1 to {MOST_CLUSTERS} clusters, each with a name of its own");
@@ -54,7 +71,7 @@ pub fn tools(clusters: &[Cluster], on_failure: OnFailure, replicas: Bounds) -> R
     }
     let mut same: Vec<Vec<(ClusterName, Arc<dyn Tool>)>> = Vec::new();
     for cluster in clusters {
-        let tools = on_one(cluster, on_failure, replicas)?;
+        let tools = on_one(cluster)?;
         same.resize_with(tools.len(), Vec::new);
         for (same, tool) in same.iter_mut().zip(tools) {
             same.push((cluster.name().clone(), tool));
@@ -64,11 +81,16 @@ pub fn tools(clusters: &[Cluster], on_failure: OnFailure, replicas: Bounds) -> R
 }
 
 /// The tools on one cluster.
-fn on_one(cluster: &Cluster, on_failure: OnFailure, replicas: Bounds) -> Result<Vec<Arc<dyn Tool>>> {
+fn on_one(
+    cluster: &Cluster,
+    on_failure: OnFailure,
+    replicas: Bounds,
+    checks: &Checks,
+) -> Result<Vec<Arc<dyn Tool>>> {
     Ok(vec![
-        Arc::new(RestartService::new(cluster.clone(), on_failure)?),
-        Arc::new(RollbackService::new(cluster.clone())?),
-        Arc::new(ScaleService::new(cluster.clone(), replicas)?),
+        checks.on(cluster, Arc::new(RestartService::new(cluster.clone(), on_failure)?)),
+        checks.on(cluster, Arc::new(RollbackService::new(cluster.clone())?)),
+        checks.on(cluster, Arc::new(ScaleService::new(cluster.clone(), replicas)?)),
         Arc::new(PauseRollout::pause(cluster.clone())?),
         Arc::new(PauseRollout::resume(cluster.clone())?),
         Arc::new(GetServiceStatus::new(cluster.clone())?),
@@ -102,7 +124,7 @@ pub(in crate::tools) fn text<'a>(arguments: &'a Arguments, name: &str) -> Option
 }
 
 /// The namespace that the arguments name, else the cluster's default.
-fn namespace(cluster: &Cluster, arguments: &Arguments) -> Result<Namespace> {
+pub(super) fn namespace(cluster: &Cluster, arguments: &Arguments) -> Result<Namespace> {
     text(arguments, "namespace").map_or_else(|| Ok(cluster.namespace().clone()), Namespace::parse)
 }
 
@@ -199,7 +221,7 @@ pub(in crate::tools) async fn unresolved(cluster: &Cluster, subject: &Subject) -
 }
 
 /// There is no such workload; names of the same namespace that are close to it are told.
-async fn not_found(cluster: &Cluster, subject: &Subject) -> Error {
+pub(super) async fn not_found(cluster: &Cluster, subject: &Subject) -> Error {
     let Subject { namespace, kind, name } = subject;
     let what = if *kind == Kind::Workload { "deployment, statefulset or daemonset" } else { kind.as_str() };
     let error = Error::new(
@@ -284,7 +306,7 @@ fn accepts_downtime(arguments: &Arguments) -> bool {
 }
 
 /// A time as the schema lets it in: a number and `s`, `m` or `h`.
-fn duration(text: &str) -> Option<Duration> {
+pub(in crate::tools) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let unit = match unit {
         "s" => 1,
@@ -330,3 +352,5 @@ pub(in crate::tools) async fn service_names(cluster: &Cluster) -> Result<Vec<Str
 mod facts_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::{frozen, unreachable};

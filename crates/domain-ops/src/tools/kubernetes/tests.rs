@@ -23,7 +23,7 @@ fn arguments(value: &Value) -> Arguments {
     value.as_object().unwrap().clone()
 }
 
-pub(super) async fn frozen(tool: &dyn Tool, value: &Value) -> FrozenCall {
+pub(crate) async fn frozen(tool: &dyn Tool, value: &Value) -> FrozenCall {
     let arguments = arguments(value);
     let targets = tool.targets(&arguments).await.unwrap();
     let call = Call { tool: tool.spec().name.clone(), arguments };
@@ -332,7 +332,7 @@ impl Names for Webapp {
 }
 
 /// A cluster where nothing listens.
-pub(super) fn unreachable() -> Cluster {
+pub(crate) fn unreachable() -> Cluster {
     unreachable_named("nowhere")
 }
 
