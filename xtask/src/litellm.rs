@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::cargo::root;
 use crate::http::Request;
 use crate::proc::{self, Life};
 use crate::ui::{self, Pace};
+use crate::venv;
 
 /// The variable that tells the tests where it is.
 pub(crate) const TEST_LITELLM: &str = "ASTRADESK_TEST_LITELLM";
@@ -67,27 +68,9 @@ fn is_alive(address: SocketAddr) -> bool {
     request.send(address).is_ok_and(|answer| answer.status == 200)
 }
 
-/// The program, in a virtual environment outside of the checkout, made once.
+/// The program, in an environment that is made once.
 fn ensure(cache: &Path) -> Result<PathBuf> {
     let folder = cache.join(format!("litellm-{VERSION}"));
-    let program = folder.join("bin/litellm");
-    // Written when everything is there.
-    let complete = folder.join("complete");
-    if complete.is_file() && program.is_file() {
-        return Ok(program);
-    }
-    ui::stage("install LiteLLM's proxy (once)", Pace::Slow, || {
-        let Some(python) = proc::find("python3") else { bail!("python3 is missing: install it") };
-        proc::quiet(Command::new(python).args(["-m", "venv", "--clear"]).arg(&folder))?;
-        let mut pip = Command::new(folder.join("bin/pip"));
-        pip.args([
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            &format!("litellm[proxy]=={VERSION}"),
-        ]);
-        proc::quiet(&mut pip)?;
-        Ok(std::fs::write(&complete, "")?)
-    })?;
-    Ok(program)
+    venv::ensure(&folder, "LiteLLM's proxy", &format!("litellm[proxy]=={VERSION}"))?;
+    Ok(folder.join("bin/litellm"))
 }

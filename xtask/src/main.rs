@@ -18,11 +18,13 @@ mod http;
 mod kubectl;
 mod left_out;
 mod litellm;
+mod moto;
 mod proc;
 mod prometheus;
 mod schemathesis;
 mod test;
 mod ui;
+mod venv;
 
 use std::process::ExitCode;
 

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::cargo::{cargo, root};
 use crate::proc;
 use crate::ui::{self, Pace};
+use crate::venv;
 
 /// The version that the gateway is tested with.
 const VERSION: &str = "4.32.5";
@@ -73,20 +74,11 @@ fn test(program: &Path, url: &str, token: &str) -> Result<()> {
     proc::quiet(&mut command)
 }
 
-/// The program in a virtual environment outside of the checkout, made once.
+/// The program, in an environment that is made once.
 fn install(cache: &Path) -> Result<PathBuf> {
     let folder = cache.join(format!("schemathesis-{VERSION}"));
-    let program = folder.join("bin/schemathesis");
-    if program.is_file() && proc::output(Command::new(&program).arg("--version")).is_ok() {
-        return Ok(program);
-    }
-    ui::stage("install schemathesis (once)", Pace::Slow, || {
-        let Some(python) = proc::find("python3") else { bail!("python3 is missing: install it") };
-        proc::quiet(Command::new(python).args(["-m", "venv", "--clear"]).arg(&folder))?;
-        let pip = folder.join("bin/pip");
-        proc::quiet(Command::new(pip).args(["install", "--quiet", &format!("schemathesis=={VERSION}")]))
-    })?;
-    Ok(program)
+    venv::ensure(&folder, "schemathesis", &format!("schemathesis=={VERSION}"))?;
+    Ok(folder.join("bin/schemathesis"))
 }
 
 fn target() -> PathBuf {

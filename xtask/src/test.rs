@@ -11,7 +11,7 @@ use clap::Args;
 use crate::cargo::{self, cargo};
 use crate::ui::{self, Pace};
 use crate::{
-    alertmanager, ansible, clients, cluster, conformance, kubectl, left_out, litellm, proc, prometheus,
+    alertmanager, ansible, clients, cluster, conformance, kubectl, left_out, litellm, moto, proc, prometheus,
     schemathesis,
 };
 
@@ -74,6 +74,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if let Some(monitoring) = &monitoring {
         nextest.env(prometheus::TEST_PUSHGATEWAY, &monitoring.pushgateway);
     }
+    let mut aws = None;
+    hand(&mut nextest, in_ci, moto::TEST_AWS, "moto", || {
+        let moto = aws.insert(moto::start(&cache)?);
+        Ok(PathBuf::from(&moto.url))
+    })?;
     let Some(ready) = ready else { return without_cluster(&mut nextest) };
     cluster::with(&ready, |kubeconfig| {
         let report = cargo::target_directory()?.join(left_out::REPORT);

@@ -8,6 +8,8 @@ use objects::ClusterObjects;
 use crate::config::{Config, PlannerKind};
 use astradesk_core::guardrail::with_builtin;
 use astradesk_core::{Code, Error, Guardrail, Principal, Result, RoleName};
+#[cfg(feature = "aws")]
+use astradesk_domain_ops::aws::Aws;
 use astradesk_domain_ops::tools::{self, kubernetes};
 use astradesk_domain_ops::{Alertmanager, Ansible, Bounds, Checks, Cluster, OperationsPack, Prometheus};
 use astradesk_llm::LlmPlanner;
@@ -91,6 +93,10 @@ pub fn registry(clusters: &[Cluster], config: &Config) -> Result<ToolRegistry> {
     if let Some(ansible) = ansible(config)? {
         pack = pack.with(tools::ansible::tools(ansible)?);
     }
+    #[cfg(feature = "aws")]
+    if let Some(aws) = aws(config)? {
+        pack = pack.with(tools::aws::tools(&aws)?);
+    }
     registry.register(&pack)?;
     Ok(registry)
 }
@@ -99,6 +105,12 @@ pub fn registry(clusters: &[Cluster], config: &Config) -> Result<ToolRegistry> {
 pub fn metrics(config: &Config) -> Result<Option<Prometheus>> {
     let settings = config.prometheus.settings()?;
     settings.map(|settings| Prometheus::new(settings, Arc::new(SystemClock))).transpose()
+}
+
+/// The region of AWS; none if none is configured.
+#[cfg(feature = "aws")]
+pub fn aws(config: &Config) -> Result<Option<Aws>> {
+    Ok(config.aws.settings()?.map(Aws::new))
 }
 
 /// The Alertmanager; none if none is configured.

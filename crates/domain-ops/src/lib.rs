@@ -10,6 +10,7 @@
 //! | [`alertmanager`] | what its tools share: alerts, silences, and a silence that is made once |
 //! | [`prometheus`] | queries, and what is answered to them |
 //! | [`checks`] | what must be so of a metric after a change |
+//! | `aws` | what its tools share, with the feature of this name |
 //! | [`upstream`] | the one HTTP client, and what its failures mean |
 //!
 //! ```text
@@ -27,6 +28,8 @@
 pub mod agents;
 pub mod alertmanager;
 pub mod ansible;
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod checks;
 pub mod kubernetes;
 pub mod pack;

@@ -43,7 +43,7 @@ impl Which {
 }
 
 /// Says loudly that a test is skipped and why, and fails where `CI` is set.
-pub(crate) fn skipped(why: &str) -> bool {
+pub fn skipped(why: &str) -> bool {
     let in_ci = !matches!(std::env::var("CI").as_deref(), Err(_) | Ok("" | "0" | "false"));
     assert!(!in_ci, "in CI nothing may be skipped: {why}");
     eprintln!("SKIPPED: {why}");

@@ -5,6 +5,7 @@
 use astradesk_core::name::{ClusterName, ExternalName, Namespace};
 use astradesk_core::run::OnFailure;
 use astradesk_core::{Plan, Result, ToolName, ToolSpec};
+use astradesk_domain_ops::aws::{self, Aws};
 use astradesk_domain_ops::prometheus::{Queries, Settings};
 use astradesk_domain_ops::tools::{self, kubernetes};
 use astradesk_domain_ops::{
@@ -61,6 +62,12 @@ impl World {
         all.extend(tools::prometheus::tools(&metrics, clusters)?);
         all.extend(tools::alertmanager::tools(&cluster, &no_alertmanager()?)?);
         all.extend(tools::ansible::tools(no_playbooks())?);
+        all.extend(tools::aws::tools(&Aws::new(aws::Settings {
+            region: "eu-central-1".to_owned(),
+            profile: None,
+            endpoint: None,
+            timeout: Duration::from_secs(1),
+        }))?);
         let tools = all.iter().map(|tool| tool.spec().clone()).collect();
         let aliases: BTreeMap<String, String> =
             ALIASES.iter().map(|(alias, name)| ((*alias).to_owned(), (*name).to_owned())).collect();

@@ -173,6 +173,7 @@ fn assert_nothing_is_invented(sentence: &str) {
         for (name, value) in arguments.as_object().unwrap() {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let fits = match name.as_str() {
+                _ if tool == "restart_ecs_service" && name == "service" => said.contains(&value),
                 "service" => {
                     let is_alias = |alias: &str| said.contains(alias) || said.contains("bramka p");
                     let by_alias = ALIASES.iter().any(|(alias, of)| *of == value && is_alias(alias));
@@ -186,9 +187,8 @@ fn assert_nothing_is_invented(sentence: &str) {
                 }
                 "playbook" => said.contains(&value) && PLAYBOOKS.contains(&value.as_str()),
                 "check" => said.contains("check") || said.contains("sprawdz") || said.contains("próbn"),
-                "namespace" | "replicas" | "revision" | "tail" | "limit" | "id" | "promql" => {
-                    said.contains(&value)
-                }
+                "namespace" | "replicas" | "revision" | "tail" | "limit" | "id" | "promql" | "cluster"
+                | "group" | "min_healthy" => said.contains(&value),
                 "type" => ["warning", "ostrze", "type", "typ"].iter().any(|word| said.contains(word)),
                 "timeout" | "since" | "window" | "duration" | "step" => {
                     let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());

@@ -37,6 +37,8 @@ pub(super) async fn run(context: &Context) -> Result<u8> {
             systems::alertmanager(&config, &mut findings).await;
             systems::ansible(&config, &mut findings).await;
             systems::prometheus(&config, &mut findings).await;
+            #[cfg(feature = "aws")]
+            systems::aws(&config, &mut findings).await;
             store(&config, &mut findings).await;
             clusters(&config, &mut findings).await;
         }

@@ -365,6 +365,36 @@ pub const KEYS: &[Key] = &[
         "longest silence, in minutes; 1 to 10080 (a week)",
     ),
     key(
+        "aws.region",
+        &["ASTRADESK_AWS_REGION"],
+        "\"\"",
+        "region of AWS, such as `eu-central-1`; empty: there are no tools for it. Credentials are looked for as the AWS SDKs do. See [aws.md](aws.md)",
+    ),
+    key(
+        "aws.profile",
+        &["ASTRADESK_AWS_PROFILE"],
+        "\"\"",
+        "profile of the shared AWS configuration; empty: the one that the environment names, else `default`",
+    ),
+    key(
+        "aws.endpoint",
+        &["ASTRADESK_AWS_ENDPOINT"],
+        "\"\"",
+        "address in the place of AWS's own, such as that of a VPC endpoint; empty: AWS's own",
+    ),
+    key(
+        "aws.allow_http",
+        &["ASTRADESK_AWS_ALLOW_HTTP"],
+        "false",
+        "whether `aws.endpoint` may be `http://` elsewhere than on loopback",
+    ),
+    key(
+        "aws.timeout_seconds",
+        &["ASTRADESK_AWS_TIMEOUT_SECONDS"],
+        "15",
+        "how long one request to it may take, in seconds; 1 to 60",
+    ),
+    key(
         "packs.folder",
         &["ASTRADESK_PACKS_FOLDER"],
         "\"\"",

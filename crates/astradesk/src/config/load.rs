@@ -251,6 +251,10 @@ fn check(config: &Config) -> Result<()> {
     app::metrics(config)?;
     app::alertmanager(config)?;
     config.ansible.settings(config.state_dir())?;
+    #[cfg(feature = "aws")]
+    config.aws.settings()?;
+    #[cfg(not(feature = "aws"))]
+    config.aws.refuse()?;
     let (keys, runs) = (config.limits.idempotency_hours, config.runs.keep_days);
     if runs > 0 && u64::from(keys) > 24 * u64::from(runs) {
         return Err(invalid(format!(

@@ -5,6 +5,7 @@
 
 mod alertmanager;
 mod ansible;
+mod aws;
 pub mod keys;
 mod llm;
 mod load;
@@ -14,6 +15,7 @@ mod upstream;
 
 pub use alertmanager::Alertmanager;
 pub use ansible::Ansible;
+pub use aws::Aws;
 pub use llm::{Agents, Llm, PlannerKind};
 pub use load::{Sources, Values, load};
 pub use prometheus::Prometheus;
@@ -51,6 +53,8 @@ pub struct Config {
     pub alertmanager: Alertmanager,
     /// Where metrics are.
     pub prometheus: Prometheus,
+    /// The region of AWS.
+    pub aws: Aws,
     /// The packs that are not compiled in.
     pub packs: Packs,
     /// The playbooks that may be run, if some may.

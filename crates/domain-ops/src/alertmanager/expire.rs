@@ -2,7 +2,8 @@
 //! sent again.
 
 use super::matcher::told;
-use super::{Alertmanager, Job, Pauses, Silence, alerts};
+use super::{Alertmanager, Job, Silence, alerts};
+use crate::upstream::once::Pauses;
 use crate::upstream::{Applied, Failure};
 use astradesk_core::{Code, Error, Result, Timestamp};
 use astradesk_runtime::port::Fault;

@@ -16,21 +16,16 @@ pub(crate) mod silence;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use crate::upstream::once::Job;
 pub(crate) use api::{Alert, Group, Silence};
 
 use crate::upstream::{self, Upstream};
 use astradesk_core::Result;
 use astradesk_core::Timestamp;
-use astradesk_runtime::port::{Clock, Progress, StepContext};
+use astradesk_runtime::port::Clock;
 use matcher::ServiceLabels;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
-
-/// The pause before something is looked at again, at first and at most.
-pub(crate) const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
-/// How long a request may still take when the time limit has passed: to find out what became of an effect.
-pub(crate) const LAST_LOOK: Duration = Duration::from_secs(3);
 
 /// Where an Alertmanager is, and its limits.
 #[derive(Debug, Clone)]
@@ -86,50 +81,5 @@ impl Alertmanager {
     /// Which labels mean a service, the likeliest first.
     pub(crate) fn service_labels(&self) -> &[ServiceLabels] {
         &self.0.service_labels
-    }
-}
-
-/// A step that makes or ends a silence.
-pub(crate) struct Job {
-    /// What marks a silence as made by this step.
-    pub(crate) mark: String,
-    /// Whether an earlier process may have performed it already.
-    pub(crate) repeated: bool,
-    pub(crate) deadline: Instant,
-    pub(crate) progress: Progress,
-}
-
-impl Job {
-    pub(crate) fn of(step: &StepContext) -> Self {
-        Self {
-            mark: format!("{}={}/{}", crate::kubernetes::RUN, step.run, step.step),
-            repeated: step.repeated,
-            deadline: step.deadline,
-            progress: step.progress.clone(),
-        }
-    }
-
-    fn is_late(&self) -> bool {
-        Instant::now() >= self.deadline
-    }
-
-    /// Until when something may be looked at that tells what became of an effect.
-    fn last_look(&self) -> Instant {
-        self.deadline.max(Instant::now()) + LAST_LOOK
-    }
-}
-
-/// Pauses that grow.
-struct Pauses(Duration);
-
-impl Pauses {
-    const fn new() -> Self {
-        Self(PAUSE.0)
-    }
-
-    /// Waits, not beyond `deadline`.
-    async fn rest(&mut self, deadline: Instant) {
-        sleep_until(deadline.min(Instant::now() + self.0)).await;
-        self.0 = (self.0 * 2).min(PAUSE.1);
     }
 }

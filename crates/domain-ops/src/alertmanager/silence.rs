@@ -1,25 +1,21 @@
 //! A silence, made once.
 //!
 //! Nothing in the API makes a silence only if there is none yet, and the Alertmanager chooses its id. So each carries a
-//! mark, at the end of its comment: `astradesk.dev/run=RUN/STEP`. Where the reply to a request is not known, or an earlier
-//! process may have sent it, the silences are looked through for the mark until it is found, or has not come for
-//! [`SETTLE`]; only then it is sent (again). When it ends is in the intent: whatever arrives late ends with the others.
+//! mark, at the end of its comment: `astradesk.dev/run=RUN/STEP`, by which it is [found again](once). When it ends is in
+//! the intent: whatever arrives late ends with the others.
 //!
-//! Should one arrive later than that, there are two which do the same. [`verify`] ends all but one.
+//! Should one arrive even later than is waited for, there are two which do the same. [`verify`] ends all but one.
 
 use super::matcher::{Matcher, told};
-use super::{Alert, Alertmanager, Job, Pauses, Silence, alerts};
-use crate::upstream::{Applied, Failure};
-use astradesk_core::{Code, Error, Timestamp};
+use super::{Alert, Alertmanager, Job, Silence, alerts};
+use crate::upstream::Failure;
+use crate::upstream::once::{self, Change, Pauses};
+use astradesk_core::{Code, Error, Result, Timestamp};
 use astradesk_runtime::port::Fault;
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// How long a request of which nothing is known is looked for: it may be on its way, or in another replica of the
-/// Alertmanager that has not told the others yet.
-pub(crate) const SETTLE: Duration = Duration::from_secs(3);
 
 /// The silence as it is to be. Its fields are in the evidence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,70 +57,53 @@ fn is_marked(silence: &Silence, mark: &str) -> bool {
     silence.comment.strip_suffix(mark).is_some_and(|before| before.ends_with(' '))
 }
 
+/// The silence that a step makes.
+struct Making<'a> {
+    alertmanager: &'a Alertmanager,
+    mark: &'a str,
+    intent: &'a Intent,
+}
+
+#[async_trait]
+impl Change for Making<'_> {
+    type Done = Receipt;
+
+    fn check(&self) -> Result<()> {
+        if self.alertmanager.now() < self.intent.ends_at {
+            return Ok(());
+        }
+        let message = "the time for which it was to be silent has passed before the silence was made";
+        Err(Error::new(Code::ToolTimedOut, message))
+    }
+
+    async fn find(&self, until: Instant) -> Result<Option<Receipt>, Failure> {
+        let silences = self.alertmanager.silences(until).await?;
+        Ok(marked(&silences, self.mark, self.intent).map(|id| self.intent.receipt(id)))
+    }
+
+    async fn send(&self, until: Instant) -> Result<Receipt, Failure> {
+        let request = self.intent.request(self.alertmanager.now(), self.mark);
+        self.alertmanager.create(&request, until).await.map(|id| self.intent.receipt(id))
+    }
+
+    fn told(&self) -> (String, String) {
+        let look = format!("look among the silences for one whose comment ends with `{}`", self.mark);
+        ("the silence was made".to_owned(), look)
+    }
+}
+
 /// Makes the silence, unless it is found to be made already.
 pub(crate) async fn perform(
     alertmanager: &Alertmanager,
     job: &Job,
     intent: &Intent,
 ) -> Result<Receipt, Fault> {
-    let mut applied = if job.repeated { Applied::Maybe } else { Applied::No };
-    let mut pauses = Pauses::new();
-    loop {
-        if applied == Applied::Maybe
-            && let Some(found) = find(alertmanager, job, intent).await?
-        {
-            return Ok(intent.receipt(found));
-        }
-        if alertmanager.now() >= intent.ends_at {
-            let message = "the time for which it was to be silent has passed before the silence was made";
-            return Err(Fault::Failed(Error::new(Code::ToolTimedOut, message)));
-        }
-        if job.is_late() {
-            let message = "the time limit passed before the silence could be made";
-            return Err(given_up(job, applied, Error::new(Code::ToolTimedOut, message)));
-        }
-        let request = intent.request(alertmanager.now(), &job.mark);
-        match alertmanager.create(&request, job.last_look()).await {
-            Ok(id) => return Ok(intent.receipt(id)),
-            Err(failure) if failure.applied == Applied::No && !failure.is_transient => {
-                return Err(given_up(job, applied, failure.error));
-            }
-            Err(failure) => {
-                tracing::info!(mark = job.mark, error = %failure.error, "the silence may not have been made");
-                if failure.applied == Applied::Maybe {
-                    applied = Applied::Maybe;
-                }
-                pauses.rest(job.deadline).await;
-            }
-        }
-    }
-}
-
-/// Looks for the mark, until it is found, or surely will not come.
-async fn find(alertmanager: &Alertmanager, job: &Job, intent: &Intent) -> Result<Option<String>, Fault> {
-    let mut pauses = Pauses::new();
-    let until = Instant::now() + SETTLE;
-    loop {
-        let last = Instant::now() >= until;
-        match alertmanager.silences(job.last_look()).await {
-            Ok(silences) => {
-                let found = marked(&silences, job, intent);
-                if found.is_some() || last {
-                    return Ok(found);
-                }
-            }
-            Err(failure) if job.is_late() || !failure.is_transient => {
-                return Err(given_up(job, Applied::Maybe, failure.error));
-            }
-            Err(_) => {}
-        }
-        pauses.rest(Instant::now() + super::PAUSE.1).await;
-    }
+    once::perform(job, &Making { alertmanager, mark: &job.mark, intent }).await
 }
 
 /// The silence with the mark: one that is in force rather than one that has ended, the same one each time.
-fn marked(silences: &[Silence], job: &Job, intent: &Intent) -> Option<String> {
-    let marked = silences.iter().filter(|silence| is_marked(silence, &job.mark));
+fn marked(silences: &[Silence], mark: &str, intent: &Intent) -> Option<String> {
+    let marked = silences.iter().filter(|silence| is_marked(silence, mark));
     let best = marked.min_by_key(|silence| {
         (silence.has_expired(), !is_same(silence, &intent.matchers, intent.ends_at), silence.id.clone())
     });
@@ -141,19 +120,6 @@ fn is_same(silence: &Silence, matchers: &[Matcher], ends_at: Timestamp) -> bool 
     // The Alertmanager keeps milliseconds.
     let apart = silence.ends_at.duration_since(ends_at).as_millis();
     apart.abs() <= 1 && sorted(&silence.matchers) == sorted(matchers)
-}
-
-/// An end is certain only when no request may have arrived.
-fn given_up(job: &Job, applied: Applied, error: Error) -> Fault {
-    if applied == Applied::No {
-        return Fault::Failed(error);
-    }
-    let message = format!("whether the silence was made could not be established: {}", error.message);
-    let unknown = Error::new(Code::RunOutcomeUnknown, message)
-        .with_remedy(format!("look among the silences for one whose comment ends with `{}`", job.mark))
-        .with_detail("seen", error.code.as_str())
-        .with_detail("mark", job.mark.as_str());
-    Fault::Unknown(unknown)
 }
 
 /// Watches until the silence is in force, and every alert that it matches is suppressed by it.

@@ -3,6 +3,7 @@
 //! A read is asked again a few times; a write is sent once, and its failure says whether it may have arrived.
 
 mod client;
+pub(crate) mod once;
 mod settings;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -20,6 +20,10 @@ pub(crate) struct Asked {
     pub(crate) query: String,
     pub(crate) authorization: Option<String>,
     pub(crate) body: Value,
+    /// What AWS calls the operation.
+    pub(crate) target: String,
+    /// The body as it came.
+    pub(crate) text: String,
 }
 
 /// What becomes of it.
@@ -84,11 +88,14 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+    let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let asked = Asked {
         what: format!("{} {}", parts.method, parts.uri.path()),
         query: parts.uri.query().unwrap_or_default().to_owned(),
-        authorization: parts.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned()),
+        authorization: header("authorization"),
         body: serde_json::from_slice(&body).unwrap_or_default(),
+        target: header("x-amz-target").unwrap_or_default(),
+        text: String::from_utf8_lossy(&body).into_owned(),
     };
     log.lock().unwrap().push(asked.clone());
     let answer = (script.lock().unwrap())(&asked);

@@ -9,6 +9,7 @@
 
 mod abuse;
 mod alerts;
+mod aws;
 mod churn;
 mod cli;
 mod clusters;

@@ -40,3 +40,16 @@ async fn metrics(config: &Config) -> Result<Option<Finding>> {
     let queries = prometheus.queries().all().len();
     Ok(Some(good(format!("Prometheus {version} answers at `{}`; {queries} named queries", prometheus.url()))))
 }
+
+/// Whether AWS answers, if a region is configured.
+#[cfg(feature = "aws")]
+pub(super) async fn aws(config: &Config, findings: &mut Vec<Finding>) {
+    findings.extend(region(config).await.unwrap_or_else(|error| Some(bad(&error))));
+}
+
+#[cfg(feature = "aws")]
+async fn region(config: &Config) -> Result<Option<Finding>> {
+    let Some(aws) = app::aws(config)? else { return Ok(None) };
+    let clusters = aws.clusters().await?;
+    Ok(Some(good(format!("AWS answers in `{}`: {clusters} ECS cluster(s)", aws.region()))))
+}

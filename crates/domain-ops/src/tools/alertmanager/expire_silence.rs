@@ -1,6 +1,6 @@
 //! `expire_silence`: ends a silence, by its id.
 
-use super::{external, keep, kept};
+use super::{SYSTEM, external, keep, kept};
 use crate::alertmanager::expire::{self, Ending};
 use crate::alertmanager::{Alertmanager, Job};
 use crate::tools::kubernetes::text;
@@ -88,7 +88,7 @@ impl Tool for ExpireSilence {
 
     async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
         let name = ExternalName::parse(text(arguments, "id").unwrap_or_default())?;
-        Ok(vec![external("silence", name)?])
+        Ok(vec![external(SYSTEM, "silence", name)?])
     }
 
     /// The silences that have not ended.

@@ -9,15 +9,13 @@ pub use expire_silence::ExpireSilence;
 pub use silence_alert::SilenceAlert;
 
 use super::kubernetes::{Subject, described, text, unresolved, workload_target};
+use super::{external, keep, kept};
 use crate::alertmanager::Alertmanager;
 use crate::kubernetes::Cluster;
-use astradesk_core::name::{ExternalName, SystemName};
+use astradesk_core::name::ExternalName;
 use astradesk_core::target::Kind;
-use astradesk_core::{Arguments, Error, Facts, FrozenCall, Result, Target};
-use astradesk_runtime::port::{Fault, Tool};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use astradesk_core::{Arguments, Facts, FrozenCall, Result, Target};
+use astradesk_runtime::port::Tool;
 use std::sync::Arc;
 
 /// The system, as targets call it.
@@ -41,11 +39,7 @@ async fn alert_target(cluster: &Cluster, arguments: &Arguments, alert: Option<&s
     }
     // A name that no target can have is still silenced: by who may silence any.
     let named = alert.and_then(|alert| ExternalName::parse(alert).ok());
-    external("alert", named.map_or_else(|| ExternalName::parse(ANY), Ok)?)
-}
-
-fn external(kind: &str, name: ExternalName) -> Result<Target> {
-    Ok(Target::External { system: SystemName::parse(SYSTEM)?, kind: SystemName::parse(kind)?, name })
+    external(SYSTEM, "alert", named.map_or_else(|| ExternalName::parse(ANY), Ok)?)
 }
 
 /// The service that a call is about, if it is about one; refused if there is none or several of this name.
@@ -67,17 +61,6 @@ async fn facts_of(cluster: &Cluster, call: &FrozenCall, now: bool) -> Result<Vec
     }
     let described = described(cluster, &Subject::of(call)?, now).await?;
     Ok(vec![described.map(|described| described.at_rest()).unwrap_or_default()])
-}
-
-/// What a tool has written down, read again. If that fails, what became of the effect is not known.
-fn kept<T: DeserializeOwned>(value: &Value) -> Result<T, Fault> {
-    serde_json::from_value(value.clone())
-        .map_err(|error| Fault::Unknown(Error::internal(format!("what was kept cannot be read: {error}"))))
-}
-
-/// What a tool writes down.
-fn keep(value: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(value).map_err(|error| Error::internal(error.to_string()))
 }
 
 #[cfg(test)]

@@ -292,7 +292,7 @@ const fn word(on_failure: OnFailure) -> &'static str {
 }
 
 /// The schema of a time limit.
-fn timeout_schema(of: &str) -> Value {
+pub(in crate::tools) fn timeout_schema(of: &str) -> Value {
     json!({
         "type": "string",
         "description": format!("how long {of} may take, from `1s` to `1h`; `10m` unless it is given"),
@@ -301,7 +301,7 @@ fn timeout_schema(of: &str) -> Value {
     })
 }
 
-fn accepts_downtime(arguments: &Arguments) -> bool {
+pub(in crate::tools) fn accepts_downtime(arguments: &Arguments) -> bool {
     arguments.get("accept_downtime").and_then(Value::as_bool).unwrap_or(false)
 }
 
