@@ -249,6 +249,8 @@ codes! {
     GuardAvailability = "guard.availability", Conflict, "wait until more pods are available, or let the workload's strategy take fewer away at once";
     /// A PodDisruptionBudget allows fewer disruptions than the action would cause.
     GuardDisruptionBudget = "guard.disruption_budget", Conflict, "wait until the budget allows a disruption";
+    /// A pod would be lost that nothing brings back, or data that only a pod has.
+    GuardPodLoss = "guard.pod_loss", Conflict, "pass `force: true` or `delete_emptydir_data: true`, as the message says, if that may be lost";
     /// A GitOps controller manages the target and could revert the action.
     GuardGitOpsManaged = "guard.gitops_managed", Conflict, "make the change in the repository that the controller follows";
     /// More runs are waiting than the limit.

@@ -31,9 +31,12 @@ pub(crate) fn not_permitted(set: &Set, request: &PolicyRequest<'_>, target: &Tar
             let is_write = request.call.effect == Effect::Write;
             if is_elsewhere(target, is_write) {
                 let text = format!("no policy permits `{tool}` on `{target}`");
-                return Error::new(Code::PolicyDenied, text).with_remedy(
-                    "permit it with a policy of `policy.dir`: the built-in ones are for workloads",
-                );
+                let remedy = if target.kind() == Kind::Pod.as_str() {
+                    "check the pod's name and that it belongs to a workload, or permit it with a policy of `policy.dir`"
+                } else {
+                    "permit it with a policy of `policy.dir`: the built-in ones are for workloads"
+                };
+                return Error::new(Code::PolicyDenied, text).with_remedy(remedy);
             }
             if is_write && !settings.allowed_tools.contains(tool) {
                 let text = format!("`{tool}` is not in `ALLOWED_TOOLS`, and no other policy permits it");

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`place`] | a cluster with a namespace of the test's own, and what a failed test tells of it |
 //! | [`observer`] | an independent watch of that namespace: every version of every object |
+//! | [`own_node`] | a node of the test's own |
 //! | [`workload`] | workloads to restart, and how they behave |
 //! | [`gateway`] | a gateway in this process, put together as `astradesk serve` does it |
 //! | [`client`] | HTTP to a gateway, and its evidence, verified |
@@ -44,6 +45,7 @@ pub mod metrics;
 pub mod model;
 pub mod observer;
 pub mod others;
+pub mod own_node;
 pub mod place;
 pub mod proxy;
 pub mod tokens;

@@ -39,6 +39,12 @@ pub const SILENCES: [&str; 2] =
 /// The playbooks, sorted.
 pub const PLAYBOOKS: [&str; 2] = ["restart-nginx", "rotate-logs"];
 
+/// The nodes, sorted.
+pub const NODES: [&str; 3] = ["worker-1", "worker-2", "worker-3.example.com"];
+
+/// The pods, sorted.
+pub const PODS: [&str; 2] = ["ledger-0", "webapp-5d8f7c-x2x9p"];
+
 /// What people call some of the services.
 pub const ALIASES: [(&str, &str); 3] =
     [("payments", "payments-api"), ("bramka płatności", "payments-api"), ("search", "search-indexer")];
@@ -89,6 +95,8 @@ impl Names for World {
         let names = match argument {
             "id" => &SILENCES[..],
             "playbook" => &PLAYBOOKS,
+            "node" => &NODES,
+            "pod" => &PODS,
             _ => &SERVICES,
         };
         Ok(Some(names.iter().map(|name| (*name).to_owned()).collect()))

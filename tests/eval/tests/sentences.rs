@@ -9,7 +9,7 @@
 use astradesk_core::Code;
 use astradesk_eval::case::{Case, Expected, read};
 use astradesk_eval::score::{halves, score};
-use astradesk_eval::world::{ALIASES, PLAYBOOKS, SERVICES, World};
+use astradesk_eval::world::{ALIASES, NODES, PLAYBOOKS, PODS, SERVICES, World};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
@@ -194,6 +194,18 @@ fn assert_nothing_is_invented(sentence: &str) {
                     let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
                     said.contains(digits) || said.contains("hour") || said.contains("godzin")
                 }
+                "node" => NODES.contains(&value.as_str()) && said.contains(&value),
+                "pod" => {
+                    said.contains(&value)
+                        && (PODS.contains(&value.as_str()) || arguments.get("namespace").is_some())
+                }
+                "force" => {
+                    said.contains("force")
+                        || said.contains("sił")
+                        || said.contains("sil")
+                        || said.contains("wymu")
+                }
+                "delete_emptydir_data" => said.contains("emptydir"),
                 "accept_downtime" => said.contains("downtime") || said.contains("przest"),
                 "on_failure" => true,
                 other => panic!("{tool} has the argument {other} in {sentence:?}"),

@@ -44,6 +44,8 @@ pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 pub struct Options {
     /// The name of its node.
     pub node: String,
+    /// The key of a taint (`NoSchedule`) that keeps off all pods that do not tolerate it; none unless it is given.
+    pub taint: Option<String>,
     /// From the scheduling of a pod to its first state, and between two states of one that fails.
     pub delay: Duration,
     /// From the deletion of a pod to its end.
@@ -53,7 +55,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let millis = Duration::from_millis;
-        Self { node: "stand-in".to_owned(), delay: millis(200), termination: millis(100) }
+        Self { node: "stand-in".to_owned(), taint: None, delay: millis(200), termination: millis(100) }
     }
 }
 
@@ -67,7 +69,9 @@ pub async fn run(client: Client, options: Options) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port is free for the logs")?;
     let port = listener.local_addr().context("the port of the logs is unknown")?.port();
     let node = node::Node::new(client.clone(), &options.node, port);
-    node.register().await.with_context(|| format!("cannot register the node `{}`", options.node))?;
+    node.register(options.taint.as_deref())
+        .await
+        .with_context(|| format!("cannot register the node `{}`", options.node))?;
     tracing::info!(node = options.node, port, "registered");
     let book = Arc::new(pods::Book::default());
     tokio::select! {

@@ -24,8 +24,8 @@ impl Node {
         Self { api: Api::all(client), name: name.to_owned(), port }
     }
 
-    /// Creates the node, ready and open to all pods.
-    pub(crate) async fn register(&self) -> Result<(), Error> {
+    /// Creates the node, ready and open to all pods, but for a taint.
+    pub(crate) async fn register(&self, taint: Option<&str>) -> Result<(), Error> {
         let object: Object = serde_json::from_value(json!({"metadata": {
             "name": self.name,
             "labels": {"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"},
@@ -37,7 +37,8 @@ impl Node {
         }
         self.heartbeat().await?;
         // Admission taints every new node as not ready, and the controller that would remove it does not run.
-        let untainted = Patch::Merge(json!({"spec": {"taints": null}}));
+        let taints = taint.map(|key| json!([{"key": key, "effect": "NoSchedule"}]));
+        let untainted = Patch::Merge(json!({"spec": {"taints": taints}}));
         self.api.patch(&self.name, &PatchParams::default(), &untainted).await.map(drop)
     }
 

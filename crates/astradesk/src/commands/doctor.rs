@@ -187,13 +187,17 @@ async fn cluster(cluster: &Cluster, config: &Config, findings: &mut Vec<Finding>
                 cluster.name()
             )));
             for missing in permissions.iter().filter(|p| !p.allowed) {
+                let (verb, resource, why) = (missing.verb, missing.resource, missing.why_needed);
+                let (mark, by) = if missing.in_cluster {
+                    (Mark::Warning, "by a ClusterRole, if nodes are to be drained".to_owned())
+                } else {
+                    (Mark::Bad, format!("by a Role in `{}`", config.kubernetes.namespace))
+                };
+                let everywhere = if missing.in_cluster { " in the whole cluster" } else { "" };
                 findings.push(Finding {
-                    mark: Mark::Bad,
-                    what: format!("may not {} {}: {}", missing.verb, missing.resource, missing.why_needed),
-                    remedy: Some(format!(
-                        "grant `{}` on `{}` by a Role in `{}`",
-                        missing.verb, missing.resource, config.kubernetes.namespace
-                    )),
+                    mark,
+                    what: format!("may not {verb} {resource}{everywhere}: {why}"),
+                    remedy: Some(format!("grant `{verb}` on `{resource}` {by}")),
                 });
             }
         }

@@ -172,6 +172,9 @@ fn changes(step: &PreviewedStep) {
         let of = |key: &str| one.get(key).and_then(Value::as_str).map_or_else(|| "nothing".to_owned(), words);
         field("", &format!("{}: {} → {}", of("path"), of("before"), of("after")));
     }
+    for one in changes.get("parts").and_then(Value::as_array).into_iter().flatten() {
+        field("", &one.as_str().map_or_else(|| words(&one.to_string()), words));
+    }
     if let Some(checked) = text("checked") {
         field("", &words(checked));
     }

@@ -104,9 +104,9 @@ impl Gate {
         self.closed_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answered(&self, verb: &'static str, status: u16, headers: &HeaderMap) {
+    fn answered(&self, verb: &'static str, heeds: bool, status: u16, headers: &HeaderMap) {
         self.count(verb, Some(status));
-        if let (429 | 503, Some(pause)) = (status, retry_after(headers)) {
+        if let (429 | 503, Some(pause)) = (status, retry_after(headers).filter(|_| heeds)) {
             let until = Instant::now() + pause.min(HOLD) + jitter();
             let mut closed = self.closed();
             *closed = until.max(*closed);
@@ -196,11 +196,13 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let mut unanswered = Unanswered { verb: verb(&request), gate: Some(self.gate.clone()) };
+        // What a disruption budget says of one pod is nothing that others should wait for.
+        let heeds = !request.uri().path().ends_with("/eviction");
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await.map_err(Into::into)?;
             if let Some(gate) = unanswered.gate.take() {
-                gate.answered(unanswered.verb, answer.status().as_u16(), answer.headers());
+                gate.answered(unanswered.verb, heeds, answer.status().as_u16(), answer.headers());
             }
             Ok(answer)
         })
@@ -269,7 +271,9 @@ mod tests {
         {
             let gate = gate(50, 100);
             let begun = Instant::now();
-            gate.answered("get", status, &headers(said));
+            gate.answered("create", false, status, &headers(said));
+            assert!(*gate.closed() <= Instant::now(), "an eviction that a budget refuses holds nobody back");
+            gate.answered("get", true, status, &headers(said));
             assert!(gate.turn().await);
             let waited = begun.elapsed().as_millis();
             assert!((least..=most).contains(&waited), "{said} {status}: {waited} ms");

@@ -10,8 +10,13 @@
 //! | [`workload`] | one view of Deployment, StatefulSet and DaemonSet, of their pods and events |
 //! | [`rollout`] | pure: where a rollout stands, and whether *this* change came out well |
 //! | `restart` | the restart and its undo: intend, perform once, settle what is unclear, verify by the watches |
-//! | `once` | any other change of a workload, once |
+//! | `once` | any other change of a workload, or of a node, once |
 //! | `scale` | scaling and its undo |
+//! | `node` | a node, cordoned and uncordoned |
+//! | `drain` | a node, drained |
+//! | `residents` | pods one by one, and those of a node |
+//! | `eviction` | a pod, evicted |
+//! | `whole` | waits until a workload has every pod again |
 //! | `rollback` | going back to a template that it had |
 //! | `autoscalers` | who else sets the number of its pods |
 //! | `history` | the templates that a workload had |
@@ -29,26 +34,33 @@ mod budgets;
 mod client;
 pub mod cluster;
 pub mod diagnosis;
+pub(crate) mod drain;
 pub mod errors;
 pub(crate) mod events;
+pub(crate) mod eviction;
 pub mod facts;
 pub mod gate;
 pub mod gitops;
 pub mod guard;
 mod history;
 pub(crate) mod logs;
+pub(crate) mod node;
 pub mod objects;
 pub(crate) mod once;
 pub(crate) mod pause;
 pub mod permissions;
 pub use astradesk_core::redact;
+pub(crate) mod residents;
 pub(crate) mod restart;
 pub(crate) mod rollback;
 pub mod rollout;
 pub mod scale;
 pub mod scope;
+pub(crate) mod whole;
 pub mod workload;
 
+#[cfg(test)]
+mod node_tests;
 #[cfg(test)]
 mod rollback_tests;
 #[cfg(test)]

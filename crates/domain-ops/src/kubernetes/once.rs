@@ -1,4 +1,4 @@
-//! One change of a workload, once: a merge patch with the mark of its run, bound to one version of the object.
+//! One change of an object, once: a merge patch with the mark of its run, bound to one version of the object.
 //!
 //! The mark is the object's own annotation `astradesk.dev/run`. What became of a patch whose reply is not known is found
 //! out by reading, as for a restart (`restart::settle` has the reasons):
@@ -8,6 +8,8 @@
 //! 3. Another version: from now on the patch is refused. Was it applied before, and somebody took the mark away? With the
 //!    generation of the intent it was not: it would have raised it. With that and one, and what it changes as it was
 //!    before, it was not either: the one change that there was is another one. Else nobody can tell.
+//!
+//! A node has no generation. What is changed of it is a state that it is brought to, which harms nobody a second time.
 
 use super::RUN;
 use super::cluster::{Cluster, operation};
@@ -17,7 +19,7 @@ use super::workload::Workload;
 use astradesk_core::name::Namespace;
 use astradesk_core::target::Kind;
 use astradesk_core::{Code, Error};
-use astradesk_runtime::port::{Fault, Progress};
+use astradesk_runtime::port::{Fault, Progress, StepContext};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -53,6 +55,11 @@ impl Bound {
     }
 }
 
+/// What marks an object as changed by this step: the run's id, with the step unless it is the first.
+pub(crate) fn mark(step: &StepContext) -> String {
+    if step.step == 0 { step.run.to_string() } else { format!("{}/{}", step.run, step.step) }
+}
+
 /// What a step is to change, and within which time.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
@@ -82,16 +89,102 @@ impl Job {
     }
 }
 
+/// What is to be changed once: where it is, by which mark, and within which time.
+pub(crate) trait Task: Sync {
+    /// The object, as it is seen.
+    type Object: Send + Sync;
+
+    /// The object, as a sentence names it.
+    fn what(&self) -> String;
+    /// What marks the object as changed by this step.
+    fn mark(&self) -> &str;
+    /// Whether an earlier process may have performed this step already.
+    fn repeated(&self) -> bool;
+    fn deadline(&self) -> Instant;
+    /// The command that shows the object.
+    fn command(&self) -> String;
+    fn operation(&self, verb: &'static str) -> Operation;
+    fn get(&self, cluster: &Cluster) -> impl Future<Output = Result<Self::Object, Failure>> + Send;
+    /// Sends one merge patch, once, if its turn comes before `until`. Without that it is a dry run.
+    fn patch(
+        &self,
+        cluster: &Cluster,
+        patch: &Value,
+        until: Option<Instant>,
+    ) -> impl Future<Output = Result<Self::Object, Failure>> + Send;
+    /// The object as a change can be bound to it.
+    fn bound(object: &Self::Object) -> Bound;
+    /// The mark that the object carries.
+    fn marked(object: &Self::Object) -> Option<&str>;
+    /// Adds what an operator needs to judge for themselves.
+    fn seen(object: &Self::Object, error: Error) -> Error;
+}
+
+impl Task for Job {
+    type Object = Workload;
+
+    fn what(&self) -> String {
+        self.what()
+    }
+
+    fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    fn repeated(&self) -> bool {
+        self.repeated
+    }
+
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    fn command(&self) -> String {
+        self.by_kubectl("get", "-o yaml")
+    }
+
+    fn operation(&self, verb: &'static str) -> Operation {
+        operation(verb, self.kind, &self.namespace, &self.name)
+    }
+
+    async fn get(&self, cluster: &Cluster) -> Result<Workload, Failure> {
+        cluster.get(self.kind, &self.namespace, &self.name).await
+    }
+
+    async fn patch(
+        &self,
+        cluster: &Cluster,
+        patch: &Value,
+        until: Option<Instant>,
+    ) -> Result<Workload, Failure> {
+        cluster.patch(self.kind, &self.namespace, &self.name, patch, until).await
+    }
+
+    fn bound(workload: &Workload) -> Bound {
+        Bound::to(workload)
+    }
+
+    fn marked(workload: &Workload) -> Option<&str> {
+        workload.own_run.as_deref()
+    }
+
+    fn seen(workload: &Workload, error: Error) -> Error {
+        error
+            .with_detail("replicas_now", workload.wanted)
+            .with_detail("revision_now", workload.revision.clone())
+    }
+}
+
 /// One change.
-pub(crate) struct Change<'a> {
-    pub(crate) job: &'a Job,
+pub(crate) struct Change<'a, T: Task> {
+    pub(crate) job: &'a T,
     pub(crate) bound: &'a Bound,
-    /// What becomes of the workload: `scaled`.
+    /// What becomes of the object: `scaled`.
     pub(crate) done: &'static str,
     /// The patch; or why there is none any more, when only the mark can tell whether there was.
     pub(crate) patch: Result<Value, Error>,
     /// Whether what it changes is as it was before.
-    pub(crate) unchanged: &'a (dyn Fn(&Workload) -> bool + Sync),
+    pub(crate) unchanged: &'a (dyn Fn(&T::Object) -> bool + Sync),
 }
 
 /// What became of a patch.
@@ -109,42 +202,51 @@ enum Finding {
     Unclear,
 }
 
-impl Change<'_> {
-    fn is_marked(&self, workload: &Workload) -> bool {
-        workload.own_run.as_ref() == Some(&self.job.mark)
+impl<T: Task> Change<'_, T> {
+    fn is_marked(&self, object: &T::Object) -> bool {
+        T::marked(object) == Some(self.job.mark())
     }
 
     /// What became of the patch, from the object as it is.
-    fn find(&self, sent: Sent, workload: &Workload) -> Finding {
-        if workload.uid != self.bound.uid {
+    fn find(&self, sent: Sent, object: &T::Object) -> Finding {
+        let now = T::bound(object);
+        if now.uid != self.bound.uid {
             return Finding::Gone;
         }
-        if self.is_marked(workload) {
+        if self.is_marked(object) {
             return Finding::Applied;
         }
-        if workload.resource_version == self.bound.resource_version {
+        if now.resource_version == self.bound.resource_version {
             return Finding::Open;
         }
         // Before it was sent, or once the API server has refused it, there is no doubt.
         if sent < Sent::Maybe {
             return Finding::Never;
         }
-        match workload.generation - self.bound.generation {
+        match now.generation - self.bound.generation {
             0 => Finding::Never,
-            1 if (self.unchanged)(workload) => Finding::Never,
+            1 if (self.unchanged)(object) => Finding::Never,
             _ => Finding::Unclear,
         }
     }
 }
 
-/// Makes the change, unless it is found to be made already; gives the workload that carries the mark.
-pub(crate) async fn perform(cluster: &Cluster, change: &Change<'_>) -> Result<Workload, Fault> {
-    let sent = if change.job.repeated { Sent::Maybe } else { Sent::Nothing };
+/// Makes the change, unless it is found to be made already; gives the object that carries the mark.
+pub(crate) async fn perform<T: Task>(cluster: &Cluster, change: &Change<'_, T>) -> Result<T::Object, Fault> {
+    let sent = if change.job.repeated() { Sent::Maybe } else { Sent::Nothing };
     Attempt { cluster, change, sent, pause: PAUSE.0 }.until_known().await
 }
 
-/// Has the API server check a patch as it would be sent, and apply nothing. What is only tried is bound to no version: a
-/// status that changes in between is no reason to refuse it.
+/// A patch that is only tried, and so is bound to no version: a status that changes in between is no reason to refuse it.
+pub(crate) fn unbound(patch: &Value) -> Value {
+    let mut patch = patch.clone();
+    if let Some(metadata) = patch.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+    }
+    patch
+}
+
+/// Has the API server check a patch as it would be sent, and apply nothing.
 pub(crate) async fn try_out(
     cluster: &Cluster,
     kind: Kind,
@@ -152,35 +254,31 @@ pub(crate) async fn try_out(
     name: &str,
     patch: &Value,
 ) -> Result<(), Error> {
-    let mut patch = patch.clone();
-    if let Some(metadata) = patch.pointer_mut("/metadata").and_then(Value::as_object_mut) {
-        metadata.remove("resourceVersion");
-    }
-    match cluster.patch(kind, namespace, name, &patch, None).await {
+    match cluster.patch(kind, namespace, name, &unbound(patch), None).await {
         Ok(_) => Ok(()),
         Err(failure) => Err(failure.into_error(&operation("patch", kind, namespace, name))),
     }
 }
 
 /// One patch, and what is known of it so far.
-struct Attempt<'a> {
+struct Attempt<'a, T: Task> {
     cluster: &'a Cluster,
-    change: &'a Change<'a>,
+    change: &'a Change<'a, T>,
     sent: Sent,
     pause: Duration,
 }
 
-impl Attempt<'_> {
-    async fn until_known(&mut self) -> Result<Workload, Fault> {
+impl<T: Task> Attempt<'_, T> {
+    async fn until_known(&mut self) -> Result<T::Object, Fault> {
         // The intent has just looked, unless it is an earlier process's.
-        let mut looked = !self.change.job.repeated;
+        let mut looked = !self.change.job.repeated();
         loop {
-            if !looked && let Some(workload) = self.settle().await? {
-                return Ok(workload);
+            if !looked && let Some(object) = self.settle().await? {
+                return Ok(object);
             }
             looked = false;
             let patch = self.change.patch.as_ref().map_err(|error| self.given_up(error.clone()))?;
-            if Instant::now() >= self.change.job.deadline {
+            if Instant::now() >= self.change.job.deadline() {
                 let done = self.change.done;
                 let message =
                     format!("the time limit passed before {} could be {done}", self.change.job.what());
@@ -192,7 +290,7 @@ impl Attempt<'_> {
                 Err(failure) => match failure.applied() {
                     Applied::No if failure.is_transient() => self.rest().await,
                     Applied::No => {
-                        return Err(self.given_up(failure.into_error(&self.operation("patch"))));
+                        return Err(self.given_up(failure.into_error(&self.change.job.operation("patch"))));
                     }
                     Applied::Conflict => {
                         if self.sent > Sent::Nothing {
@@ -201,7 +299,7 @@ impl Attempt<'_> {
                         self.sent = self.sent.max(Sent::Refused);
                     }
                     Applied::Maybe => {
-                        let mark = &self.change.job.mark;
+                        let mark = self.change.job.mark();
                         tracing::info!(mark, ?failure, "the reply to the patch is unclear; looking");
                         self.sent = Sent::Maybe;
                         self.rest().await;
@@ -212,59 +310,56 @@ impl Attempt<'_> {
     }
 
     /// Finds out what became of the patch. `None`: it was not applied yet, and may be sent again.
-    async fn settle(&mut self) -> Result<Option<Workload>, Fault> {
-        let workload = self.look().await?;
-        match self.change.find(self.sent, &workload) {
-            Finding::Applied => Ok(Some(workload)),
+    async fn settle(&mut self) -> Result<Option<T::Object>, Fault> {
+        let object = self.look().await?;
+        match self.change.find(self.sent, &object) {
+            Finding::Applied => Ok(Some(object)),
             Finding::Open => Ok(None),
             Finding::Never => {
                 let (what, done) = (self.change.job.what(), self.change.done);
                 let message = format!("{what} was not {done}, because it was changed in between");
-                Err(Fault::Moved(self.seen(Error::new(Code::KubernetesConflict, message), &workload)))
+                Err(Fault::Moved(self.seen(Error::new(Code::KubernetesConflict, message), &object)))
             }
             Finding::Gone => Err(self.gone("was deleted and made again")),
             Finding::Unclear => {
                 let message = "it was changed since, and the mark is not among its annotations";
-                let error = self.seen(Error::new(Code::KubernetesConflict, message), &workload);
+                let error = self.seen(Error::new(Code::KubernetesConflict, message), &object);
                 Err(self.unknown(&error))
             }
         }
     }
 
     /// The object as it is, asked for until it can be read, and not much longer than the time limit allows.
-    async fn look(&mut self) -> Result<Workload, Fault> {
+    async fn look(&mut self) -> Result<T::Object, Fault> {
         loop {
-            let Job { kind, namespace, name, deadline, .. } = self.change.job;
+            let deadline = self.change.job.deadline();
             let may_pass = |failure: &Failure| {
                 failure.is_transient() || (self.sent == Sent::Maybe && !failure.is_not_found())
             };
-            match self.in_time(self.cluster.get(*kind, namespace, name)).await {
-                Ok(workload) => return Ok(workload),
-                Err(failure) if may_pass(&failure) && Instant::now() < *deadline => self.rest().await,
+            match self.in_time(self.change.job.get(self.cluster)).await {
+                Ok(object) => return Ok(object),
+                Err(failure) if may_pass(&failure) && Instant::now() < deadline => self.rest().await,
                 Err(failure) if failure.is_not_found() => return Err(self.gone("was deleted")),
-                Err(failure) => return Err(self.given_up(failure.into_error(&self.operation("get")))),
+                Err(failure) => {
+                    return Err(self.given_up(failure.into_error(&self.change.job.operation("get"))));
+                }
             }
         }
     }
 
-    async fn send(&self, patch: &Value) -> Result<Workload, Failure> {
-        let Job { kind, namespace, name, deadline, .. } = self.change.job;
-        let until = (*deadline).max(Instant::now()) + LAST_LOOK;
-        self.in_time(self.cluster.patch(*kind, namespace, name, patch, Some(until))).await
+    async fn send(&self, patch: &Value) -> Result<T::Object, Failure> {
+        let until = self.change.job.deadline().max(Instant::now()) + LAST_LOOK;
+        self.in_time(self.change.job.patch(self.cluster, patch, Some(until))).await
     }
 
-    async fn in_time<T>(&self, request: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let until = self.change.job.deadline.max(Instant::now()) + LAST_LOOK;
+    async fn in_time<A>(&self, request: impl Future<Output = Result<A, Failure>>) -> Result<A, Failure> {
+        let until = self.change.job.deadline().max(Instant::now()) + LAST_LOOK;
         timeout_at(until, request).await.unwrap_or(Err(Failure::TimedOut))
     }
 
     async fn rest(&mut self) {
-        sleep_until(self.change.job.deadline.min(Instant::now() + self.pause)).await;
+        sleep_until(self.change.job.deadline().min(Instant::now() + self.pause)).await;
         self.pause = (self.pause * 2).min(PAUSE.1);
-    }
-
-    fn operation(&self, verb: &'static str) -> Operation {
-        operation(verb, self.change.job.kind, &self.change.job.namespace, &self.change.job.name)
     }
 
     fn gone(&self, how: &str) -> Fault {
@@ -277,28 +372,26 @@ impl Attempt<'_> {
     }
 
     fn unknown(&self, seen: &Error) -> Fault {
-        let Job { namespace, kind, name, mark, .. } = self.change.job;
-        let done = self.change.done;
-        let what = self.change.job.what();
+        let Change { job, done, .. } = self.change;
+        let (what, mark) = (job.what(), job.mark());
         let message = format!("whether {what} was {done} could not be established: {}", seen.message);
         let mut error = Error::new(Code::RunOutcomeUnknown, message)
             .with_remedy(format!(
-                "look whether `kubectl -n {namespace} get {kind}/{name} -o yaml` shows the annotation `{RUN}: {mark}` among \
-                 its own, and what was asked for"
+                "look whether `{}` shows the annotation `{RUN}: {mark}` among its own, and what was asked for",
+                job.command()
             ))
             .with_detail("seen", seen.code.as_str())
-            .with_detail("mark", mark.clone());
+            .with_detail("mark", mark);
         error.details.extend(seen.details.clone());
         Fault::Unknown(error)
     }
 
     /// What an operator needs to judge for themselves.
-    fn seen(&self, error: Error, workload: &Workload) -> Error {
-        error
+    fn seen(&self, error: Error, object: &T::Object) -> Error {
+        let error = error
             .with_detail("generation_before", self.change.bound.generation)
-            .with_detail("generation_now", workload.generation)
-            .with_detail("replicas_now", workload.wanted)
-            .with_detail("revision_now", workload.revision.clone())
+            .with_detail("generation_now", T::bound(object).generation);
+        T::seen(object, error)
     }
 }
 

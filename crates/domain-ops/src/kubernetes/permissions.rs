@@ -20,43 +20,93 @@ pub struct Permission {
     pub resource: &'static str,
     /// Whether it is allowed.
     pub allowed: bool,
+    /// Whether it is needed in the whole cluster, which is so for the tools of nodes only.
+    pub in_cluster: bool,
     /// What it is needed for.
     pub why_needed: &'static str,
 }
 
-/// What the pack needs: group, resource, subresource, verbs and why.
-const NEEDS: &[(&str, &str, &str, &[&str], &str)] = &[
-    ("apps", "deployments", "", &["get", "list", "watch"], "to find and watch Deployments"),
-    ("apps", "deployments", "", &["patch"], "to restart, scale and roll back Deployments"),
-    ("apps", "statefulsets", "", &["get", "list", "watch"], "to find and watch StatefulSets"),
-    ("apps", "statefulsets", "", &["patch"], "to restart, scale and roll back StatefulSets"),
-    ("apps", "daemonsets", "", &["get", "list", "watch"], "to find and watch DaemonSets"),
-    ("apps", "daemonsets", "", &["patch"], "to restart and roll back DaemonSets"),
-    ("apps", "replicasets", "", &["list", "watch"], "to tell the new pods of a Deployment from the old"),
-    (
+/// What the pack needs.
+struct Need {
+    group: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+    verbs: &'static [&'static str],
+    place: Place,
+    why: &'static str,
+}
+
+/// Where it is needed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the namespace that is managed.
+    Namespace,
+    /// In the whole cluster, for those only who drain nodes.
+    Cluster,
+}
+
+const fn need(
+    group: &'static str,
+    resource: &'static str,
+    verbs: &'static [&'static str],
+    why: &'static str,
+) -> Need {
+    Need { group, resource, subresource: "", verbs, place: Place::Namespace, why }
+}
+
+const fn need_everywhere(
+    group: &'static str,
+    resource: &'static str,
+    verbs: &'static [&'static str],
+    why: &'static str,
+) -> Need {
+    Need { place: Place::Cluster, ..need(group, resource, verbs, why) }
+}
+
+const NEEDS: &[Need] = &[
+    need("apps", "deployments", &["get", "list", "watch"], "to find and watch Deployments"),
+    need("apps", "deployments", &["patch"], "to restart, scale and roll back Deployments"),
+    need("apps", "statefulsets", &["get", "list", "watch"], "to find and watch StatefulSets"),
+    need("apps", "statefulsets", &["patch"], "to restart, scale and roll back StatefulSets"),
+    need("apps", "daemonsets", &["get", "list", "watch"], "to find and watch DaemonSets"),
+    need("apps", "daemonsets", &["patch"], "to restart and roll back DaemonSets"),
+    need("apps", "replicasets", &["list", "watch"], "to tell the new pods of a Deployment from the old"),
+    need(
         "apps",
         "controllerrevisions",
-        "",
         &["list", "watch"],
         "to tell the new pods of a DaemonSet from the old, and what became of a restart after a crash",
     ),
-    ("policy", "poddisruptionbudgets", "", &["list"], "to respect PodDisruptionBudgets"),
-    ("autoscaling", "horizontalpodautoscalers", "", &["list"], "to scale nothing that an autoscaler scales"),
-    ("", "pods", "", &["list", "watch"], "to see that new pods are ready and old ones gone"),
-    ("", "pods", "log", &["get"], "to show logs, and the last lines of a sick pod (optional)"),
-    ("", "events", "", &["list", "watch"], "to explain what is wrong (optional)"),
+    need("policy", "poddisruptionbudgets", &["list"], "to respect PodDisruptionBudgets"),
+    need("autoscaling", "horizontalpodautoscalers", &["list"], "to scale nothing that an autoscaler scales"),
+    need("", "pods", &["list", "watch"], "to see that new pods are ready and old ones gone"),
+    Need {
+        subresource: "log",
+        ..need("", "pods", &["get"], "to show logs, and the last lines of a sick pod (optional)")
+    },
+    Need { subresource: "eviction", ..need("", "pods", &["create"], "to evict pods") },
+    need("", "events", &["list", "watch"], "to explain what is wrong (optional)"),
+    need_everywhere("", "nodes", &["get", "list", "patch"], "to cordon, uncordon and drain nodes"),
+    need_everywhere("", "pods", &["list"], "to drain nodes: which pods are on one"),
+    Need { subresource: "eviction", ..need_everywhere("", "pods", &["create"], "to drain nodes") },
+    need_everywhere(
+        "policy",
+        "poddisruptionbudgets",
+        &["list"],
+        "to drain nodes: which budgets stand in the way",
+    ),
 ];
 
 impl Cluster {
-    /// What the pack needs in a namespace, and whether our identity may do it.
+    /// What the pack needs in a namespace and in the cluster, and whether our identity may do it.
     pub async fn permissions(&self, namespace: &Namespace) -> Result<Vec<Permission>> {
         let reviews: Api<SelfSubjectAccessReview> = Api::all(self.requests().client().clone());
         let operation = Operation::new("create", "selfsubjectaccessreviews.authorization.k8s.io", "", "");
         let mut found = Vec::new();
-        for (group, resource, subresource, verbs, why_needed) in NEEDS {
+        for Need { group, resource, subresource, verbs, place, why } in NEEDS {
             for verb in *verbs {
                 let attributes = ResourceAttributes {
-                    namespace: Some(namespace.to_string()),
+                    namespace: (*place == Place::Namespace).then(|| namespace.to_string()),
                     verb: Some((*verb).to_owned()),
                     group: Some((*group).to_owned()),
                     resource: Some((*resource).to_owned()),
@@ -78,7 +128,8 @@ impl Cluster {
                     verb,
                     resource: rbac_name(resource, subresource),
                     allowed,
-                    why_needed,
+                    in_cluster: *place == Place::Cluster,
+                    why_needed: why,
                 });
             }
         }
@@ -96,6 +147,8 @@ fn rbac_name(resource: &str, subresource: &str) -> &'static str {
         ("poddisruptionbudgets", _) => "poddisruptionbudgets.policy",
         ("horizontalpodautoscalers", _) => "horizontalpodautoscalers.autoscaling",
         ("pods", "log") => "pods/log",
+        ("pods", "eviction") => "pods/eviction",
+        ("nodes", _) => "nodes",
         ("pods", _) => "pods",
         _ => "events",
     }

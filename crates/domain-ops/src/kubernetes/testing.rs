@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tower::{BoxError, Layer, Service};
 
-/// What becomes of the next patch.
+/// What becomes of the next patch, or eviction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Spoil {
     /// It never arrives.
@@ -45,6 +45,7 @@ pub(crate) enum Spoil {
 pub(crate) struct Wire {
     pub(crate) spoil: VecDeque<Spoil>,
     pub(crate) patches: u32,
+    pub(crate) evictions: u32,
     pub(crate) cut: bool,
 }
 
@@ -78,12 +79,10 @@ where
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let mut wire = self.1.lock().unwrap();
         let patch = request.method() == http::Method::PATCH;
-        let spoil = if patch {
-            wire.patches += 1;
-            wire.spoil.pop_front()
-        } else {
-            None
-        };
+        let eviction = request.uri().path().ends_with("/eviction");
+        wire.patches += u32::from(patch);
+        wire.evictions += u32::from(eviction);
+        let spoil = if patch || eviction { wire.spoil.pop_front() } else { None };
         wire.cut |= spoil == Some(Spoil::Everything);
         if wire.cut || spoil == Some(Spoil::Request) {
             return Box::pin(async { Err("the request was lost".into()) });
@@ -165,6 +164,10 @@ impl World {
 
     pub(crate) fn patches(&self) -> u32 {
         self.wire.lock().unwrap().patches
+    }
+
+    pub(crate) fn evictions(&self) -> u32 {
+        self.wire.lock().unwrap().evictions
     }
 
     pub(crate) fn job(&self, kind: Kind, run: &str, seconds: u64) -> Job {

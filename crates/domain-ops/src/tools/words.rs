@@ -52,6 +52,16 @@ pub(super) fn kind_slot() -> Slot {
     Slot { locates: true, ..slot("kind", Form::OneOf(choices)) }
 }
 
+/// How a sentence says which node.
+pub(super) fn node_slot() -> Slot {
+    Slot { required: true, ..slot("node", Form::Name) }
+}
+
+/// How a sentence says that pods may go that no controller brings back.
+pub(super) fn force_slot() -> Slot {
+    slot("force", Form::Flag(list("with force, by force, forced, force, na siłę, wymuś")))
+}
+
 /// How a sentence says how long it may take.
 pub(super) fn timeout_slot() -> Slot {
     let after = "timeout, with timeout, with a timeout of, with a * timeout, timeout of, within, limit, w ciągu, limit czasu, z limitem, z limitem \

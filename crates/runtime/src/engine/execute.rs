@@ -296,8 +296,8 @@ impl Engine {
         self.conclude(run, event, active).await
     }
 
-    /// Watches until the outcome is known. A cancellation stops the watching; a shutdown leaves the run to
-    /// another process.
+    /// Goes on with the effect if it has many parts, and watches until the outcome is known. A cancellation stops that; a
+    /// shutdown leaves the run to another process.
     async fn verify(&self, run: &Run, step: usize, active: &Active) -> Result<Progressed> {
         let Some(StepState::Performed { receipt, .. }) = run.steps.get(step).map(|s| &s.state) else {
             return Err(Error::internal(format!("run {} has nothing to verify", run.id)));
@@ -311,13 +311,17 @@ impl Engine {
             Err(error) => return self.conclude(run, Event::StepUnknown { step, error }, active).await,
         };
         let end = context.deadline + self.0.limits.grace;
+        let looking = async {
+            tool.carry_on(&Permit(()), &context, receipt).await?;
+            tool.verify(&context, receipt).await
+        };
         let verifying = async {
             tokio::select! {
                 biased;
                 () = self.0.stopping.cancelled() => None,
                 () = active.cancel.cancelled(), if !run.cancel_requested => None,
                 () = active.lost.cancelled() => None,
-                verified = tokio::time::timeout_at(end, tool.verify(&context, receipt)) => Some(match verified {
+                verified = tokio::time::timeout_at(end, looking) => Some(match verified {
                     Ok(Ok(output)) => Event::StepVerified { step, output },
                     Ok(Err(Fault::Failed(error) | Fault::Moved(error))) => Event::StepFailed { step, error },
                     Ok(Err(Fault::Unknown(error))) => Event::StepUnknown { step, error },

@@ -17,7 +17,8 @@ use tokio::time::Instant;
 /// [`verify`](Tool::verify). After a crash it calls `perform` again with the same intent: see there.
 ///
 /// `perform` is not interrupted. What takes long goes on by itself when it has begun, such as a rollout or a playbook:
-/// `perform` begins it, `verify` watches it, and a cancellation [stops](Tool::stop) it if it can be.
+/// `perform` begins it, `verify` watches it, and a cancellation [stops](Tool::stop) it if it can be. What takes long because
+/// it has many parts, such as the evictions of a drain, `perform` begins and [`carry_on`](Tool::carry_on) goes on with.
 ///
 /// A step that undoes another one goes the same way, with [`StepContext::undoes`] set.
 #[async_trait]
@@ -86,6 +87,17 @@ pub trait Tool: Send + Sync + 'static {
     ///
     /// The [`Permit`] can be made by the Engine only: it stands for the whole order of checks.
     async fn perform(&self, permit: &Permit, step: &StepContext) -> Result<Value, Fault>;
+
+    /// Goes on with an effect of many parts that `perform` has begun, until all of them are done; called before
+    /// [`verify`](Tool::verify). The future may be dropped at any await, by a cancellation too, and called again with the
+    /// same receipt, by another process too: each part is found out about by reading, and none is done twice.
+    ///
+    /// # Errors
+    /// As `verify`.
+    async fn carry_on(&self, permit: &Permit, step: &StepContext, receipt: &Value) -> Result<(), Fault> {
+        let _ = (permit, step, receipt);
+        Ok(())
+    }
 
     /// Watches until the outcome is known, and gives the output. The future may be dropped at any
     /// await, and called again with the same receipt.

@@ -87,6 +87,19 @@ async fn a_cancelled_run_ends_and_says_what_had_been_done() {
 }
 
 #[tokio::test]
+async fn an_effect_of_many_parts_is_carried_on_before_it_is_verified_and_undone_if_that_fails() {
+    let world = World::new();
+    let late = Error::new(Code::ToolTimedOut, "2 of 5 parts are left");
+    *world.script.carry_on.lock().unwrap() = Some(Fault::Failed(late));
+    let run = world.admitted(undoing("webapp")).await;
+    let ended = world.ended(run.id).await;
+    let State::Failed { error } = &ended.state else { panic!("{ended:?}") };
+    assert_eq!((error.code, &error.details["undone"]), (Code::ToolTimedOut, &json!(true)));
+    assert_eq!(world.script.performed.load(Ordering::SeqCst), 1);
+    assert!(world.script.left.lock().unwrap().is_empty(), "what is not done is not verified");
+}
+
+#[tokio::test]
 async fn what_goes_on_by_itself_is_stopped_if_it_can_be() {
     let world = World::new();
     *world.script.stop.lock().unwrap() = Some(Error::new(Code::RunCancelled, "stopped after 2 of 5 tasks"));

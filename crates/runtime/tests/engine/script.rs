@@ -29,6 +29,8 @@ pub(crate) struct Script {
     pub(crate) guard: Mutex<Option<Error>>,
     pub(crate) perform: Mutex<Option<Fault>>,
     pub(crate) verify: Mutex<Option<Fault>>,
+    /// How an effect of many parts comes to nothing when it is carried on.
+    pub(crate) carry_on: Mutex<Option<Fault>>,
     /// How a step ends that is stopped; none if it cannot be.
     pub(crate) stop: Mutex<Option<Error>>,
     /// The runs whose effect is there.
@@ -54,6 +56,7 @@ impl Default for Script {
             guard: Mutex::default(),
             perform: Mutex::default(),
             verify: Mutex::default(),
+            carry_on: Mutex::default(),
             stop: Mutex::default(),
             effects: Mutex::default(),
             undone: Mutex::default(),
@@ -129,6 +132,12 @@ impl Tool for Scripted {
             self.script.performed.fetch_add(1, Ordering::SeqCst);
         }
         Ok(json!({"generation": 2}))
+    }
+
+    async fn carry_on(&self, _: &Permit, step: &StepContext, receipt: &Value) -> Result<(), Fault> {
+        let fault = self.script.carry_on.lock().unwrap().clone();
+        assert!(!receipt.is_null(), "it was begun");
+        fault.filter(|_| step.undoes.is_none()).map_or(Ok(()), Err)
     }
 
     async fn verify(&self, step: &StepContext, _: &Value) -> Result<Value, Fault> {

@@ -20,6 +20,7 @@ mod governance;
 mod llm;
 mod mcp;
 mod metrics;
+mod nodes;
 mod once;
 mod operations;
 mod packs;

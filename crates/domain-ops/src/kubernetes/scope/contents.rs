@@ -89,6 +89,12 @@ impl Contents {
         self.described(kind, name).map(|described| &described.workload)
     }
 
+    pub(super) fn pod_names(&self) -> Vec<String> {
+        let mut names = self.names(Slot::Pods);
+        names.sort();
+        names
+    }
+
     pub(super) fn family(&self, workload: &Workload) -> Family {
         let mut family = Family::default();
         if workload.kind == Kind::Deployment {

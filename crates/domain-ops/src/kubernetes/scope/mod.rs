@@ -265,6 +265,11 @@ impl Scope {
         self.shared.read().workloads.keys().cloned().collect()
     }
 
+    /// The names of all pods that a controller owns, sorted.
+    pub fn pod_names(&self) -> Vec<String> {
+        self.shared.read().pod_names()
+    }
+
     /// All workloads, by name.
     pub fn workloads(&self) -> Vec<Arc<Workload>> {
         self.shared.read().workloads.values().flatten().flatten().map(|one| one.workload.clone()).collect()

@@ -138,6 +138,10 @@ impl Tool for OnClusters {
         self.meant(&step.call).map_err(|error| gone(step, error))?.perform(permit, step).await
     }
 
+    async fn carry_on(&self, permit: &Permit, step: &StepContext, receipt: &Value) -> Result<(), Fault> {
+        self.meant(&step.call).map_err(Fault::Unknown)?.carry_on(permit, step, receipt).await
+    }
+
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
         self.meant(&step.call).map_err(Fault::Unknown)?.verify(step, receipt).await
     }

@@ -1,6 +1,9 @@
 //! The Kubernetes tools, and what they have in common: how arguments become a target.
 
 mod clusters;
+mod cordon_node;
+mod drain_node;
+mod evict_pod;
 mod get_events;
 mod get_service_logs;
 mod get_service_status;
@@ -11,6 +14,9 @@ mod rollback_service;
 mod scale_service;
 
 pub use clusters::MOST_CLUSTERS;
+pub use cordon_node::CordonNode;
+pub use drain_node::DrainNode;
+pub use evict_pod::EvictPod;
 pub use get_events::GetEvents;
 pub use get_service_logs::GetServiceLogs;
 pub use get_service_status::GetServiceStatus;
@@ -24,7 +30,8 @@ use super::words;
 use crate::checks::Checks;
 use crate::kubernetes::cluster::operation;
 use crate::kubernetes::facts::Described;
-use crate::kubernetes::once::Job;
+use crate::kubernetes::node::NodeView;
+use crate::kubernetes::once::{self, Job};
 use crate::kubernetes::scope::PATIENCE;
 use crate::kubernetes::workload::Workload;
 use crate::kubernetes::{Bounds, Cluster};
@@ -32,7 +39,7 @@ use astradesk_core::name::{ClusterName, Namespace, ObjectName};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
 use astradesk_core::text::near;
-use astradesk_core::{Arguments, Code, Error, FrozenCall, Result, Target};
+use astradesk_core::{Arguments, Code, Error, Facts, FrozenCall, Result, Target};
 use astradesk_runtime::port::{StepContext, Tool};
 use clusters::OnClusters;
 use serde::de::DeserializeOwned;
@@ -93,6 +100,10 @@ fn on_one(
         checks.on(cluster, Arc::new(ScaleService::new(cluster.clone(), replicas)?)),
         Arc::new(PauseRollout::pause(cluster.clone())?),
         Arc::new(PauseRollout::resume(cluster.clone())?),
+        Arc::new(EvictPod::new(cluster.clone())?),
+        Arc::new(CordonNode::cordon(cluster.clone())?),
+        Arc::new(CordonNode::uncordon(cluster.clone())?),
+        Arc::new(DrainNode::new(cluster.clone())?),
         Arc::new(GetServiceStatus::new(cluster.clone())?),
         Arc::new(GetServiceLogs::new(cluster.clone())?),
         Arc::new(GetEvents::new(cluster.clone())?),
@@ -152,8 +163,7 @@ fn job(step: &StepContext) -> Result<Job> {
         kind,
         namespace,
         name: name.to_string(),
-        // The run's id, with the step unless it is the first.
-        mark: if step.step == 0 { step.run.to_string() } else { format!("{}/{}", step.run, step.step) },
+        mark: once::mark(step),
         is_undo: step.undoes.is_some(),
         repeated: step.repeated,
         deadline: step.deadline,
@@ -301,8 +311,38 @@ pub(in crate::tools) fn timeout_schema(of: &str) -> Value {
     })
 }
 
+/// Whether the arguments say so; what they do not say is not so.
+fn flag(arguments: &Arguments, name: &str) -> bool {
+    arguments.get(name).and_then(Value::as_bool).unwrap_or(false)
+}
+
 pub(in crate::tools) fn accepts_downtime(arguments: &Arguments) -> bool {
-    arguments.get("accept_downtime").and_then(Value::as_bool).unwrap_or(false)
+    flag(arguments, "accept_downtime")
+}
+
+/// The schema of a node's name.
+fn node_schema() -> Value {
+    json!({
+        "type": "string",
+        "description": "the name of the node",
+        "minLength": 1,
+        "maxLength": 253,
+        "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+    })
+}
+
+/// The node that the arguments mean.
+fn node_name(arguments: &Arguments) -> Result<ObjectName> {
+    ObjectName::parse(text(arguments, "node").unwrap_or_default())
+}
+
+/// What is known of a node; of one that is not there, nothing.
+fn node_facts(found: Result<NodeView>) -> Result<Facts> {
+    match found {
+        Ok(node) => Ok(node.facts),
+        Err(error) if error.code == Code::KubernetesNotFound => Ok(Facts::default()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A time as the schema lets it in: a number and `s`, `m` or `h`.
