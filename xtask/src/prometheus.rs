@@ -18,6 +18,20 @@ pub(crate) const TEST_PROMETHEUS: &str = "ASTRADESK_TEST_PROMETHEUS";
 /// The variable that tells them where the Pushgateway is, which it scrapes every second.
 pub(crate) const TEST_PUSHGATEWAY: &str = "ASTRADESK_TEST_PUSHGATEWAY";
 
+/// The one rule: a service of a test that fails often, for a while.
+const RULES: &str = r#"groups:
+- name: tests
+  interval: 1s
+  rules:
+  - alert: ManyErrors
+    expr: >-
+      sum by (namespace, service) (rate(http_requests_total{namespace=~"e2e-.+",code="500"}[5s]))
+      / sum by (namespace, service) (rate(http_requests_total{namespace=~"e2e-.+"}[5s])) > 0.1
+    for: 2s
+    labels: {severity: critical}
+    annotations: {summary: "{{ $value | humanizePercentage }} of its requests fail"}
+"#;
+
 /// How long they may take to answer, where others build.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
@@ -38,8 +52,8 @@ impl Drop for Monitoring {
     }
 }
 
-/// Brings and starts both.
-pub(crate) fn start(cache: &Path) -> Result<Monitoring> {
+/// Brings and starts both. What the rule of the tests finds is told to the Alertmanager at this URL, if there is one.
+pub(crate) fn start(cache: &Path, alertmanager: Option<&str>) -> Result<Monitoring> {
     let programs = debian::unpacked(cache, "prometheus", &["prometheus", "prometheus-pushgateway"])?;
     ui::stage("start Prometheus", Pace::Quick, || {
         let (prometheus, pushgateway) = (free()?, free()?);
@@ -47,7 +61,8 @@ pub(crate) fn start(cache: &Path) -> Result<Monitoring> {
         fs::create_dir_all(&folder)?;
         proc::remove_at_end(&folder);
         let configuration = folder.join("prometheus.yml");
-        fs::write(&configuration, scrapes(pushgateway))?;
+        fs::write(folder.join("rules.yml"), RULES)?;
+        fs::write(&configuration, scrapes(pushgateway) + &alarms(alertmanager))?;
         let mut monitoring = Monitoring {
             processes: Vec::new(),
             prometheus: format!("http://{prometheus}"),
@@ -76,6 +91,13 @@ fn scrapes(pushgateway: SocketAddr) -> String {
         "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n- job_name: tests\n  honor_labels: true\n  \
          static_configs:\n  - targets: ['{pushgateway}']\n"
     )
+}
+
+/// Which rules there are, and who is told what they find.
+fn alarms(alertmanager: Option<&str>) -> String {
+    let rules = "rule_files: [rules.yml]\n".to_owned();
+    let Some(address) = alertmanager.and_then(|url| url.strip_prefix("http://")) else { return rules };
+    rules + &format!("alerting:\n  alertmanagers:\n  - static_configs:\n    - targets: ['{address}']\n")
 }
 
 fn free() -> Result<SocketAddr> {

@@ -68,7 +68,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     })?;
     let mut monitoring = None;
     hand(&mut nextest, in_ci, prometheus::TEST_PROMETHEUS, "Prometheus", || {
-        let monitoring = monitoring.insert(prometheus::start(&cache)?);
+        let alertmanager = alerting.as_ref().map(|alertmanager| alertmanager.url.as_str());
+        let monitoring = monitoring.insert(prometheus::start(&cache, alertmanager)?);
         Ok(PathBuf::from(&monitoring.prometheus))
     })?;
     if let Some(monitoring) = &monitoring {

@@ -61,6 +61,17 @@ impl Alerting {
         all
     }
 
+    /// Waits until somebody is notified of an alert of this namespace.
+    pub async fn until_loud(&self, namespace: &str) {
+        let loud = async {
+            while self.loud(namespace).await.is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        };
+        let seen = tokio::time::timeout(PATIENCE, loud).await;
+        seen.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for an alert of {namespace}"));
+    }
+
     /// The names of the alerts of this namespace of which somebody is notified.
     pub async fn loud(&self, namespace: &str) -> Vec<String> {
         let alerts = self.get("alerts?active=true&silenced=false&inhibited=false").await;

@@ -17,6 +17,7 @@ mod failures;
 mod faults;
 mod flood;
 mod governance;
+mod incident;
 mod llm;
 mod mcp;
 mod metrics;
