@@ -9,6 +9,7 @@
 
 mod abuse;
 mod alerts;
+mod ansible;
 mod aws;
 mod churn;
 mod cli;
