@@ -226,7 +226,7 @@ impl Ansible {
     /// The password of vaults, if one is configured.
     fn password(&self) -> Result<Option<String>> {
         let looked_up = self.settings.vault_password.as_ref().map(Secret::look_up).transpose();
-        looked_up.map_err(|why| Error::new(Code::PackSecretMissing, format!("the vault's password {why}")))
+        looked_up.map_err(|why| Error::new(Code::SecretMissing, format!("the vault's password {why}")))
     }
 
     fn program(&self) -> String {

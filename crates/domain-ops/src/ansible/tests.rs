@@ -392,7 +392,7 @@ async fn a_vault_is_opened_and_its_password_shown_to_nobody() {
     }
     fs::remove_file(&password).unwrap();
     let missing = site.live(&call, LIMIT).await;
-    assert_eq!(error(&missing).code, Code::PackSecretMissing, "{missing:?}");
+    assert_eq!(error(&missing).code, Code::SecretMissing, "{missing:?}");
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ impl Credentials {
             Self::Bearer(secret) => (secret, None),
             Self::Basic { user, password } => (password, Some(user)),
         };
-        let missing = |why: String| Error::new(Code::PackSecretMissing, format!("the secret {why}"));
+        let missing = |why: String| Error::new(Code::SecretMissing, format!("the secret {why}"));
         let found = secret.look_up().map_err(missing)?;
         let text = match user {
             Some(user) => format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{found}"))),

@@ -102,7 +102,7 @@ async fn credentials_are_looked_up_for_each_request_and_never_shown() {
     };
     let bearer = with(Credentials::Bearer(secret.clone()));
     let missing = bearer.get("a", &[], soon()).await.unwrap_err().error;
-    assert_eq!(missing.code, Code::PackSecretMissing, "{}", missing.message);
+    assert_eq!(missing.code, Code::SecretMissing, "{}", missing.message);
     assert!(server.asked().is_empty());
     std::fs::write(&path, "hunter2\n").unwrap();
     bearer.get("a", &[], soon()).await.unwrap();
@@ -110,7 +110,7 @@ async fn credentials_are_looked_up_for_each_request_and_never_shown() {
     basic.get("a", &[], soon()).await.unwrap();
     std::fs::write(&path, "hun\nter2").unwrap();
     let bad = bearer.get("a", &[], soon()).await.unwrap_err();
-    assert!(bad.error.code == Code::PackSecretMissing && !format!("{bad:?}").contains("ter2"), "{bad:?}");
+    assert!(bad.error.code == Code::SecretMissing && !format!("{bad:?}").contains("ter2"), "{bad:?}");
     let sent: Vec<_> = server.asked().into_iter().filter_map(|asked| asked.authorization).collect();
     assert_eq!(sent, ["Bearer hunter2", "Basic YWRhOmh1bnRlcjI="]);
 }

@@ -4,7 +4,7 @@ use astradesk_e2e::place::skipped;
 use astradesk_e2e::{Client, Gateway, Place, Serve, Settings, Which};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The variable that names the folder with Ansible's programs.
 const TEST_ANSIBLE: &str = "ASTRADESK_TEST_ANSIBLE";
@@ -78,7 +78,10 @@ fn settings(place: &Place) -> (Settings, PathBuf, PathBuf) {
     }
     let mut settings = Settings::of(place, &[]).policies(POLICY);
     let programs = std::env::var(TEST_ANSIBLE).unwrap();
-    settings.toml += &format!("[ansible]\nfolder = {play:?}\nprograms = {programs:?}\n");
+    let quoted = |path: &Path| toml::Value::from(path.display().to_string()).to_string();
+    let table = [("folder", quoted(&play)), ("programs", quoted(Path::new(&programs)))];
+    settings.toml.push_str("[ansible]\n");
+    settings.toml.extend(table.map(|(key, value)| format!("{key} = {value}\n")));
     (settings, play, out)
 }
 
