@@ -126,7 +126,7 @@ async fn one_refresh_is_begun_whatever_becomes_of_the_request() {
         match (done, code) {
             (Ok(receipt), None) => assert_eq!(receipt.refresh, "new-0", "{name}"),
             (Err(Fault::Failed(error) | Fault::Unknown(error)), Some(code)) => {
-                assert_eq!(error.code, code, "{name}: {error}")
+                assert_eq!(error.code, code, "{name}: {error}");
             }
             (done, _) => panic!("{name}: {done:?}"),
         }
