@@ -222,7 +222,8 @@ fn what_is_shown_follows_the_policies() {
     assert_eq!(shown(&dev()), "restart_service");
     assert_eq!(shown(&principal("pia", &[])), "run_playbook");
     assert_eq!(shown(&principal("eve", &["x"])), "");
-    assert_eq!(shown(&principal("vic", &["viewer"])), "get_service_logs get_service_status list_services");
+    let reads = "get_metrics query_metrics get_service_logs get_service_status list_services";
+    assert_eq!(shown(&principal("vic", &["viewer"])), reads);
 }
 
 #[test]

@@ -89,6 +89,10 @@ impl Tool for Checked {
         self.tool.perform(permit, &self.checks.before(step)).await
     }
 
+    async fn carry_on(&self, permit: &Permit, step: &StepContext, receipt: &Value) -> Result<(), Fault> {
+        self.tool.carry_on(permit, &self.checks.before(step), receipt).await
+    }
+
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
         let output = self.tool.verify(&self.checks.before(step), receipt).await?;
         let done = seen(receipt).unwrap_or_else(|| self.cluster.now());

@@ -87,12 +87,12 @@ async fn alerts_of_a_service_are_told_silenced_and_heard_again(place: &Place) {
     nothing.expect_success();
     assert!(nothing.body.to_string().contains("had ended already"), "{:#}", nothing.body);
 
-    silence_that_is_undone(place, &alerting, &gateway).await;
+    alert_silenced_by_its_name(place, &alerting, &gateway).await;
     assert!(gateway.stop().await);
 }
 
-/// Somebody ends the silence before it is verified; what is left of another one is undone.
-async fn silence_that_is_undone(place: &Place, alerting: &Alerting, gateway: &Gateway) {
+/// An alert is silenced by its name and a label, and heard again once somebody else ends the silence.
+async fn alert_silenced_by_its_name(place: &Place, alerting: &Alerting, gateway: &Gateway) {
     let arguments = json!({"alert": "Replicas", "matchers": [format!("namespace={}", place.namespace)], "duration": "10m"});
     let silenced = gateway.client.call("silence_alert", &arguments).await;
     silenced.expect_success();

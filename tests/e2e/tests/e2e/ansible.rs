@@ -5,6 +5,7 @@ use astradesk_e2e::{Client, Gateway, Place, Serve, Settings, Which};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The variable that names the folder with Ansible's programs.
 const TEST_ANSIBLE: &str = "ASTRADESK_TEST_ANSIBLE";
@@ -59,7 +60,9 @@ fn on_sandbox(body: impl AsyncFnOnce(&Place)) {
         skipped(&format!("no Ansible in `{TEST_ANSIBLE}`; use `cargo xtask test`"));
         return;
     }
-    astradesk_e2e::test(Which::Sandbox, env!("CARGO_BIN_EXE_astradesk-e2e-cli"), body);
+    // Each start of Ansible takes a second of a core that has nothing else to do.
+    let limit = Duration::from_secs(200);
+    astradesk_e2e::test_within(limit, Which::Sandbox, env!("CARGO_BIN_EXE_astradesk-e2e-cli"), body);
 }
 
 /// Settings with playbooks, the folder of these, and that in which they write.
