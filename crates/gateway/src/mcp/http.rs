@@ -37,7 +37,7 @@ impl Mcp {
     pub(crate) fn new(app: &App) -> Self {
         let limits = &app.limits;
         let idle = Duration::from_secs(limits.mcp_session_seconds);
-        let sessions = Arc::new(Sessions::new(limits.mcp_sessions, idle));
+        let sessions = Arc::new(Sessions::new(app.engine.clone(), limits.mcp_sessions, idle));
         let config = StreamableHttpServerConfig::default()
             .with_allowed_hosts(app.allowed.hosts.clone())
             .with_allowed_origins(app.allowed.origins.clone())

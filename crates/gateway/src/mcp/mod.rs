@@ -154,7 +154,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let asker = Asker::of(self, &context)?;
-        tools::list(self, &asker, request)
+        tools::list(&self.engine, &asker.principal, request.as_ref())
     }
 
     async fn call_tool(

@@ -2,26 +2,37 @@
 //!
 //! The id of a session is no proof of anything: who opened it is remembered, and it is there for nobody else. One
 //! principal's sessions are bounded, so that nobody can take the room of the others.
+//!
+//! A session is a task of its own, which every message wakes. The list of tools, which clients ask for most, needs
+//! nothing of it, and is given at once.
 
+use super::tools;
 use crate::http::caller::Caller;
 use astradesk_core::Principal;
+use astradesk_runtime::Engine;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
-use futures::Stream;
-use rmcp::model::{ClientJsonRpcMessage, GetExtensions as _, ServerJsonRpcMessage};
+use futures::future::Either;
+use futures::{Stream, stream};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientRequest, GetExtensions as _, JsonRpcRequest, ServerJsonRpcMessage,
+    ServerResult,
+};
 use rmcp::transport::streamable_http_server::session::local::{
     LocalSessionManager, LocalSessionManagerError, SessionConfig,
 };
 use rmcp::transport::streamable_http_server::session::{ServerSseMessage, SessionId, SessionManager};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The header that names a session.
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The most sessions of one principal: one more closes the oldest.
 const OF_ONE: usize = 16;
+/// How seldom a session is woken to hear that it is in use.
+const HEARS: Duration = Duration::from_secs(1);
 
 /// Who opened a session. An agent that acts for somebody is not them, nor another agent that does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +49,7 @@ impl Owner {
 
 /// The sessions that are open, each with who opened it.
 pub(super) struct Sessions {
+    engine: Engine,
     local: LocalSessionManager,
     owners: Mutex<Owners>,
     most: usize,
@@ -50,6 +62,35 @@ struct Owners {
     opened: u64,
 }
 
+impl Owners {
+    fn is_of(&self, id: &str, owner: &Owner) -> bool {
+        self.of.get(id).is_some_and(|session| session.owner == *owner)
+    }
+
+    /// Remembers whose the session is; gives those of the same one that have to go for it.
+    fn open(&mut self, id: &SessionId, owner: Owner) -> Vec<SessionId> {
+        self.opened += 1;
+        let same = self.of.iter().filter(|(_, session)| session.owner == owner);
+        let mut same: Vec<_> = same.map(|(id, session)| (session.since, id.clone())).collect();
+        same.sort_unstable_by_key(|(since, _)| *since);
+        same.truncate((same.len() + 1).saturating_sub(OF_ONE));
+        let ended = CancellationToken::new();
+        let session = Session { owner, since: self.opened, listens: false, heard: None, ended };
+        self.of.insert(id.clone(), session);
+        same.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Whether it is time that a session hears that it is in use; it is told then.
+    fn has_to_hear(&mut self, id: &SessionId, now: Instant) -> bool {
+        let Some(session) = self.of.get_mut(id) else { return true };
+        let is_time = session.heard.is_none_or(|heard| now.duration_since(heard) >= HEARS);
+        if is_time {
+            session.heard = Some(now);
+        }
+        is_time
+    }
+}
+
 /// A session that is open.
 struct Session {
     owner: Owner,
@@ -57,6 +98,8 @@ struct Session {
     since: u64,
     /// Whether it is told of changes already.
     listens: bool,
+    /// When it last heard that it is in use by who asks for tools only.
+    heard: Option<Instant>,
     ended: CancellationToken,
 }
 
@@ -68,17 +111,17 @@ impl Drop for Session {
 
 impl Sessions {
     /// At most so many, each of which ends after so long without a word.
-    pub(super) fn new(most: usize, idle: Duration) -> Self {
+    pub(super) fn new(engine: Engine, most: usize, idle: Duration) -> Self {
         let mut config = SessionConfig::default();
-        config.keep_alive = Some(idle);
+        config.keep_alive = Some(idle + HEARS);
         let mut local = LocalSessionManager::default();
         local.session_config = config;
-        Self { local, owners: Mutex::default(), most }
+        Self { engine, local, owners: Mutex::default(), most }
     }
 
     /// Whether the session is there for this one.
     pub(super) fn is_of(&self, id: &str, owner: &Owner) -> bool {
-        self.owners().of.get(id).is_some_and(|session| session.owner == *owner)
+        self.owners().is_of(id, owner)
     }
 
     /// Whether nobody can open one more.
@@ -95,18 +138,25 @@ impl Sessions {
         Some(session.ended.clone())
     }
 
-    /// Remembers whose the session is; gives those of the same one that have to go for it.
-    fn opened(&self, id: &SessionId, owner: Owner) -> Vec<SessionId> {
-        let mut owners = self.owners();
-        owners.opened += 1;
-        let opened = owners.opened;
-        let same = owners.of.iter().filter(|(_, session)| session.owner == owner);
-        let mut same: Vec<_> = same.map(|(id, session)| (session.since, id.clone())).collect();
-        same.sort_unstable_by_key(|(since, _)| *since);
-        same.truncate((same.len() + 1).saturating_sub(OF_ONE));
-        let session = Session { owner, since: opened, listens: false, ended: CancellationToken::new() };
-        owners.of.insert(id.clone(), session);
-        same.into_iter().map(|(_, id)| id).collect()
+    /// The answer to a request that the session itself is not needed for, unless it has to hear again that it is in use.
+    fn at_once(&self, id: &SessionId, message: &ClientJsonRpcMessage) -> Option<ServerJsonRpcMessage> {
+        let ClientJsonRpcMessage::Request(JsonRpcRequest { id: request, request: asked, .. }) = message
+        else {
+            return None;
+        };
+        let ClientRequest::ListToolsRequest(list) = asked else { return None };
+        let Caller(principal) = caller(message)?;
+        if self.owners().has_to_hear(id, Instant::now()) {
+            return None;
+        }
+        Some(match tools::list(&self.engine, principal, list.params.as_ref()) {
+            Ok(tools) => {
+                let mut result = ServerResult::ListToolsResult(tools);
+                result.strip_result_type_for_legacy_peer();
+                ServerJsonRpcMessage::response(result, request.clone())
+            }
+            Err(error) => ServerJsonRpcMessage::error(error, Some(request.clone())),
+        })
     }
 
     fn owners(&self) -> MutexGuard<'_, Owners> {
@@ -115,10 +165,10 @@ impl Sessions {
 }
 
 /// Who sent the message, by the layer before.
-fn sender(message: &ClientJsonRpcMessage) -> Option<Owner> {
+fn caller(message: &ClientJsonRpcMessage) -> Option<&Caller> {
     let ClientJsonRpcMessage::Request(request) = message else { return None };
     let parts = request.request.extensions().get::<Parts>()?;
-    parts.extensions.get::<Caller>().map(|Caller(principal)| Owner::of(principal))
+    parts.extensions.get::<Caller>()
 }
 
 impl SessionManager for Sessions {
@@ -134,9 +184,12 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<ServerJsonRpcMessage, Self::Error> {
-        let owner = sender(&message).ok_or_else(|| LocalSessionManagerError::SessionNotFound(id.clone()))?;
+        let Caller(principal) =
+            caller(&message).ok_or_else(|| LocalSessionManagerError::SessionNotFound(id.clone()))?;
+        let owner = Owner::of(principal);
         let answer = self.local.initialize_session(id, message).await?;
-        for older in self.opened(id, owner) {
+        let older = self.owners().open(id, owner);
+        for older in older {
             self.close_session(&older).await?;
         }
         Ok(answer)
@@ -156,7 +209,10 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
-        self.local.create_stream(id, message).await
+        if let Some(answer) = self.at_once(id, &message) {
+            return Ok(Either::Left(stream::iter([ServerSseMessage::from_message(answer)])));
+        }
+        self.local.create_stream(id, message).await.map(Either::Right)
     }
 
     async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<(), Self::Error> {
@@ -189,16 +245,27 @@ mod tests {
 
     #[test]
     fn a_session_is_there_for_who_opened_it_and_the_oldest_of_one_goes_first() {
-        let sessions = Sessions::new(OF_ONE + 1, Duration::from_secs(1));
+        let mut owners = Owners::default();
         let (ada, bot) = (owner("x#ada", None), owner("x#ada", Some("bot")));
-        assert!(sessions.opened(&"bot".into(), bot.clone()).is_empty());
+        assert!(owners.open(&"bot".into(), bot.clone()).is_empty());
         for number in 0..OF_ONE {
-            assert!(!sessions.are_full());
-            assert!(sessions.opened(&format!("{number}").into(), ada.clone()).is_empty(), "{number}");
+            assert!(owners.open(&format!("{number}").into(), ada.clone()).is_empty(), "{number}");
         }
-        assert!(sessions.are_full());
-        assert!(sessions.is_of("0", &ada) && !sessions.is_of("0", &bot) && !sessions.is_of("bot", &ada));
-        assert!(!sessions.is_of("0", &owner("y#ada", None)) && !sessions.is_of("nope", &ada));
-        assert_eq!(sessions.opened(&"new".into(), ada), [SessionId::from("0")]);
+        assert!(owners.is_of("0", &ada) && !owners.is_of("0", &bot) && !owners.is_of("bot", &ada));
+        assert!(!owners.is_of("0", &owner("y#ada", None)) && !owners.is_of("nope", &ada));
+        assert_eq!(owners.open(&"new".into(), ada), [SessionId::from("0")]);
+    }
+
+    #[test]
+    fn a_session_hears_seldom_that_it_is_in_use() {
+        let mut owners = Owners::default();
+        owners.open(&"a".into(), owner("x#ada", None));
+        let (id, begin) = ("a".into(), Instant::now());
+        let mut hears = |after: Duration| owners.has_to_hear(&id, begin + after);
+        assert!(hears(Duration::ZERO), "from the first");
+        assert!(!hears(HEARS / 2));
+        assert!(hears(HEARS));
+        assert!(!hears(HEARS * 3 / 2) && hears(HEARS * 2));
+        assert!(owners.has_to_hear(&"b".into(), begin), "one that is not known is not ours to speak for");
     }
 }

@@ -1,10 +1,10 @@
 //! `tools/list`: every tool that who asks may use, with what is true of it.
 
-use super::asker::Asker;
+use super::fault;
 use super::page::page;
 use super::result::{self, object};
-use super::{Server, fault};
-use astradesk_core::{Effect, ToolName};
+use astradesk_core::{Effect, Principal, ToolName};
+use astradesk_runtime::Engine;
 use astradesk_runtime::registry::Registered;
 use rmcp::ErrorData;
 use rmcp::model::{ListToolsResult, MetaObject, PaginatedRequestParams, Tool, ToolAnnotations};
@@ -14,15 +14,15 @@ use std::sync::Arc;
 /// Tools in one page, resources of packs, or prompts.
 pub(super) const PAGE: usize = 100;
 
-/// The tools that who asks may use on some target, by name. The cursor is the name of the page's last one.
+/// The tools that the principal may use on some target, by name. The cursor is the name of the page's last one.
 pub(super) fn list(
-    server: &Server,
-    asker: &Asker,
-    request: Option<PaginatedRequestParams>,
+    engine: &Engine,
+    principal: &Principal,
+    request: Option<&PaginatedRequestParams>,
 ) -> Result<ListToolsResult, ErrorData> {
-    let after = request.and_then(|request| request.cursor).map(ToolName::parse).transpose();
+    let after = request.and_then(|request| request.cursor.as_deref()).map(ToolName::parse).transpose();
     let after = after.map_err(|_| fault::malformed("`cursor` is none that this server has given"))?;
-    let tools = server.engine.tools(&asker.principal);
+    let tools = engine.tools(principal);
     let after = after.as_ref().map(ToolName::as_str);
     let (tools, next) = page(&tools, |tool| tool.spec().name.as_str(), after, PAGE);
     let mut page = ListToolsResult::with_all_items(tools.iter().map(described).collect());

@@ -149,6 +149,61 @@ async fn one_principal_cannot_take_the_room_of_the_others() {
     assert!(!agent.tools().await.is_empty());
 }
 
+/// The list goes through the session at first, and then not for a second: nobody can tell by what it says.
+#[tokio::test]
+async fn a_list_that_is_given_at_once_says_what_the_session_says() {
+    let harness = start().await;
+    let ada = harness.token("ada", &["sre"]);
+    let id = open(&harness, &ada).await;
+    let list = async |params: Value| {
+        let list = json!({"jsonrpc": "2.0", "id": "one", "method": "tools/list", "params": params});
+        let reply =
+            Reply::read(post(&harness, &ada, &list).header("mcp-session-id", &id).send().await.unwrap())
+                .await;
+        assert_eq!(reply.status, 200);
+        let events = reply.text.lines();
+        let data = events.filter_map(|line| line.strip_prefix("data:")).find(|data| data.len() > 1).unwrap();
+        // What can be resumed is numbered, which is by a session.
+        (reply.text.contains("id:"), serde_json::from_str::<Value>(data).unwrap())
+    };
+    let begin = std::time::Instant::now();
+    let (through_it, first) = list(json!({})).await;
+    assert!(through_it && first["result"]["tools"].as_array().is_some_and(|tools| tools.len() > 1));
+    let (through_it, second) = list(json!({})).await;
+    assert_eq!(first, second);
+    assert!(!through_it || begin.elapsed().as_millis() >= 1000);
+    let (_, wrong) = list(json!({"cursor": "No Name"})).await;
+    assert_eq!(wrong["error"]["data"]["code"], "request.malformed");
+    assert_eq!(wrong["id"], "one");
+}
+
+/// What ends when nothing is heard of it goes on while it is only asked for tools.
+#[tokio::test]
+async fn a_session_that_only_lists_tools_is_not_idle() {
+    let limits = Limits { mcp_session_seconds: 1, ..Limits::default() };
+    let harness = start_with(Setup { limits, ..Setup::default() }).await;
+    let ada = harness.token("ada", &["sre"]);
+    let id = open(&harness, &ada).await;
+    let begin = std::time::Instant::now();
+    // Twice as long as one may be idle.
+    while begin.elapsed().as_secs() < 4 {
+        let list = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"});
+        let reply = post(&harness, &ada, &list).header("mcp-session-id", &id).send().await.unwrap();
+        assert_eq!(reply.status(), 200, "after {:?}", begin.elapsed());
+    }
+    // This is no word to it: it does not come so far.
+    let is_there = async || {
+        let list = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"});
+        let request = harness.request(Method::POST, "/mcp", &ada).header("accept", "text/plain");
+        request.header("mcp-session-id", &id).json(&list).send().await.unwrap().status() == 406
+    };
+    assert!(is_there().await);
+    while is_there().await {
+        assert!(begin.elapsed().as_secs() < 60, "it never ends");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_run_that_may_not_be_seen_is_no_task() {
     let harness = start().await;
