@@ -190,10 +190,8 @@ impl Policy for CedarPolicy {
         let settings = &self.sources.settings;
         let by_settings = match tool.effect {
             Some(Effect::Read) => settings.may_read(principal),
-            // While a pack is replaced, the set may not know its tools yet, or no longer: all of them are shown then, or none.
             Some(Effect::Write) => {
-                let is_known = || self.set().is_ok_and(|set| set.tools.get(tool.name.as_str()).is_some());
-                settings.may_write(principal) && (settings.allowed_tools.contains(&tool.name) || !is_known())
+                settings.may_write(principal) && settings.allowed_tools.contains(&tool.name)
             }
             Some(Effect::Execute) | None => false,
         };

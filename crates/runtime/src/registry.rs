@@ -209,6 +209,19 @@ impl ToolRegistry {
         *self.replaced.borrow() == number
     }
 
+    /// Reads this and what knows of its tools, such as the policies, together: again, if a replacement was under way,
+    /// which takes two steps.
+    pub(crate) fn steadily<T>(&self, read: impl Fn() -> T) -> T {
+        loop {
+            let number = *self.replaced.borrow();
+            let value = read();
+            if number.is_multiple_of(2) && self.is_settled_at(number) {
+                return value;
+            }
+            std::thread::yield_now();
+        }
+    }
+
     /// Lets packs come and go: whoever tends the Engine looks at them. Only the first are followed.
     pub fn follow(&self, packs: Arc<dyn Packs>) {
         let _ = self.followed.set(packs);
@@ -373,6 +386,8 @@ mod tests {
     use astradesk_core::{FrozenCall, Target};
     use async_trait::async_trait;
     use serde_json::json;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
     use std::time::Duration;
 
     struct Scripted(Arc<ToolSpec>);
@@ -415,6 +430,52 @@ mod tests {
 
     fn arguments(value: &Value) -> Arguments {
         value.as_object().unwrap().clone()
+    }
+
+    /// A pack without anything.
+    struct Empty;
+
+    impl Pack for Empty {
+        fn name(&self) -> &'static str {
+            "empty"
+        }
+
+        fn version(&self) -> &'static str {
+            "1"
+        }
+
+        fn tools(&self) -> Vec<Arc<dyn Tool>> {
+            Vec::new()
+        }
+
+        fn agents(&self) -> Vec<Arc<dyn Agent>> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn what_is_read_between_the_steps_of_a_replacement_is_read_again() {
+        let (registry, known) = (ToolRegistry::default(), AtomicUsize::new(0));
+        let (reads, has_read) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let mut seen = None;
+            let replaced = registry.replace(&[("empty", Some(&Empty))], |_, swap| {
+                swap();
+                seen = Some(scope.spawn(|| {
+                    registry.steadily(|| {
+                        let both = (registry.packs().len(), known.load(Ordering::SeqCst));
+                        // Whoever waits for the first does not wait for those after it.
+                        let _ = reads.send(());
+                        both
+                    })
+                }));
+                has_read.recv().unwrap();
+                known.store(1, Ordering::SeqCst);
+                Ok(())
+            });
+            replaced.unwrap();
+            assert_eq!(seen.unwrap().join().unwrap(), (1, 1));
+        });
     }
 
     #[test]

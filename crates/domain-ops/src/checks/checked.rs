@@ -99,8 +99,8 @@ impl Tool for Checked {
         self.checks.confirm(&self.cluster, step, done, output).await
     }
 
-    async fn stop(&self, step: &StepContext, receipt: &Value) -> Option<Error> {
-        self.tool.stop(step, receipt).await
+    async fn stop(&self, permit: &Permit, step: &StepContext, receipt: &Value) -> Option<Error> {
+        self.tool.stop(permit, step, receipt).await
     }
 }
 

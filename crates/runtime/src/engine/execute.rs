@@ -349,7 +349,9 @@ impl Engine {
     ) -> Result<Progressed> {
         let step = context.step;
         let stopped = match self.tool_of(context, active) {
-            Ok(tool) => timeout(self.0.limits.grace, tool.stop(context, receipt)).await.ok().flatten(),
+            Ok(tool) => {
+                timeout(self.0.limits.grace, tool.stop(&Permit(()), context, receipt)).await.ok().flatten()
+            }
             Err(_) => None,
         };
         if let Some(error) = stopped {

@@ -119,14 +119,21 @@ impl Engine {
 
     /// The tools that the principal may use on some target.
     pub fn tools(&self, principal: &Principal) -> Vec<Arc<Registered>> {
-        let tools = self.0.registry.tools().into_iter();
-        tools.filter(|tool| self.0.policy.may_use(principal, tool.spec())).collect()
+        let registry = &self.0.registry;
+        registry.steadily(|| {
+            let tools = registry.tools().into_iter();
+            tools.filter(|tool| self.0.policy.may_use(principal, tool.spec())).collect()
+        })
     }
 
     /// The tool, if the principal may use it on some target.
     pub fn tool(&self, principal: &Principal, name: &str) -> Result<Arc<Registered>> {
-        let tool = self.0.registry.tool(name)?;
-        if self.0.policy.may_use(principal, tool.spec()) {
+        let registry = &self.0.registry;
+        let usable = registry.steadily(|| {
+            registry.tool(name).map(|tool| (self.0.policy.may_use(principal, tool.spec()), tool))
+        });
+        let (may_use, tool) = usable?;
+        if may_use {
             return Ok(tool);
         }
         Err(Error::new(Code::ToolNotFound, format!("there is no tool `{}`", tool.spec().name)))

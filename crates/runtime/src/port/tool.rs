@@ -109,8 +109,8 @@ pub trait Tool: Send + Sync + 'static {
     /// Stops what was performed and goes on by itself, since its run was cancelled: called in the place of
     /// [`verify`](Tool::verify), and again after a crash. Gives the error with which the step ends, which says what
     /// had been done by then; `None` if it cannot be stopped, so that it goes on unwatched.
-    async fn stop(&self, step: &StepContext, receipt: &Value) -> Option<Error> {
-        let _ = (step, receipt);
+    async fn stop(&self, permit: &Permit, step: &StepContext, receipt: &Value) -> Option<Error> {
+        let _ = (permit, step, receipt);
         None
     }
 }

@@ -151,7 +151,7 @@ impl Tool for Scripted {
         self.script.verify.lock().unwrap().clone().map_or(Ok(json!({"ready": 3})), Err)
     }
 
-    async fn stop(&self, _: &StepContext, receipt: &Value) -> Option<Error> {
+    async fn stop(&self, _: &Permit, _: &StepContext, receipt: &Value) -> Option<Error> {
         let stopped = self.script.stop.lock().unwrap().clone();
         stopped.map(|error| error.with_detail("receipt", receipt.clone()))
     }

@@ -160,7 +160,7 @@ impl Tool for RunPlaybook {
         self.ansible.watch(step, receipt).await
     }
 
-    async fn stop(&self, step: &StepContext, receipt: &Value) -> Option<Error> {
+    async fn stop(&self, _permit: &Permit, step: &StepContext, receipt: &Value) -> Option<Error> {
         self.ansible.stop(step, receipt).await
     }
 }

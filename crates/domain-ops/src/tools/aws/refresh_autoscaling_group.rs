@@ -136,7 +136,7 @@ impl Tool for RefreshAutoscalingGroup {
         refresh::verify(&self.aws, &Job::of(step), group(&step.call)?, &receipt).await
     }
 
-    async fn stop(&self, step: &StepContext, receipt: &Value) -> Option<Error> {
+    async fn stop(&self, _permit: &Permit, step: &StepContext, receipt: &Value) -> Option<Error> {
         let receipt: Receipt = kept(receipt).ok()?;
         let stopped = refresh::stop(&self.aws, &Job::of(step), group(&step.call).ok()?, &receipt).await;
         Some(match stopped {

@@ -146,8 +146,8 @@ impl Tool for OnClusters {
         self.meant(&step.call).map_err(Fault::Unknown)?.verify(step, receipt).await
     }
 
-    async fn stop(&self, step: &StepContext, receipt: &Value) -> Option<Error> {
-        self.meant(&step.call).ok()?.stop(step, receipt).await
+    async fn stop(&self, permit: &Permit, step: &StepContext, receipt: &Value) -> Option<Error> {
+        self.meant(&step.call).ok()?.stop(permit, step, receipt).await
     }
 }
 

@@ -328,7 +328,7 @@ impl Tool for DrainNode {
     }
 
     /// Nothing goes on by itself: what is left stays where it is.
-    async fn stop(&self, step: &StepContext, value: &Value) -> Option<Error> {
+    async fn stop(&self, _permit: &Permit, step: &StepContext, value: &Value) -> Option<Error> {
         let (receipt, name) =
             (kept::<Receipt>("receipt", value).ok()?, node_name(&step.call.arguments).ok()?);
         let message = match self.cluster.residents(&name).await {
