@@ -294,8 +294,6 @@ codes! {
 
     /// A pack cannot be read, or cannot be put in force.
     PackInvalid = "pack.invalid", Unprocessable, "correct what the message names; `astradesk packs check` checks it again";
-    /// A secret that a pack names is not there.
-    PackSecretMissing = "pack.secret_missing", Unavailable, "provide the secret where AstraDesk runs";
     /// The definition of a tool in an MCP server was never accepted, so the tool is disabled.
     PackNotAccepted = "pack.not_accepted", Conflict, "look at its definition and accept it with `astradesk packs accept`";
     /// The MCP server defines a tool otherwise than was accepted, so the tool is disabled.
@@ -359,7 +357,7 @@ codes! {
     ClockStepped = "clock.stepped", Unavailable, "see to the time synchronization of the machine; it is trusted again once it has been steady for a while";
     /// The evidence does not verify.
     EvidenceBroken = "evidence.broken", Failed, "keep the files as they are and find out who changed them";
-    /// A secret that the configuration names is not there.
+    /// A secret that the configuration or a pack names is not there.
     SecretMissing = "secret.missing", Unavailable, "provide the secret where AstraDesk runs";
     /// The configuration is not valid.
     ConfigInvalid = "config.invalid", Invalid, "correct the key that the message names";

@@ -16,7 +16,7 @@ pub(crate) struct Secrets(Vec<String>);
 
 impl Secrets {
     pub(crate) fn look_up(&mut self, secret: &Secret) -> Result<String> {
-        let missing = |why: String| Error::new(Code::PackSecretMissing, format!("the secret {why}"));
+        let missing = |why: String| Error::new(Code::SecretMissing, format!("the secret {why}"));
         let found = secret.look_up().map_err(missing)?;
         self.keep(&found);
         Ok(found)
@@ -74,7 +74,7 @@ mod tests {
         let missing = Secret::Env("ASTRADESK_NO_SUCH_SECRET".to_owned());
         let error = Secrets::default().look_up(&missing).unwrap_err();
         let said = "the secret `env:ASTRADESK_NO_SUCH_SECRET` is not set, or is no text";
-        assert_eq!((error.code, error.message.as_str()), (Code::PackSecretMissing, said));
+        assert_eq!((error.code, error.message.as_str()), (Code::SecretMissing, said));
     }
 
     #[test]

@@ -208,7 +208,7 @@ pub(crate) fn filled(headers: &[(HeaderName, Template)], values: &mut Values<'_>
         let value = HeaderValue::from_str(&text);
         let mut value = value.map_err(|_| {
             Error::new(
-                Code::PackSecretMissing,
+                Code::SecretMissing,
                 format!("the header `{name}` has a character that a header cannot have"),
             )
         })?;

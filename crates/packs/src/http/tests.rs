@@ -164,7 +164,7 @@ async fn what_is_sent_is_what_the_pack_says_and_secrets_come_back_to_nobody() {
     assert!(!preview.contains("hunter2") && preview.contains("[secret file:"), "{preview}");
     std::fs::remove_file(&secret).unwrap();
     let ended = live(&pack, &context).await;
-    assert_eq!(word(&ended), "failed pack.secret_missing");
+    assert_eq!(word(&ended), "failed secret.missing");
     assert_eq!(server.requests().len(), 1, "nothing was sent without its secret");
 }
 

@@ -72,7 +72,7 @@ impl Server {
     /// How it is reached now. The secrets that are looked up are kept in `secrets`.
     ///
     /// # Errors
-    /// `pack.secret_missing`.
+    /// `secret.missing`.
     pub(crate) fn reach(&self, secrets: &mut Secrets) -> Result<Reach> {
         let (parameters, arguments) = (Parameters::default(), Arguments::new());
         let purpose = For::Connection(secrets);

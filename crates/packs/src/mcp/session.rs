@@ -154,7 +154,7 @@ impl Session {
     /// Connects, until `deadline`.
     ///
     /// # Errors
-    /// `upstream.unreachable`, `upstream.forbidden`, `pack.secret_missing`.
+    /// `upstream.unreachable`, `upstream.forbidden`, `secret.missing`.
     pub(crate) async fn open(server: &Server, deadline: Instant) -> Result<Self> {
         match Self::open_in(server, Generation::Before, deadline).await {
             Err(Unopened::OtherGeneration(_)) => Self::open_in(server, Generation::Now, deadline).await,
