@@ -3,6 +3,7 @@
 //! `cargo run --release -p astradesk-policy --example decision_cost`
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints figures")]
 
+use astradesk_core::name::ObjectName;
 use astradesk_core::tool::Grammar;
 use astradesk_core::{
     Call, Decision, Effect, Facts, FrozenCall, Principal, RoleName, Source, Timestamp, ToolName, ToolSpec,
@@ -18,8 +19,9 @@ const TIMES: u32 = 50_000;
 
 fn main() {
     println!("built-in policies");
-    let allowed = Settings::parse_allowed_services("webapp,payments-api,billing,search,cart").unwrap();
-    let settings = Settings { allowed_services: allowed, ..Settings::default() };
+    let allowed = ["webapp", "payments-api", "billing", "search", "cart"];
+    let allowed_services = allowed.iter().map(|name| ObjectName::parse(*name).unwrap()).collect();
+    let settings = Settings { allowed_services, ..Settings::default() };
     let policy = open(settings.clone(), None);
     measure(&policy, "read, permitted", "get_service_status", "sre");
     measure(&policy, "write, permitted", "restart_service", "sre");

@@ -1,7 +1,7 @@
 //! What the environment variables say about who may do what.
 
 use astradesk_core::name::{Namespace, ObjectName};
-use astradesk_core::{Code, Error, Principal, Result, RoleName, ToolName};
+use astradesk_core::{Principal, RoleName, ToolName};
 
 /// What the built-in policies are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,21 +32,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads `ALLOWED_SERVICES`: names between commas. Spaces around a name, empty entries and repetitions
-    /// mean nothing; anything that is not a name is a `config.invalid`.
-    pub fn parse_allowed_services(text: &str) -> Result<Vec<ObjectName>> {
-        let mut services = Vec::new();
-        for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            let name = ObjectName::parse(entry).map_err(|error| {
-                Error::new(Code::ConfigInvalid, format!("`ALLOWED_SERVICES`: {}", error.message))
-            })?;
-            if !services.contains(&name) {
-                services.push(name);
-            }
-        }
-        Ok(services)
-    }
-
     /// Whether the principal holds the role that writes need.
     pub(crate) fn may_write(&self, principal: &Principal) -> bool {
         principal.has_role(&self.required_role_restart)
@@ -60,36 +45,5 @@ impl Settings {
     /// The roles that may read: the required one first.
     pub(crate) fn reading_roles(&self) -> impl Iterator<Item = &RoleName> {
         std::iter::once(&self.required_role_restart).chain(&self.read_roles)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_allowlist_is_read_as_people_write_it() {
-        let read = |text| Settings::parse_allowed_services(text).unwrap();
-        let names =
-            |text: &str| text.split_whitespace().map(|n| ObjectName::parse(n).unwrap()).collect::<Vec<_>>();
-        assert_eq!(read("webapp,payments-api"), names("webapp payments-api"));
-        assert_eq!(read(" webapp , ,payments-api,,\n"), names("webapp payments-api"));
-        assert_eq!(read("webapp,webapp"), names("webapp"));
-        assert_eq!(read(""), []);
-        assert_eq!(read(" , "), []);
-        assert_eq!(Settings::default().allowed_services, []);
-    }
-
-    #[test]
-    fn what_is_no_name_is_named() {
-        for bad in ["*", "Webapp", "web app", "a;b", "../x", "web\u{0}app"] {
-            let error = Settings::parse_allowed_services(&format!("webapp,{bad}")).unwrap_err();
-            assert_eq!(error.code, Code::ConfigInvalid);
-            let start = format!(
-                "`ALLOWED_SERVICES`: `{}` is not a Kubernetes name",
-                astradesk_core::text::shown(bad, 64)
-            );
-            assert!(error.message.starts_with(&start), "{}", error.message);
-        }
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 use astradesk_core::canonical::Digest;
+use astradesk_core::name::ObjectName;
 use astradesk_core::tool::Grammar;
 use astradesk_core::{
     Approval, Arguments, Call, Decision, Effect, Facts, FrozenCall, Principal, RoleName, Source, Timestamp,
@@ -23,8 +24,12 @@ pub(crate) fn role(name: &str) -> RoleName {
 }
 
 pub(crate) fn settings(allowed: &str) -> Settings {
+    let names = allowed.split(',').map(str::trim);
     Settings {
-        allowed_services: Settings::parse_allowed_services(allowed).unwrap(),
+        allowed_services: names
+            .filter(|name| !name.is_empty())
+            .map(|n| ObjectName::parse(n).unwrap())
+            .collect(),
         read_roles: vec![role("viewer")],
         ..Settings::default()
     }
