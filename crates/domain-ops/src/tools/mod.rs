@@ -10,7 +10,6 @@ mod words;
 
 use astradesk_core::name::{ExternalName, SystemName};
 use astradesk_core::{Error, Result, Target};
-use astradesk_runtime::port::Fault;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -20,10 +19,11 @@ fn external(system: &str, kind: &str, name: ExternalName) -> Result<Target> {
     Ok(Target::External { system: SystemName::parse(system)?, kind: SystemName::parse(kind)?, name })
 }
 
-/// What a tool has written down, read again. If that fails, what became of the effect is not known.
-fn kept<T: DeserializeOwned>(value: &Value) -> Result<T, Fault> {
+/// What a tool has written down, its intent or its receipt, read again. If that fails after `intend`, what became of the
+/// effect is not known.
+fn kept<T: DeserializeOwned>(what: &str, value: &Value) -> Result<T> {
     serde_json::from_value(value.clone())
-        .map_err(|error| Fault::Unknown(Error::internal(format!("what was kept cannot be read: {error}"))))
+        .map_err(|error| Error::internal(format!("the {what} cannot be read: {error}")))
 }
 
 /// What a tool writes down.

@@ -4,7 +4,7 @@ use super::{alert_target, facts_of, service_of};
 use crate::alertmanager::alerts::{self, Service, count};
 use crate::alertmanager::{Alert, Alertmanager, Silence};
 use crate::kubernetes::Cluster;
-use crate::tools::kubernetes::{kind_schema, namespace_schema, service_names, service_schema};
+use crate::tools::kubernetes::{candidates, kind_schema, namespace_schema, service_schema};
 use crate::tools::words::{fillers, kind_slot, list, namespace_slot, service_slot};
 use astradesk_core::tool::{Grammar, Slot};
 use astradesk_core::{Arguments, Effect, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
@@ -116,7 +116,7 @@ impl Tool for CheckAlerts {
     }
 
     async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
-        if argument == "service" { service_names(&self.cluster).await } else { Ok(Vec::new()) }
+        candidates(&self.cluster, argument).await
     }
 
     async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {

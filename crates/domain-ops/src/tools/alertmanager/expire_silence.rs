@@ -121,12 +121,13 @@ impl Tool for ExpireSilence {
     }
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let ending: Ending = kept(&step.intent)?;
+        let ending: Ending = kept("intent", &step.intent).map_err(Fault::Unknown)?;
         let done = expire::perform(&self.alertmanager, &Job::of(step), &ending).await?;
         keep(&done).map_err(Fault::Unknown)
     }
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
-        expire::verify(&self.alertmanager, &Job::of(step), &kept(receipt)?).await
+        expire::verify(&self.alertmanager, &Job::of(step), &kept("receipt", receipt).map_err(Fault::Unknown)?)
+            .await
     }
 }

@@ -7,7 +7,7 @@ use crate::alertmanager::matcher::{ALERT_NAME, MAX_VALUE, Matcher, check_value, 
 use crate::alertmanager::silence::{self, Intent, Receipt};
 use crate::alertmanager::{Alert, Alertmanager, Job};
 use crate::kubernetes::Cluster;
-use crate::tools::kubernetes::{Subject, kind_schema, namespace_schema, service_names, service_schema, text};
+use crate::tools::kubernetes::{Subject, candidates, kind_schema, namespace_schema, service_schema, text};
 use crate::tools::words::{fillers, kind_slot, list, namespace_slot, service_slot, slot, value};
 use astradesk_core::text::{is_hidden, shown};
 use astradesk_core::tool::{Grammar, Measure, Slot};
@@ -293,7 +293,7 @@ impl Tool for SilenceAlert {
     }
 
     async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
-        if argument == "service" { service_names(&self.cluster).await } else { Ok(Vec::new()) }
+        candidates(&self.cluster, argument).await
     }
 
     async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
@@ -317,7 +317,7 @@ impl Tool for SilenceAlert {
         let bound = match &step.undoes {
             None => Bound::Silence(self.intent(&step.call, &step.principal, step.deadline).await?),
             Some(undoes) => {
-                let Ok(Done::Silenced(receipt)) = kept(undoes) else {
+                let Ok(Done::Silenced(receipt)) = kept("receipt", undoes) else {
                     return Err(Error::internal("there is no silence that could be undone"));
                 };
                 Bound::End(Ending::of(&self.alertmanager.silence(&receipt.silence, step.deadline).await?))
@@ -328,7 +328,7 @@ impl Tool for SilenceAlert {
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
         let (alertmanager, job) = (&self.alertmanager, Job::of(step));
-        let done = match kept(&step.intent)? {
+        let done = match kept("intent", &step.intent).map_err(Fault::Unknown)? {
             Bound::Silence(intent) => Done::Silenced(silence::perform(alertmanager, &job, &intent).await?),
             Bound::End(ending) => Done::Ended(expire::perform(alertmanager, &job, &ending).await?),
         };
@@ -337,7 +337,7 @@ impl Tool for SilenceAlert {
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
         let (alertmanager, job) = (&self.alertmanager, Job::of(step));
-        let receipt = match kept(receipt)? {
+        let receipt = match kept("receipt", receipt).map_err(Fault::Unknown)? {
             Done::Silenced(receipt) => receipt,
             Done::Ended(ending) => return expire::verify(alertmanager, &job, &ending).await,
         };

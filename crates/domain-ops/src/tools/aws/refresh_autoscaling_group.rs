@@ -126,18 +126,18 @@ impl Tool for RefreshAutoscalingGroup {
     }
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let intent: Intent = kept(&step.intent)?;
+        let intent: Intent = kept("intent", &step.intent).map_err(Fault::Unknown)?;
         let done = refresh::perform(&self.aws, &Job::of(step), group(&step.call)?, &intent).await?;
         keep(&done).map_err(Fault::Unknown)
     }
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
-        let receipt: Receipt = kept(receipt)?;
+        let receipt: Receipt = kept("receipt", receipt).map_err(Fault::Unknown)?;
         refresh::verify(&self.aws, &Job::of(step), group(&step.call)?, &receipt).await
     }
 
     async fn stop(&self, _permit: &Permit, step: &StepContext, receipt: &Value) -> Option<Error> {
-        let receipt: Receipt = kept(receipt).ok()?;
+        let receipt: Receipt = kept("receipt", receipt).ok()?;
         let stopped = refresh::stop(&self.aws, &Job::of(step), group(&step.call).ok()?, &receipt).await;
         Some(match stopped {
             Ok(what) => Error::new(Code::RunCancelled, format!("cancelled while it was verified: {what}")),

@@ -1,9 +1,8 @@
 //! `drain_node`: a node is cordoned, and its pods are evicted one after the other within their PodDisruptionBudgets.
 
 use super::words::{fillers, force_slot, list, node_slot, on_failure_slot, slot, timeout_slot};
-use super::{
-    duration, flag, kept, node_facts, node_name, node_schema, on_failure_schema, text, timeout_schema,
-};
+use super::write::{Write, Writing};
+use super::{flag, node_facts, node_name, node_names, node_schema, on_failure_schema, timeout_schema};
 use crate::kubernetes::drain::{self, Accepted, Intent, Look, Receipt, Sorted, sort};
 use crate::kubernetes::node::{self, NodeJob, word};
 use crate::kubernetes::residents::{self, PodRef, Resident, Stage, residents_of};
@@ -14,11 +13,10 @@ use astradesk_core::{
     Arguments, Class, Code, Effect, Error, Facts, FrozenCall, Result, Target, ToolName, ToolSpec,
 };
 use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext, Tool};
+use astradesk_runtime::port::{Fault, StepContext};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -26,14 +24,11 @@ use tokio::time::{Instant, sleep_until};
 const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The tool `drain_node`.
-pub struct DrainNode {
-    cluster: Cluster,
-    spec: Arc<ToolSpec>,
-}
+pub(super) struct DrainNode;
 
 impl DrainNode {
     /// The tool on a cluster.
-    pub fn new(cluster: Cluster) -> Result<Self> {
+    pub(super) fn new(cluster: Cluster) -> Result<Writing<Self>> {
         let spec = ToolSpec {
             name: ToolName::parse("drain_node")?,
             version: "1".to_owned(),
@@ -62,82 +57,75 @@ impl DrainNode {
             timeout: TIMEOUT,
             grammar: grammar(),
         };
-        Ok(Self { cluster, spec: Arc::new(spec) })
+        Ok(Writing::new(Self, cluster, spec))
     }
+}
 
-    /// The node as it is now, with the pods that are on it.
-    async fn look(&self, call: &FrozenCall) -> Result<Look> {
-        let name = node_name(&call.arguments)?;
-        let node = self.cluster.node(&name).await?;
-        let listed = self.cluster.residents(&name).await;
-        let (pods, more) = listed.map_err(|failure| failure.into_error(&residents_of(&name)))?;
-        if more {
-            let message = format!("node `{name}` has more than {} pods", residents::MOST);
-            return Err(Error::new(Code::KubernetesRejected, message)
-                .with_remedy("cordon it, and let its pods go in another way"));
+/// The node as it is now, with the pods that are on it.
+async fn look(cluster: &Cluster, call: &FrozenCall) -> Result<Look> {
+    let name = node_name(&call.arguments)?;
+    let node = cluster.node(&name).await?;
+    let listed = cluster.residents(&name).await;
+    let (pods, more) = listed.map_err(|failure| failure.into_error(&residents_of(&name)))?;
+    if more {
+        let message = format!("node `{name}` has more than {} pods", residents::MOST);
+        return Err(Error::new(Code::KubernetesRejected, message)
+            .with_remedy("cordon it, and let its pods go in another way"));
+    }
+    Ok(Look { node, pods })
+}
+
+/// The same of a node that is cordoned by now, asked for until the cluster says it.
+async fn look_at_last(cluster: &Cluster, step: &StepContext) -> Result<Look, Fault> {
+    loop {
+        let error = match look(cluster, &step.call).await {
+            Ok(look) => return Ok(look),
+            Err(error) => error,
+        };
+        if error.code.class() != Class::Unavailable || Instant::now() >= step.deadline {
+            let message =
+                format!("the node is cordoned, but its pods could not be listed: {}", error.message);
+            let unknown = Error::new(Code::RunOutcomeUnknown, message)
+                .with_remedy("look at the node, and drain it again or uncordon it");
+            return Err(Fault::Unknown(unknown.with_detail("seen", error.code.as_str())));
         }
-        Ok(Look { node, pods })
+        sleep_until(step.deadline.min(Instant::now() + restart::PAUSE.1)).await;
     }
+}
 
-    /// The same of a node that is cordoned by now, asked for until the cluster says it.
-    async fn look_at_last(&self, step: &StepContext) -> Result<Look, Fault> {
-        loop {
-            let error = match self.look(&step.call).await {
-                Ok(look) => return Ok(look),
-                Err(error) => error,
-            };
-            if error.code.class() != Class::Unavailable || Instant::now() >= step.deadline {
-                let message =
-                    format!("the node is cordoned, but its pods could not be listed: {}", error.message);
-                let unknown = Error::new(Code::RunOutcomeUnknown, message)
-                    .with_remedy("look at the node, and drain it again or uncordon it");
-                return Err(Fault::Unknown(unknown.with_detail("seen", error.code.as_str())));
-            }
-            sleep_until(step.deadline.min(Instant::now() + restart::PAUSE.1)).await;
-        }
-    }
-
-    /// The same, if every pod that is to go may be evicted.
-    async fn sane(&self, call: &FrozenCall) -> Result<Look> {
-        let look = self.look(call).await?;
-        let held = sort(&look.pods, accepted(&call.arguments)).held;
-        if held.is_empty() { Ok(look) } else { Err(drain::held_back(&node_name(&call.arguments)?, &held)) }
-    }
-
-    /// The budgets that do not let all of these pods go at once, and the pods that no budget ever lets go.
-    async fn in_the_way(&self, going: &[&Resident]) -> Result<Vec<Value>> {
-        let mut budgets: BTreeMap<(String, String), (u32, Vec<&PodRef>)> = BTreeMap::new();
-        let mut never = Vec::new();
-        for resident in
-            going.iter().filter(|one| matches!(one.stage, Stage::Running | Stage::Ready) && !one.terminating)
-        {
-            let namespace = &resident.pod.namespace;
-            let covering = self.cluster.disruption_budgets(namespace, &resident.labels, 1).await?;
-            if covering.len() > 1 {
-                let names: Vec<&str> = covering.iter().map(|budget| &*budget.name).collect();
-                never.push(json!({
-                    "pod": resident.pod.name,
-                    "namespace": namespace,
-                    "budgets": names,
-                    "why": "more than one budget covers it, and no cluster evicts such a pod",
-                }));
-            }
-            for budget in covering {
-                let key = (namespace.to_string(), budget.name);
-                budgets.entry(key).or_insert((budget.disruptions_allowed, Vec::new())).1.push(&resident.pod);
-            }
-        }
-        let scarce = budgets.into_iter().filter(|(_, (allowed, pods))| (*allowed as usize) < pods.len());
-        let scarce = scarce.map(|((namespace, budget), (allowed, pods))| {
-            json!({
-                "budget": budget,
+/// The budgets that do not let all of these pods go at once, and the pods that no budget ever lets go.
+async fn in_the_way(cluster: &Cluster, going: &[&Resident]) -> Result<Vec<Value>> {
+    let mut budgets: BTreeMap<(String, String), (u32, Vec<&PodRef>)> = BTreeMap::new();
+    let mut never = Vec::new();
+    for resident in
+        going.iter().filter(|one| matches!(one.stage, Stage::Running | Stage::Ready) && !one.terminating)
+    {
+        let namespace = &resident.pod.namespace;
+        let covering = cluster.disruption_budgets(namespace, &resident.labels, 1).await?;
+        if covering.len() > 1 {
+            let names: Vec<&str> = covering.iter().map(|budget| &*budget.name).collect();
+            never.push(json!({
+                "pod": resident.pod.name,
                 "namespace": namespace,
-                "allows_now": allowed,
-                "pods": pods.iter().map(|pod| &pod.name).collect::<Vec<_>>(),
-            })
-        });
-        Ok(scarce.chain(never).collect())
+                "budgets": names,
+                "why": "more than one budget covers it, and no cluster evicts such a pod",
+            }));
+        }
+        for budget in covering {
+            let key = (namespace.to_string(), budget.name);
+            budgets.entry(key).or_insert((budget.disruptions_allowed, Vec::new())).1.push(&resident.pod);
+        }
     }
+    let scarce = budgets.into_iter().filter(|(_, (allowed, pods))| (*allowed as usize) < pods.len());
+    let scarce = scarce.map(|((namespace, budget), (allowed, pods))| {
+        json!({
+            "budget": budget,
+            "namespace": namespace,
+            "allows_now": allowed,
+            "pods": pods.iter().map(|pod| &pod.name).collect::<Vec<_>>(),
+        })
+    });
+    Ok(scarce.chain(never).collect())
 }
 
 fn grammar() -> Grammar {
@@ -194,64 +182,51 @@ fn pods(count: usize) -> String {
 }
 
 #[async_trait]
-impl Tool for DrainNode {
-    fn spec(&self) -> &Arc<ToolSpec> {
-        &self.spec
+impl Write for DrainNode {
+    /// With the pods that are on it.
+    type Seen = Look;
+    type Intent = Intent;
+    type Receipt = Receipt;
+    /// By uncordoning the node; pods that went do not come back to it by that.
+    const UNDOES: bool = true;
+
+    async fn target(&self, cluster: &Cluster, arguments: &Arguments) -> Result<Target> {
+        Ok(cluster.node_target(node_name(arguments)?))
     }
 
-    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
-        Ok(vec![self.cluster.node_target(node_name(arguments)?)])
+    async fn candidates(&self, cluster: &Cluster, argument: &str) -> Result<Vec<String>> {
+        node_names(cluster, argument).await
     }
 
-    async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
-        if argument == "node" { self.cluster.node_names().await } else { Ok(Vec::new()) }
+    async fn facts(&self, cluster: &Cluster, call: &FrozenCall, _now: bool) -> Result<Facts> {
+        node_facts(cluster, call).await
     }
 
-    fn timeout(&self, arguments: &Arguments) -> Duration {
-        text(arguments, "timeout").and_then(duration).unwrap_or(TIMEOUT)
+    /// Every pod that is to go may be evicted.
+    async fn sane(&self, cluster: &Cluster, call: &FrozenCall) -> Result<Look> {
+        let look = look(cluster, call).await?;
+        let held = sort(&look.pods, accepted(&call.arguments)).held;
+        if held.is_empty() { Ok(look) } else { Err(drain::held_back(&node_name(&call.arguments)?, &held)) }
     }
 
-    async fn facts(&self, call: &FrozenCall, _now: bool) -> Result<Vec<Facts>> {
-        Ok(vec![node_facts(self.cluster.node(&node_name(&call.arguments)?).await)?])
+    async fn intend(&self, _: &Cluster, step: &StepContext, look: Look) -> Result<Intent> {
+        let pods = refs(&sort(&look.pods, accepted(&step.call.arguments)).going);
+        Ok(Intent { cordon: node::Intent::of(&look.node, true), pods })
     }
 
-    async fn guard(&self, call: &FrozenCall) -> Result<()> {
-        self.sane(call).await.map(drop)
+    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Intent> {
+        let node = cluster.node(&node_name(&step.call.arguments)?).await?;
+        Ok(Intent { cordon: node::Intent::undoing(&node, &done.cordon)?, pods: Vec::new() })
     }
 
-    fn on_failure(&self, arguments: &Arguments) -> OnFailure {
-        if text(arguments, "on_failure") == Some("undo") { OnFailure::Undo } else { OnFailure::Leave }
-    }
-
-    /// A drain is undone by uncordoning the node; pods that went do not come back to it by that.
-    fn can_undo(&self) -> bool {
-        true
-    }
-
-    async fn intend(&self, step: &StepContext) -> Result<Value> {
-        let intent = match &step.undoes {
-            None => {
-                let look = self.sane(&step.call).await?;
-                let pods = refs(&sort(&look.pods, accepted(&step.call.arguments)).going);
-                Intent { cordon: node::Intent::of(&look.node, true), pods }
-            }
-            Some(undoes) => {
-                let node = self.cluster.node(&node_name(&step.call.arguments)?).await?;
-                let cordon = node::Intent::undoing(&node, &kept::<Receipt>("receipt", undoes)?.cordon)?;
-                Intent { cordon, pods: Vec::new() }
-            }
-        };
-        serde_json::to_value(intent).map_err(|error| Error::internal(error.to_string()))
-    }
-
-    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
-        let (look, name) = (self.sane(call).await?, node_name(&call.arguments)?);
+    async fn preview(&self, cluster: &Cluster, call: &FrozenCall, look: Look) -> Result<Value> {
+        let name = node_name(&call.arguments)?;
         let sorted = sort(&look.pods, accepted(&call.arguments));
         let cordon = node::Intent::of(&look.node, true);
         if !cordon.is_so_already() {
-            cordon.check(&self.cluster, &name).await?;
+            cordon.check(cluster, &name).await?;
         }
-        let in_the_way = self.in_the_way(&sorted.going).await?;
+        let in_the_way = in_the_way(cluster, &sorted.going).await?;
         let first = if cordon.is_so_already() { "is cordoned already" } else { "would be cordoned" };
         let budgets = match in_the_way.len() {
             0 => String::new(),
@@ -281,35 +256,43 @@ impl Tool for DrainNode {
     }
 
     /// Cordons the node, and reads which pods are on it once no more can come: those are to go, and no others.
-    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let Intent { cordon, .. } = kept("intent", &step.intent).map_err(Fault::Unknown)?;
+    async fn perform(
+        &self,
+        cluster: &Cluster,
+        _: &Permit,
+        step: &StepContext,
+        Intent { cordon, .. }: Intent,
+    ) -> Result<Receipt, Fault> {
         let name = node_name(&step.call.arguments)?;
-        let done = cordon.perform(&self.cluster, &NodeJob::of(step, name.clone())).await?;
+        let done = cordon.perform(cluster, &NodeJob::of(step, name.clone())).await?;
         let (mut going, mut held, mut staying) = (Vec::new(), Vec::new(), 0);
         if step.undoes.is_none() {
-            let look = self.look_at_last(step).await?;
+            let look = look_at_last(cluster, step).await?;
             let sorted = sort(&look.pods, accepted(&step.call.arguments));
             (going, staying) = (refs(&sorted.going), sorted.staying.len());
             held = sorted.held;
             let message = format!("node `{name}` is cordoned; {} to go", pods(going.len()));
             step.progress.report(message, json!({"pods": going.len(), "staying": staying}));
         }
-        let receipt = Receipt { cordon: done, pods: going, held, staying };
-        serde_json::to_value(receipt).map_err(|error| Fault::Unknown(Error::internal(error.to_string())))
+        Ok(Receipt { cordon: done, pods: going, held, staying })
     }
 
-    async fn carry_on(&self, _permit: &Permit, step: &StepContext, value: &Value) -> Result<(), Fault> {
-        let receipt: Receipt = kept("receipt", value).map_err(Fault::Unknown)?;
+    async fn carry_on(
+        &self,
+        cluster: &Cluster,
+        _: &Permit,
+        step: &StepContext,
+        receipt: Receipt,
+    ) -> Result<(), Fault> {
         let name = node_name(&step.call.arguments)?;
-        drain::carry(&self.cluster, &name, &receipt, step.deadline, &step.progress).await
+        drain::carry(cluster, &name, &receipt, step.deadline, &step.progress).await
     }
 
-    async fn verify(&self, step: &StepContext, value: &Value) -> Result<Value, Fault> {
-        let (receipt, name) =
-            (kept::<Receipt>("receipt", value).map_err(Fault::Unknown)?, node_name(&step.call.arguments)?);
-        let node = node::settled(&self.cluster, &name, step.deadline).await?;
+    async fn verify(&self, cluster: &Cluster, step: &StepContext, receipt: Receipt) -> Result<Value, Fault> {
+        let name = node_name(&step.call.arguments)?;
+        let node = node::settled(cluster, &name, step.deadline).await?;
         receipt.cordon.holds(&node)?;
-        let now = self.cluster.now();
+        let now = cluster.now();
         let is = word(receipt.cordon.unschedulable);
         let summary = match (step.undoes.is_some(), receipt.pods.len()) {
             (true, _) => format!("node `{name}` is {is}"),
@@ -328,10 +311,15 @@ impl Tool for DrainNode {
     }
 
     /// Nothing goes on by itself: what is left stays where it is.
-    async fn stop(&self, _permit: &Permit, step: &StepContext, value: &Value) -> Option<Error> {
-        let (receipt, name) =
-            (kept::<Receipt>("receipt", value).ok()?, node_name(&step.call.arguments).ok()?);
-        let message = match self.cluster.residents(&name).await {
+    async fn stop(
+        &self,
+        cluster: &Cluster,
+        _: &Permit,
+        step: &StepContext,
+        receipt: Receipt,
+    ) -> Option<Error> {
+        let name = node_name(&step.call.arguments).ok()?;
+        let message = match cluster.residents(&name).await {
             Ok((on_it, _)) => {
                 let left = on_it.iter().filter(|one| receipt.pods.contains(&one.pod)).count();
                 let gone = receipt.pods.len() - left;

@@ -2,9 +2,9 @@
 //! whole again.
 
 use super::words::{accept_downtime_slot, fillers, force_slot, list, namespace_slot, slot, timeout_slot};
+use super::write::{Write, Writing};
 use super::{
-    Subject, accepts_downtime, described, duration, flag, kept, namespace, namespace_schema, text,
-    timeout_schema, workload,
+    Subject, accepts_downtime, described, flag, namespace, namespace_schema, text, timeout_schema, workload,
 };
 use crate::kubernetes::Cluster;
 use crate::kubernetes::errors::Operation;
@@ -21,25 +21,21 @@ use astradesk_core::{
     Arguments, Code, Effect, Error, Facts, FrozenCall, Result, Target, Timestamp, ToolName, ToolSpec,
 };
 use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext, Tool};
+use astradesk_runtime::port::{Fault, StepContext};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an eviction may take unless the call says otherwise.
 const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The tool `evict_pod`.
-pub struct EvictPod {
-    cluster: Cluster,
-    spec: Arc<ToolSpec>,
-}
+pub(super) struct EvictPod;
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Receipt {
+pub(super) struct Receipt {
     /// The pod; an eviction is bound to its id.
     #[serde(flatten)]
     pod: PodRef,
@@ -49,7 +45,7 @@ struct Receipt {
 
 impl EvictPod {
     /// The tool on a cluster.
-    pub fn new(cluster: Cluster) -> Result<Self> {
+    pub(super) fn new(cluster: Cluster) -> Result<Writing<Self>> {
         let spec = ToolSpec {
             name: ToolName::parse("evict_pod")?,
             version: "1".to_owned(),
@@ -84,83 +80,54 @@ impl EvictPod {
             timeout: TIMEOUT,
             grammar: grammar(),
         };
-        Ok(Self { cluster, spec: Arc::new(spec) })
+        Ok(Writing::new(Self, cluster, spec))
     }
+}
 
-    /// The pod that a call is about, as it is now.
-    async fn resident(&self, arguments: &Arguments) -> Result<Resident> {
-        let (namespace, name) = self.named(arguments)?;
-        let found = self.cluster.resident(&namespace, &name).await;
-        let found = found.map_err(|failure| {
-            let operation = Operation::new("list", "pods", namespace.as_str(), name.as_str());
-            failure.into_error(&operation)
-        })?;
-        match found {
-            Some(found) => Ok(found),
-            None => Err(self.not_found(&namespace, &name).await),
-        }
+/// The pod that a call is about, as it is now.
+async fn resident(cluster: &Cluster, arguments: &Arguments) -> Result<Resident> {
+    let (namespace, name) = named(cluster, arguments)?;
+    let found = cluster.resident(&namespace, &name).await;
+    let found = found.map_err(|failure| {
+        let operation = Operation::new("list", "pods", namespace.as_str(), name.as_str());
+        failure.into_error(&operation)
+    })?;
+    match found {
+        Some(found) => Ok(found),
+        None => Err(not_found(cluster, &namespace, &name).await),
     }
+}
 
-    fn named(&self, arguments: &Arguments) -> Result<(Namespace, ObjectName)> {
-        let name = ObjectName::parse(text(arguments, "pod").unwrap_or_default())?;
-        Ok((namespace(&self.cluster, arguments)?, name))
-    }
+fn named(cluster: &Cluster, arguments: &Arguments) -> Result<(Namespace, ObjectName)> {
+    let name = ObjectName::parse(text(arguments, "pod").unwrap_or_default())?;
+    Ok((namespace(cluster, arguments)?, name))
+}
 
-    /// There is no such pod; names that are close to it are told.
-    async fn not_found(&self, namespace: &Namespace, name: &ObjectName) -> Error {
-        let message = format!("there is no pod `{name}` in namespace `{namespace}`");
-        let error = Error::new(Code::KubernetesNotFound, message);
-        let scope = self.cluster.scope(namespace);
-        if scope.ready(PATIENCE).await.is_err() {
-            return error;
-        }
-        error.with_candidates(near(name.as_str(), &scope.pod_names()))
+/// There is no such pod; names that are close to it are told.
+async fn not_found(cluster: &Cluster, namespace: &Namespace, name: &ObjectName) -> Error {
+    let message = format!("there is no pod `{name}` in namespace `{namespace}`");
+    let error = Error::new(Code::KubernetesNotFound, message);
+    let scope = cluster.scope(namespace);
+    if scope.ready(PATIENCE).await.is_err() {
+        return error;
     }
+    error.with_candidates(near(name.as_str(), &scope.pod_names()))
+}
 
-    /// The pod as it is now, if this is a sane moment to evict it.
-    async fn sane(&self, call: &FrozenCall) -> Result<Resident> {
-        let resident = self.resident(&call.arguments).await?;
-        let keeper = self.cluster.keeper(&resident).await?;
-        let pod = &resident.pod;
-        if call.targets != [keeper.clone()] {
-            let message = format!("{pod} belongs to `{keeper}`, and did not when this was asked for");
-            return Err(Error::new(Code::KubernetesConflict, message));
-        }
-        if resident.terminating {
-            let message = format!("{pod} is being deleted already");
-            return Err(Error::new(Code::KubernetesConflict, message).with_remedy("wait until it is gone"));
-        }
-        if resident.is_mirror {
-            let message = format!("{pod} is kept by its node, from a file there, and no eviction stops it");
-            return Err(Error::new(Code::ToolArgumentsInvalid, message)
-                .with_remedy("take the file away from the node's folder of static pods"));
-        }
-        if resident.owner.is_none() && resident.stage != Stage::Ended && !flag(&call.arguments, "force") {
-            let message = format!("{pod} belongs to no controller, so nothing would bring it back");
-            return Err(Error::new(Code::GuardPodLoss, message)
-                .with_remedy("pass `force: true` (or say `with force`) if it may be lost"));
-        }
-        if resident.stage == Stage::Ready && !accepts_downtime(&call.arguments) {
-            self.refuse_downtime(call, pod).await?;
-        }
-        Ok(resident)
+async fn refuse_downtime(cluster: &Cluster, call: &FrozenCall, pod: &PodRef) -> Result<()> {
+    if service(call).is_none() {
+        return Ok(());
     }
-
-    async fn refuse_downtime(&self, call: &FrozenCall, pod: &PodRef) -> Result<()> {
-        if service(call).is_none() {
-            return Ok(());
-        }
-        let workload = workload(&self.cluster, call).await?;
-        if workload.available > 1 {
-            return Ok(());
-        }
-        let message = format!("{pod} is the only one of {} that serves", workload.title());
-        Err(Error::new(Code::GuardDowntime, message)
-            .with_remedy(
-                "pass `accept_downtime: true` (or say `accept downtime`) if that is acceptable, or scale it up",
-            )
-            .with_detail("replicas", workload.wanted))
+    let workload = workload(cluster, call).await?;
+    if workload.available > 1 {
+        return Ok(());
     }
+    let message = format!("{pod} is the only one of {} that serves", workload.title());
+    Err(Error::new(Code::GuardDowntime, message)
+        .with_remedy(
+            "pass `accept_downtime: true` (or say `accept downtime`) if that is acceptable, or scale it up",
+        )
+        .with_detail("replicas", workload.wanted))
 }
 
 /// The service that a call is about; none if the pod belongs to none.
@@ -182,42 +149,38 @@ fn grammar() -> Grammar {
 }
 
 #[async_trait]
-impl Tool for EvictPod {
-    fn spec(&self) -> &Arc<ToolSpec> {
-        &self.spec
-    }
+impl Write for EvictPod {
+    type Seen = Resident;
+    type Intent = PodRef;
+    type Receipt = Receipt;
 
     /// The service that the pod belongs to, or whatever else brings it back, so that what holds for a service holds for
     /// its pods; the pod itself if it belongs to nothing, is not there, or cannot be looked up: policy decides first.
-    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
-        let (namespace, name) = self.named(arguments)?;
-        let keeper = match self.cluster.resident(&namespace, &name).await {
-            Ok(Some(resident)) => self.cluster.keeper(&resident).await.ok(),
+    async fn target(&self, cluster: &Cluster, arguments: &Arguments) -> Result<Target> {
+        let (namespace, name) = named(cluster, arguments)?;
+        let keeper = match cluster.resident(&namespace, &name).await {
+            Ok(Some(resident)) => cluster.keeper(&resident).await.ok(),
             Ok(None) | Err(_) => None,
         };
-        Ok(vec![keeper.unwrap_or_else(|| self.cluster.target(&namespace, Kind::Pod, name))])
+        Ok(keeper.unwrap_or_else(|| cluster.target(&namespace, Kind::Pod, name)))
     }
 
-    async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
+    async fn candidates(&self, cluster: &Cluster, argument: &str) -> Result<Vec<String>> {
         if argument != "pod" {
             return Ok(Vec::new());
         }
-        let scope = self.cluster.scope(self.cluster.namespace());
+        let scope = cluster.scope(cluster.namespace());
         scope.ready(PATIENCE).await?;
         Ok(scope.pod_names())
     }
 
-    fn timeout(&self, arguments: &Arguments) -> Duration {
-        text(arguments, "timeout").and_then(duration).unwrap_or(TIMEOUT)
-    }
-
     /// A pod that does not serve takes nothing from a budget: whether it may go is for the cluster to say.
-    async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
-        let Some(subject) = service(call) else { return Ok(vec![Facts::default()]) };
-        let Some(described) = described(&self.cluster, &subject, now).await? else {
-            return Ok(vec![Facts::default()]);
+    async fn facts(&self, cluster: &Cluster, call: &FrozenCall, now: bool) -> Result<Facts> {
+        let Some(subject) = service(call) else { return Ok(Facts::default()) };
+        let Some(described) = described(cluster, &subject, now).await? else {
+            return Ok(Facts::default());
         };
-        let resident = self.resident(&call.arguments).await.ok();
+        let resident = resident(cluster, &call.arguments).await.ok();
         let serves = resident.is_none_or(|resident| resident.stage == Stage::Ready);
         let facts = described.at_rest();
         // As it will be: the pod goes in addition to those that are unavailable.
@@ -228,21 +191,44 @@ impl Tool for EvictPod {
             ..known
         });
         let disruption_budgets = if serves {
-            self.cluster.disruption_budgets(&subject.namespace, &described.pod_labels, 1).await?
+            cluster.disruption_budgets(&subject.namespace, &described.pod_labels, 1).await?
         } else {
             Vec::new()
         };
         let downtime_expected = serves && described.workload.available <= 1;
-        Ok(vec![Facts { availability, disruption_budgets, downtime_expected, ..facts }])
+        Ok(Facts { availability, disruption_budgets, downtime_expected, ..facts })
     }
 
-    async fn guard(&self, call: &FrozenCall) -> Result<()> {
-        self.sane(call).await.map(drop)
+    async fn sane(&self, cluster: &Cluster, call: &FrozenCall) -> Result<Resident> {
+        let resident = resident(cluster, &call.arguments).await?;
+        let keeper = cluster.keeper(&resident).await?;
+        let pod = &resident.pod;
+        if call.targets != [keeper.clone()] {
+            let message = format!("{pod} belongs to `{keeper}`, and did not when this was asked for");
+            return Err(Error::new(Code::KubernetesConflict, message));
+        }
+        if resident.terminating {
+            let message = format!("{pod} is being deleted already");
+            return Err(Error::new(Code::KubernetesConflict, message).with_remedy("wait until it is gone"));
+        }
+        if resident.is_mirror {
+            let message = format!("{pod} is kept by its node, from a file there, and no eviction stops it");
+            return Err(Error::new(Code::ToolArgumentsInvalid, message)
+                .with_remedy("take the file away from the node's folder of static pods"));
+        }
+        if resident.owner.is_none() && resident.stage != Stage::Ended && !flag(&call.arguments, "force") {
+            let message = format!("{pod} belongs to no controller, so nothing would bring it back");
+            return Err(Error::new(Code::GuardPodLoss, message)
+                .with_remedy("pass `force: true` (or say `with force`) if it may be lost"));
+        }
+        if resident.stage == Stage::Ready && !accepts_downtime(&call.arguments) {
+            refuse_downtime(cluster, call, pod).await?;
+        }
+        Ok(resident)
     }
 
-    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
-        let resident = self.sane(call).await?;
-        self.cluster.try_evicting(&resident.pod).await?;
+    async fn preview(&self, cluster: &Cluster, call: &FrozenCall, resident: Resident) -> Result<Value> {
+        cluster.try_evicting(&resident.pod).await?;
         let pod = &resident.pod;
         let node = resident.node.as_deref().map_or_else(String::new, |node| format!(" from node `{node}`"));
         let owner = match (service(call), &resident.owner) {
@@ -260,14 +246,18 @@ impl Tool for EvictPod {
         }))
     }
 
-    async fn intend(&self, step: &StepContext) -> Result<Value> {
-        let resident = self.sane(&step.call).await?;
-        serde_json::to_value(resident.pod).map_err(|error| Error::internal(error.to_string()))
+    async fn intend(&self, _: &Cluster, _: &StepContext, resident: Resident) -> Result<PodRef> {
+        Ok(resident.pod)
     }
 
-    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let pod: PodRef = kept("intent", &step.intent).map_err(Fault::Unknown)?;
-        match eviction::evict(&self.cluster, &pod, step.repeated, step.deadline).await? {
+    async fn perform(
+        &self,
+        cluster: &Cluster,
+        _: &Permit,
+        step: &StepContext,
+        pod: PodRef,
+    ) -> Result<Receipt, Fault> {
+        match eviction::evict(cluster, &pod, step.repeated, step.deadline).await? {
             Answer::Going { by_us: true } => {}
             Answer::Going { by_us: false } => {
                 let message = format!("{pod} was gone, or another one had its name, before it was evicted");
@@ -276,14 +266,17 @@ impl Tool for EvictPod {
             Answer::Refused { error, certain: false } => return Err(eviction::unknown(&pod, &error)),
             Answer::Refused { error, .. } | Answer::Never(error) => return Err(Fault::Failed(error)),
         }
-        let receipt = Receipt { pod, at: self.cluster.now() };
-        serde_json::to_value(receipt).map_err(|error| Fault::Unknown(Error::internal(error.to_string())))
+        Ok(Receipt { pod, at: cluster.now() })
     }
 
-    async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
-        let Receipt { pod, at } = kept("receipt", receipt).map_err(Fault::Unknown)?;
+    async fn verify(
+        &self,
+        cluster: &Cluster,
+        step: &StepContext,
+        Receipt { pod, at }: Receipt,
+    ) -> Result<Value, Fault> {
         step.progress.report(format!("{pod} is stopping"), json!({"pod": pod.name}));
-        let gone = eviction::gone(&self.cluster, &pod, step.deadline).await;
+        let gone = eviction::gone(cluster, &pod, step.deadline).await;
         let is_gone = gone.map_err(|error| {
             let message =
                 format!("{pod} was evicted, but whether it is gone could not be seen: {}", error.message);
@@ -300,7 +293,7 @@ impl Tool for EvictPod {
         let (what, pods) = match service(&step.call) {
             Some(Subject { namespace, kind, name }) => {
                 let wait = Wait {
-                    cluster: &self.cluster,
+                    cluster,
                     namespace: &namespace,
                     kind,
                     name: &name,
@@ -315,7 +308,7 @@ impl Tool for EvictPod {
             }
             None => ("and is gone".to_owned(), Vec::new()),
         };
-        let now = self.cluster.now();
+        let now = cluster.now();
         Ok(json!({
             "summary": format!("{pod} was evicted, {what}"),
             "target": step.call.targets,

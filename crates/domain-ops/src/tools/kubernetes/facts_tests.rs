@@ -42,7 +42,7 @@ fn managed(mut object: Value) -> Value {
 }
 
 /// Asks until the budgets are as wanted: their controller takes a moment.
-async fn until(tool: &RestartService, wanted: &[DisruptionBudget]) -> Facts {
+async fn until(tool: &dyn Tool, wanted: &[DisruptionBudget]) -> Facts {
     let call = frozen(tool, &json!({"service": "webapp"})).await;
     let mut last = None;
     for _ in 0..200 {
@@ -98,7 +98,7 @@ fn requests(cluster: &Cluster) -> u64 {
 }
 
 /// Asks until the facts are as wanted; a second passes each time.
-async fn until_told(tool: &RestartService, call: &FrozenCall, hand: &Hand, wanted: impl Fn(&Facts) -> bool) {
+async fn until_told(tool: &dyn Tool, call: &FrozenCall, hand: &Hand, wanted: impl Fn(&Facts) -> bool) {
     let mut facts = Facts::default();
     for _ in 0..400 {
         hand.go(Duration::from_secs(2));

@@ -1,37 +1,32 @@
 //! `get_events`: what the cluster says has happened to a service and what belongs to it, or in a namespace.
 
+use super::read::{Read, Reading};
 use super::words::{fillers, kind_slot, list, namespace_slot, service_slot, since_slots, slot, value};
 use super::{
-    Subject, described, kind_schema, namespace, namespace_schema, not_found, seconds, service_names,
-    service_schema, since_schema, text, unresolved, workload_target,
+    Subject, kind_schema, namespace_schema, namespace_target, not_found, seconds, service_schema,
+    since_schema, text, workload_target,
 };
 use crate::kubernetes::Cluster;
 use crate::kubernetes::events::{self, Found, Type, Wanted};
 use crate::kubernetes::scope::PATIENCE;
-use astradesk_core::name::ObjectName;
 use astradesk_core::target::Kind;
 use astradesk_core::tool::{Form, Grammar, Measure, Slot};
-use astradesk_core::{Arguments, Effect, Facts, FrozenCall, Result, Target, Timestamp, ToolName, ToolSpec};
-use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext, Tool};
+use astradesk_core::{Arguments, Effect, FrozenCall, Result, Target, Timestamp, ToolName, ToolSpec};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How many groups of events are given unless the call says otherwise, and at most.
 const LIMIT: (usize, usize) = (50, 500);
 
 /// The tool `get_events`.
-pub struct GetEvents {
-    cluster: Cluster,
-    spec: Arc<ToolSpec>,
-}
+pub(super) struct GetEvents;
 
 impl GetEvents {
     /// The tool on a cluster.
-    pub fn new(cluster: Cluster) -> Result<Self> {
+    pub(super) fn new(cluster: Cluster) -> Result<Reading<Self>> {
         let spec = ToolSpec {
             name: ToolName::parse("get_events")?,
             version: "1".to_owned(),
@@ -67,41 +62,23 @@ impl GetEvents {
             timeout: Duration::from_secs(30),
             grammar: grammar(),
         };
-        Ok(Self { cluster, spec: Arc::new(spec) })
+        Ok(Reading::new(Self, cluster, spec))
     }
+}
 
-    pub(super) async fn events(&self, call: &FrozenCall) -> Result<Value> {
-        let subject = Subject::of(call)?;
-        let objects = self.objects(&subject).await?;
-        let now = self.cluster.now();
-        let wanted = wanted(&call.arguments, &subject, now);
-        let found = events::read(&self.cluster, &subject.namespace, &wanted, objects.as_ref()).await?;
-        Ok(json!({
-            "summary": summary(&call.arguments, &subject, &wanted, &found),
-            "events": found.groups,
-            "total": found.all,
-            "warnings_among_them": found.warnings,
-            "left_out": left_out(&found),
-            "observed_at": now.to_string(),
-        }))
+/// The ids of the service and of what belongs to it; none for a whole namespace.
+async fn objects(cluster: &Cluster, subject: &Subject) -> Result<Option<HashSet<String>>> {
+    if subject.kind == Kind::Namespace {
+        return Ok(None);
     }
-
-    /// The ids of the service and of what belongs to it; none for a whole namespace.
-    async fn objects(&self, subject: &Subject) -> Result<Option<HashSet<String>>> {
-        match subject.kind {
-            Kind::Namespace => return Ok(None),
-            Kind::Workload => return Err(unresolved(&self.cluster, subject).await),
-            _ => {}
-        }
-        let scope = self.cluster.scope(&subject.namespace);
-        scope.ready(PATIENCE).await?;
-        let Some((workload, family)) = scope.family(subject.kind, subject.name.as_str()) else {
-            return Err(not_found(&self.cluster, subject).await);
-        };
-        let sets = family.replica_sets.iter().map(|replicas| replicas.uid.clone());
-        let pods = family.pods.iter().map(|pod| pod.uid.clone());
-        Ok(Some(sets.chain(pods).chain([workload.uid.clone()]).collect()))
-    }
+    let scope = cluster.scope(&subject.namespace);
+    scope.ready(PATIENCE).await?;
+    let Some((workload, family)) = scope.family(subject.kind, subject.name.as_str()) else {
+        return Err(not_found(cluster, subject).await);
+    };
+    let sets = family.replica_sets.iter().map(|replicas| replicas.uid.clone());
+    let pods = family.pods.iter().map(|pod| pod.uid.clone());
+    Ok(Some(sets.chain(pods).chain([workload.uid.clone()]).collect()))
 }
 
 fn grammar() -> Grammar {
@@ -156,12 +133,15 @@ fn left_out(found: &Found) -> Vec<String> {
     words
 }
 
+fn place(subject: &Subject) -> String {
+    match subject.kind {
+        Kind::Namespace => format!("in namespace `{}`", subject.namespace),
+        _ => format!("of {subject}"),
+    }
+}
+
 fn summary(arguments: &Arguments, subject: &Subject, wanted: &Wanted, found: &Found) -> String {
-    let Subject { namespace, kind, name } = subject;
-    let place = match kind {
-        Kind::Namespace => format!("in namespace `{namespace}`"),
-        _ => format!("of {kind}/{name} in namespace `{namespace}`"),
-    };
+    let place = place(subject);
     let what = |count: usize| {
         let one = count == 1;
         match wanted.only {
@@ -186,40 +166,37 @@ fn summary(arguments: &Arguments, subject: &Subject, wanted: &Wanted, found: &Fo
 }
 
 #[async_trait]
-impl Tool for GetEvents {
-    fn spec(&self) -> &Arc<ToolSpec> {
-        &self.spec
-    }
-
-    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
+impl Read for GetEvents {
+    async fn target(&self, cluster: &Cluster, arguments: &Arguments) -> Result<Target> {
         if arguments.contains_key("service") {
-            return Ok(vec![workload_target(&self.cluster, arguments).await?]);
+            workload_target(cluster, arguments).await
+        } else {
+            namespace_target(cluster, arguments)
         }
-        let namespace = namespace(&self.cluster, arguments)?;
-        let name = ObjectName::parse(namespace.as_str())?;
-        Ok(vec![self.cluster.target(&namespace, Kind::Namespace, name)])
     }
 
-    async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
-        if argument == "service" { service_names(&self.cluster).await } else { Ok(Vec::new()) }
+    fn told(&self, subject: &Subject) -> String {
+        format!("would read the events {}", place(subject))
     }
 
-    async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
-        let subject = Subject::of(call)?;
-        if subject.kind == Kind::Namespace {
-            return Ok(vec![Facts::default()]);
-        }
-        let described = described(&self.cluster, &subject, now).await?;
-        Ok(vec![described.map(|described| described.at_rest()).unwrap_or_default()])
-    }
-
-    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
-        let Subject { namespace, kind, name } = Subject::of(call)?;
-        let of = if kind == Kind::Namespace { String::new() } else { format!("of {kind}/{name} ") };
-        Ok(json!({"summary": format!("would read the events {of}in namespace `{namespace}`")}))
-    }
-
-    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        Ok(self.events(&step.call).await?)
+    async fn read(
+        &self,
+        cluster: &Cluster,
+        call: &FrozenCall,
+        subject: &Subject,
+        _: Instant,
+    ) -> Result<Value> {
+        let objects = objects(cluster, subject).await?;
+        let now = cluster.now();
+        let wanted = wanted(&call.arguments, subject, now);
+        let found = events::read(cluster, &subject.namespace, &wanted, objects.as_ref()).await?;
+        Ok(json!({
+            "summary": summary(&call.arguments, subject, &wanted, &found),
+            "events": found.groups,
+            "total": found.all,
+            "warnings_among_them": found.warnings,
+            "left_out": left_out(&found),
+            "observed_at": now.to_string(),
+        }))
     }
 }

@@ -1,24 +1,22 @@
 //! `get_service_logs`: what the containers of a service have written, of all its pods.
 
+use super::read::{Read, Reading};
 use super::words::{fillers, kind_slot, list, namespace_slot, service_slot, since_slots, slot, value};
 use super::{
-    Subject, described, kind_schema, namespace_schema, not_found, seconds, service_names, service_schema,
-    since_schema, text, unresolved, workload_target,
+    Subject, flag, kind_schema, namespace_schema, not_found, seconds, service_schema, since_schema, text,
+    workload_target,
 };
 use crate::kubernetes::Cluster;
 use crate::kubernetes::logs::{self, Log, Wanted};
 use crate::kubernetes::scope::PATIENCE;
-use astradesk_core::target::Kind;
 use astradesk_core::text::shown;
 use astradesk_core::tool::{Form, Grammar, Measure, Slot};
-use astradesk_core::{Arguments, Code, Effect, Error, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
-use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext, Tool};
+use astradesk_core::{Arguments, Code, Effect, Error, FrozenCall, Result, Target, ToolName, ToolSpec};
 use async_trait::async_trait;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How many lines of each container are given unless the call says otherwise.
 const TAIL: usize = 50;
@@ -26,14 +24,11 @@ const TAIL: usize = 50;
 const EXPRESSION: usize = 256 * 1024;
 
 /// The tool `get_service_logs`.
-pub struct GetServiceLogs {
-    cluster: Cluster,
-    spec: Arc<ToolSpec>,
-}
+pub(super) struct GetServiceLogs;
 
 impl GetServiceLogs {
     /// The tool on a cluster.
-    pub fn new(cluster: Cluster) -> Result<Self> {
+    pub(super) fn new(cluster: Cluster) -> Result<Reading<Self>> {
         let spec = ToolSpec {
             name: ToolName::parse("get_service_logs")?,
             version: "1".to_owned(),
@@ -75,36 +70,7 @@ impl GetServiceLogs {
             timeout: Duration::from_secs(30),
             grammar: grammar(),
         };
-        Ok(Self { cluster, spec: Arc::new(spec) })
-    }
-
-    pub(super) async fn logs(&self, call: &FrozenCall) -> Result<Value> {
-        let subject = Subject::of(call)?;
-        if subject.kind == Kind::Workload {
-            return Err(unresolved(&self.cluster, &subject).await);
-        }
-        let wanted = wanted(&call.arguments)?;
-        let scope = self.cluster.scope(&subject.namespace);
-        scope.ready(PATIENCE).await?;
-        let Some((_, family)) = scope.family(subject.kind, subject.name.as_str()) else {
-            return Err(not_found(&self.cluster, &subject).await);
-        };
-        let (mut sources, without) = logs::sources(&family.pods, wanted.previous);
-        let all = sources.len();
-        sources.truncate(logs::CONTAINERS);
-        let found = logs::read(&self.cluster, &subject.namespace, sources, &wanted).await;
-        if let Some(error) = failed(&found) {
-            return Err(error);
-        }
-        let lines: usize = found.iter().map(|log| log.lines.len()).sum();
-        let left_out = left_out(&found, all, without, wanted.previous);
-        Ok(json!({
-            "summary": summary(&subject, &wanted, (lines, found.len()), &left_out),
-            "logs": found.iter().map(row).collect::<Value>(),
-            "lines": lines,
-            "left_out": left_out,
-            "observed_at": self.cluster.now().to_string(),
-        }))
+        Ok(Reading::new(Self, cluster, spec))
     }
 }
 
@@ -133,7 +99,7 @@ fn wanted(arguments: &Arguments) -> Result<Wanted> {
     Ok(Wanted {
         since: text(arguments, "since").and_then(seconds),
         tail: number.unwrap_or(TAIL),
-        previous: arguments.get("previous").and_then(Value::as_bool).unwrap_or(false),
+        previous: flag(arguments, "previous"),
         matching: text(arguments, "matching").map(expression).transpose()?,
     })
 }
@@ -189,7 +155,6 @@ fn left_out(found: &[Log], all: usize, without: usize, previous: bool) -> Vec<St
 }
 
 fn summary(subject: &Subject, wanted: &Wanted, (lines, of): (usize, usize), left_out: &[String]) -> String {
-    let Subject { namespace, kind, name } = subject;
     let lines = if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") };
     let of = if of == 1 { "1 container".to_owned() } else { format!("{of} containers") };
     let before = if wanted.previous { " from before their last restart" } else { "" };
@@ -199,7 +164,7 @@ fn summary(subject: &Subject, wanted: &Wanted, (lines, of): (usize, usize), left
         .map_or_else(String::new, |matching| format!(" that match `{}`", shown(matching.as_str(), 200)));
     let rest =
         if left_out.is_empty() { String::new() } else { format!("; left out: {}", left_out.join(", ")) };
-    format!("{lines}{matching} of {of} of {kind}/{name} in namespace `{namespace}`{before}{rest}")
+    format!("{lines}{matching} of {of} of {subject}{before}{rest}")
 }
 
 fn row(log: &Log) -> Value {
@@ -212,33 +177,45 @@ fn row(log: &Log) -> Value {
 }
 
 #[async_trait]
-impl Tool for GetServiceLogs {
-    fn spec(&self) -> &Arc<ToolSpec> {
-        &self.spec
-    }
-
-    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
+impl Read for GetServiceLogs {
+    async fn target(&self, cluster: &Cluster, arguments: &Arguments) -> Result<Target> {
         wanted(arguments)?;
-        Ok(vec![workload_target(&self.cluster, arguments).await?])
+        workload_target(cluster, arguments).await
     }
 
-    async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
-        if argument == "service" { service_names(&self.cluster).await } else { Ok(Vec::new()) }
+    fn told(&self, subject: &Subject) -> String {
+        format!("would read the logs of {subject}")
     }
 
-    /// What is read is not disrupted: its disruption budgets are not asked for.
-    async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
-        let described = described(&self.cluster, &Subject::of(call)?, now).await?;
-        Ok(vec![described.map(|described| described.at_rest()).unwrap_or_default()])
-    }
-
-    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
-        let Subject { namespace, kind, name } = Subject::of(call)?;
-        Ok(json!({"summary": format!("would read the logs of {kind}/{name} in namespace `{namespace}`")}))
-    }
-
-    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        Ok(self.logs(&step.call).await?)
+    async fn read(
+        &self,
+        cluster: &Cluster,
+        call: &FrozenCall,
+        subject: &Subject,
+        _: Instant,
+    ) -> Result<Value> {
+        let wanted = wanted(&call.arguments)?;
+        let scope = cluster.scope(&subject.namespace);
+        scope.ready(PATIENCE).await?;
+        let Some((_, family)) = scope.family(subject.kind, subject.name.as_str()) else {
+            return Err(not_found(cluster, subject).await);
+        };
+        let (mut sources, without) = logs::sources(&family.pods, wanted.previous);
+        let all = sources.len();
+        sources.truncate(logs::CONTAINERS);
+        let found = logs::read(cluster, &subject.namespace, sources, &wanted).await;
+        if let Some(error) = failed(&found) {
+            return Err(error);
+        }
+        let lines: usize = found.iter().map(|log| log.lines.len()).sum();
+        let left_out = left_out(&found, all, without, wanted.previous);
+        Ok(json!({
+            "summary": summary(subject, &wanted, (lines, found.len()), &left_out),
+            "logs": found.iter().map(row).collect::<Value>(),
+            "lines": lines,
+            "left_out": left_out,
+            "observed_at": cluster.now().to_string(),
+        }))
     }
 }
 

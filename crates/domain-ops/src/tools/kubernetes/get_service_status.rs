@@ -3,35 +3,27 @@
 //! The answer comes from the shared watches, and is derived again only after something in the namespace has
 //! changed; only the logs of sick pods are fetched, and those of crashed containers once.
 
+use super::read::{Read, Reading};
 use super::words::{fillers, kind_slot, list, namespace_slot, service_slot};
-use super::{
-    Subject, described, kind_schema, namespace_schema, not_found, service_names, service_schema, unresolved,
-    workload_target,
-};
+use super::{Subject, kind_schema, namespace_schema, not_found, service_schema};
 use crate::kubernetes::diagnosis::{self, Sick};
 use crate::kubernetes::rollout::{Counts, Stage, stage};
 use crate::kubernetes::scope::PATIENCE;
 use crate::kubernetes::workload::{Family, Workload};
 use crate::kubernetes::{Cluster, redact};
-use astradesk_core::target::Kind;
 use astradesk_core::tool::Grammar;
-use astradesk_core::{Arguments, Effect, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
-use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext, Tool};
+use astradesk_core::{Effect, FrozenCall, Result, ToolName, ToolSpec};
 use async_trait::async_trait;
 use futures::future::join_all;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The most sick pods, logs and warnings that are shown.
 const SHOWN: (usize, usize, usize) = (20, 3, 10);
 
 /// The tool `get_service_status`.
-pub struct GetServiceStatus {
-    cluster: Cluster,
-    spec: Arc<ToolSpec>,
-}
+pub(super) struct GetServiceStatus;
 
 /// What is derived from the watches.
 struct Status {
@@ -41,7 +33,7 @@ struct Status {
 
 impl GetServiceStatus {
     /// The tool on a cluster.
-    pub fn new(cluster: Cluster) -> Result<Self> {
+    pub(super) fn new(cluster: Cluster) -> Result<Reading<Self>> {
         let spec = ToolSpec {
             name: ToolName::parse("get_service_status")?,
             version: "1".to_owned(),
@@ -62,36 +54,15 @@ impl GetServiceStatus {
             timeout: Duration::from_secs(15),
             grammar: grammar(),
         };
-        Ok(Self { cluster, spec: Arc::new(spec) })
+        Ok(Reading::new(Self, cluster, spec))
     }
+}
 
-    pub(super) async fn status(&self, call: &FrozenCall) -> Result<Value> {
-        let subject = Subject::of(call)?;
-        if subject.kind == Kind::Workload {
-            return Err(unresolved(&self.cluster, &subject).await);
-        }
-        let scope = self.cluster.scope(&subject.namespace);
-        scope.ready(PATIENCE).await?;
-        let Some(status) = scope.derived(subject.kind, subject.name.as_str(), derive) else {
-            return Err(not_found(&self.cluster, &subject).await);
-        };
-        let mut facts = status.facts.clone();
-        if !status.sick.is_empty() {
-            facts.insert("sick_pods".to_owned(), self.with_logs(&subject, &status.sick).await);
-        }
-        if let Some(error) = scope.without_warnings() {
-            facts.insert("warnings_unavailable".to_owned(), error.message.into());
-        }
-        facts.insert("observed_at".to_owned(), self.cluster.now().to_string().into());
-        Ok(Value::Object(facts))
-    }
-
-    async fn with_logs(&self, subject: &Subject, sick: &[Sick]) -> Value {
-        let namespace = subject.namespace.as_str();
-        let logs = join_all(sick.iter().take(SHOWN.1).map(|sick| self.cluster.log(namespace, sick))).await;
-        let log = |index: usize| logs.get(index).map_or(&[][..], |log| log.as_slice());
-        sick.iter().take(SHOWN.0).enumerate().map(|(index, sick)| sick.to_json(log(index))).collect()
-    }
+async fn with_logs(cluster: &Cluster, subject: &Subject, sick: &[Sick]) -> Value {
+    let namespace = subject.namespace.as_str();
+    let logs = join_all(sick.iter().take(SHOWN.1).map(|sick| cluster.log(namespace, sick))).await;
+    let log = |index: usize| logs.get(index).map_or(&[][..], |log| log.as_slice());
+    sick.iter().take(SHOWN.0).enumerate().map(|(index, sick)| sick.to_json(log(index))).collect()
 }
 
 fn grammar() -> Grammar {
@@ -182,32 +153,26 @@ fn summary(workload: &Workload, stage: &Stage, sick: &[Sick]) -> String {
 }
 
 #[async_trait]
-impl Tool for GetServiceStatus {
-    fn spec(&self) -> &Arc<ToolSpec> {
-        &self.spec
+impl Read for GetServiceStatus {
+    fn told(&self, subject: &Subject) -> String {
+        format!("would read the status of {subject}")
     }
 
-    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
-        Ok(vec![workload_target(&self.cluster, arguments).await?])
-    }
-
-    async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
-        if argument == "service" { service_names(&self.cluster).await } else { Ok(Vec::new()) }
-    }
-
-    /// What is read is not disrupted: its disruption budgets are not asked for.
-    async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
-        let described = described(&self.cluster, &Subject::of(call)?, now).await?;
-        Ok(vec![described.map(|described| described.at_rest()).unwrap_or_default()])
-    }
-
-    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
-        let Subject { namespace, kind, name } = Subject::of(call)?;
-        Ok(json!({"summary": format!("would read the status of {kind}/{name} in namespace `{namespace}`")}))
-    }
-
-    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        Ok(self.status(&step.call).await?)
+    async fn read(&self, cluster: &Cluster, _: &FrozenCall, subject: &Subject, _: Instant) -> Result<Value> {
+        let scope = cluster.scope(&subject.namespace);
+        scope.ready(PATIENCE).await?;
+        let Some(status) = scope.derived(subject.kind, subject.name.as_str(), derive) else {
+            return Err(not_found(cluster, subject).await);
+        };
+        let mut facts = status.facts.clone();
+        if !status.sick.is_empty() {
+            facts.insert("sick_pods".to_owned(), with_logs(cluster, subject, &status.sick).await);
+        }
+        if let Some(error) = scope.without_warnings() {
+            facts.insert("warnings_unavailable".to_owned(), error.message.into());
+        }
+        facts.insert("observed_at".to_owned(), cluster.now().to_string().into());
+        Ok(Value::Object(facts))
     }
 }
 

@@ -1,34 +1,28 @@
 //! `list_services`: every workload of a namespace, in one line each.
 
+use super::read::{Read, Reading};
 use super::words::{list, namespace_slot};
-use super::{Subject, namespace, namespace_schema};
+use super::{Subject, namespace_schema, namespace_target};
 use crate::kubernetes::rollout::stage;
 use crate::kubernetes::scope::PATIENCE;
 use crate::kubernetes::workload::Workload;
 use crate::kubernetes::{Cluster, redact};
-use astradesk_core::name::ObjectName;
-use astradesk_core::target::Kind;
 use astradesk_core::tool::Grammar;
 use astradesk_core::{Arguments, Effect, FrozenCall, Result, Target, Timestamp, ToolName, ToolSpec};
-use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext, Tool};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The most services that are listed.
 const LIMIT: usize = 500;
 
 /// The tool `list_services`.
-pub struct ListServices {
-    cluster: Cluster,
-    spec: Arc<ToolSpec>,
-}
+pub(super) struct ListServices;
 
 impl ListServices {
     /// The tool on a cluster.
-    pub fn new(cluster: Cluster) -> Result<Self> {
+    pub(super) fn new(cluster: Cluster) -> Result<Reading<Self>> {
         let spec = ToolSpec {
             name: ToolName::parse("list_services")?,
             version: "1".to_owned(),
@@ -57,14 +51,42 @@ impl ListServices {
                 fillers: list("all, running, zrób"),
             },
         };
-        Ok(Self { cluster, spec: Arc::new(spec) })
+        Ok(Reading::new(Self, cluster, spec))
+    }
+}
+
+fn row(workload: &Workload, now: Timestamp) -> Value {
+    json!({
+        "name": workload.name,
+        "kind": workload.kind,
+        "ready": workload.ready,
+        "wanted": workload.wanted,
+        "rollout": stage(workload).name(),
+        "age_seconds": workload.created.map(|at| now.duration_since(at).as_secs().max(0)),
+        "restarted_at": workload.restarted_at().map(|at| redact::line(at, 64)),
+    })
+}
+
+#[async_trait]
+impl Read for ListServices {
+    async fn target(&self, cluster: &Cluster, arguments: &Arguments) -> Result<Target> {
+        namespace_target(cluster, arguments)
     }
 
-    pub(super) async fn list(&self, call: &FrozenCall) -> Result<Value> {
-        let Subject { namespace, .. } = Subject::of(call)?;
-        let scope = self.cluster.scope(&namespace);
+    fn told(&self, subject: &Subject) -> String {
+        format!("would list the services of namespace `{}`", subject.namespace)
+    }
+
+    async fn read(
+        &self,
+        cluster: &Cluster,
+        _: &FrozenCall,
+        Subject { namespace, .. }: &Subject,
+        _: Instant,
+    ) -> Result<Value> {
+        let scope = cluster.scope(namespace);
         scope.ready(PATIENCE).await?;
-        let now = self.cluster.now();
+        let now = cluster.now();
         let workloads = scope.workloads();
         let total = workloads.len();
         let unwell = workloads.iter().filter(|w| w.available < w.wanted).count();
@@ -90,39 +112,5 @@ impl ListServices {
             "truncated": total > LIMIT,
             "observed_at": now.to_string(),
         }))
-    }
-}
-
-fn row(workload: &Workload, now: Timestamp) -> Value {
-    json!({
-        "name": workload.name,
-        "kind": workload.kind,
-        "ready": workload.ready,
-        "wanted": workload.wanted,
-        "rollout": stage(workload).name(),
-        "age_seconds": workload.created.map(|at| now.duration_since(at).as_secs().max(0)),
-        "restarted_at": workload.restarted_at().map(|at| redact::line(at, 64)),
-    })
-}
-
-#[async_trait]
-impl Tool for ListServices {
-    fn spec(&self) -> &Arc<ToolSpec> {
-        &self.spec
-    }
-
-    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
-        let namespace = namespace(&self.cluster, arguments)?;
-        let name = ObjectName::parse(namespace.as_str())?;
-        Ok(vec![self.cluster.target(&namespace, Kind::Namespace, name)])
-    }
-
-    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
-        let Subject { namespace, .. } = Subject::of(call)?;
-        Ok(json!({"summary": format!("would list the services of namespace `{namespace}`")}))
-    }
-
-    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        Ok(self.list(&step.call).await?)
     }
 }

@@ -9,32 +9,25 @@ mod get_service_logs;
 mod get_service_status;
 mod list_services;
 mod pause_rollout;
+mod read;
 mod restart_service;
 mod rollback_service;
 mod scale_service;
+mod write;
 
 pub use clusters::MOST_CLUSTERS;
-pub use cordon_node::CordonNode;
-pub use drain_node::DrainNode;
-pub use evict_pod::EvictPod;
-pub use get_events::GetEvents;
-pub use get_service_logs::GetServiceLogs;
-pub use get_service_status::GetServiceStatus;
-pub use list_services::ListServices;
-pub use pause_rollout::PauseRollout;
-pub use restart_service::RestartService;
-pub use rollback_service::RollbackService;
 pub use scale_service::{MOST_REPLICAS, ScaleService};
 
-use super::words;
+pub(in crate::tools) use read::{Read, Reading};
+
+use super::{kept, words};
 use crate::checks::Checks;
 use crate::kubernetes::cluster::operation;
 use crate::kubernetes::facts::Described;
-use crate::kubernetes::node::NodeView;
 use crate::kubernetes::once::{self, Job};
 use crate::kubernetes::scope::PATIENCE;
 use crate::kubernetes::workload::Workload;
-use crate::kubernetes::{Bounds, Cluster};
+use crate::kubernetes::{Bounds, Cluster, gitops};
 use astradesk_core::name::{ClusterName, Namespace, ObjectName};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
@@ -42,9 +35,19 @@ use astradesk_core::text::near;
 use astradesk_core::{Arguments, Code, Error, Facts, FrozenCall, Result, Target};
 use astradesk_runtime::port::{StepContext, Tool};
 use clusters::OnClusters;
-use serde::de::DeserializeOwned;
+use cordon_node::CordonNode;
+use drain_node::DrainNode;
+use evict_pod::EvictPod;
+use get_events::GetEvents;
+use get_service_logs::GetServiceLogs;
+use get_service_status::GetServiceStatus;
+use list_services::ListServices;
+use pause_rollout::PauseRollout;
+use restart_service::RestartService;
+use rollback_service::RollbackService;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,7 +115,8 @@ fn on_one(
 }
 
 /// What a call is about, from its target.
-pub(in crate::tools) struct Subject {
+#[derive(Debug)]
+pub(crate) struct Subject {
     pub(in crate::tools) namespace: Namespace,
     pub(in crate::tools) kind: Kind,
     pub(in crate::tools) name: ObjectName,
@@ -130,6 +134,13 @@ impl Subject {
     }
 }
 
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, kind, name } = self;
+        write!(f, "{kind}/{name} in namespace `{namespace}`")
+    }
+}
+
 pub(in crate::tools) fn text<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
     arguments.get(name).and_then(Value::as_str)
 }
@@ -137,6 +148,13 @@ pub(in crate::tools) fn text<'a>(arguments: &'a Arguments, name: &str) -> Option
 /// The namespace that the arguments name, else the cluster's default.
 pub(super) fn namespace(cluster: &Cluster, arguments: &Arguments) -> Result<Namespace> {
     text(arguments, "namespace").map_or_else(|| Ok(cluster.namespace().clone()), Namespace::parse)
+}
+
+/// The same, as a target.
+fn namespace_target(cluster: &Cluster, arguments: &Arguments) -> Result<Target> {
+    let namespace = namespace(cluster, arguments)?;
+    let name = ObjectName::parse(namespace.as_str())?;
+    Ok(cluster.target(&namespace, Kind::Namespace, name))
 }
 
 /// The workload that the arguments mean. Which kind it is is looked up unless they say so; a name that
@@ -171,10 +189,18 @@ fn job(step: &StepContext) -> Result<Job> {
     })
 }
 
-/// What was kept of an earlier moment of a step: its intent, or its receipt.
-fn kept<T: DeserializeOwned>(what: &str, value: &Value) -> Result<T> {
-    serde_json::from_value(value.clone())
-        .map_err(|error| Error::internal(format!("the {what} cannot be read: {error}")))
+/// Has the API server check a patch of the workload that a call is about, and apply nothing.
+async fn try_out(cluster: &Cluster, call: &FrozenCall, patch: &Value) -> Result<()> {
+    let Subject { namespace, kind, name } = Subject::of(call)?;
+    once::try_out(cluster, kind, &namespace, name.as_str(), patch).await
+}
+
+/// What a dry run tells of a workload, with who may revert the change.
+fn warned(mut plan: Value, workload: &Workload) -> Value {
+    if let (Some(warning), Some(fields)) = (gitops::warning(workload), plan.as_object_mut()) {
+        fields.insert("warning".to_owned(), warning.into());
+    }
+    plan
 }
 
 /// The workload that a call is about, as it is now.
@@ -207,6 +233,28 @@ pub(in crate::tools) async fn described(
         Err(failure) if failure.is_not_found() => Ok(None),
         Err(failure) => Err(failure.into_error(&operation("get", *kind, namespace, name.as_str()))),
     }
+}
+
+/// What is known of the workload of a call that replaces no pod; of one that is not there, nothing. Its disruption budgets
+/// are not asked for.
+async fn at_rest(cluster: &Cluster, call: &FrozenCall, now: bool) -> Result<Facts> {
+    let subject = Subject::of(call)?;
+    if subject.kind == Kind::Namespace {
+        return Ok(Facts::default());
+    }
+    let described = described(cluster, &subject, now).await?;
+    Ok(described.map(|described| described.at_rest()).unwrap_or_default())
+}
+
+/// The same of a call that replaces every pod.
+async fn rolled_out(cluster: &Cluster, call: &FrozenCall, now: bool) -> Result<Facts> {
+    let subject = Subject::of(call)?;
+    let Some(described) = described(cluster, &subject, now).await? else { return Ok(Facts::default()) };
+    let facts = described.rolled_out();
+    let taken = facts.availability.map_or(1, |pods| pods.at_most_unavailable);
+    let (namespace, pods) = (&subject.namespace, &described.pod_labels);
+    let disruption_budgets = cluster.disruption_budgets(namespace, pods, taken).await?;
+    Ok(Facts { disruption_budgets, ..facts })
 }
 
 /// Why a target has no kind: there is no such workload, there are several, or the cluster did not say.
@@ -293,6 +341,15 @@ fn on_failure_schema(of: &str, default: OnFailure) -> Value {
     })
 }
 
+/// What becomes of a change that does not come out well; `default` if the call does not say.
+fn on_failure(arguments: &Arguments, default: OnFailure) -> OnFailure {
+    match text(arguments, "on_failure") {
+        Some("undo") => OnFailure::Undo,
+        Some(_) => OnFailure::Leave,
+        None => default,
+    }
+}
+
 /// What arguments and outputs call it.
 const fn word(on_failure: OnFailure) -> &'static str {
     match on_failure {
@@ -336,9 +393,14 @@ fn node_name(arguments: &Arguments) -> Result<ObjectName> {
     ObjectName::parse(text(arguments, "node").unwrap_or_default())
 }
 
-/// What is known of a node; of one that is not there, nothing.
-fn node_facts(found: Result<NodeView>) -> Result<Facts> {
-    match found {
+/// The nodes that a sentence may name.
+async fn node_names(cluster: &Cluster, argument: &str) -> Result<Vec<String>> {
+    if argument == "node" { cluster.node_names().await } else { Ok(Vec::new()) }
+}
+
+/// What is known of the node that a call is about; of one that is not there, nothing.
+async fn node_facts(cluster: &Cluster, call: &FrozenCall) -> Result<Facts> {
+    match cluster.node(&node_name(&call.arguments)?).await {
         Ok(node) => Ok(node.facts),
         Err(error) if error.code == Code::KubernetesNotFound => Ok(Facts::default()),
         Err(error) => Err(error),
@@ -382,10 +444,15 @@ fn seconds(text: &str) -> Option<i64> {
 }
 
 /// The names of all workloads of the default namespace.
-pub(in crate::tools) async fn service_names(cluster: &Cluster) -> Result<Vec<String>> {
+async fn service_names(cluster: &Cluster) -> Result<Vec<String>> {
     let scope = cluster.scope(cluster.namespace());
     scope.ready(PATIENCE).await?;
     Ok(scope.names())
+}
+
+/// The services that a sentence may name.
+pub(in crate::tools) async fn candidates(cluster: &Cluster, argument: &str) -> Result<Vec<String>> {
+    if argument == "service" { service_names(cluster).await } else { Ok(Vec::new()) }
 }
 
 #[cfg(test)]

@@ -5,39 +5,37 @@ use super::words::{
     accept_downtime_slot, fillers, kind_slot, list, namespace_slot, on_failure_slot, service_slot,
     timeout_slot,
 };
+use super::write::{Write, Writing};
 use super::{
-    Subject, accepts_downtime, described, duration, job, kept, kind_schema, namespace_schema,
-    on_failure_schema, service_names, service_schema, text, timeout_schema, word, workload, workload_target,
+    accepts_downtime, job, kind_schema, namespace_schema, on_failure, on_failure_schema, rolled_out,
+    service_schema, timeout_schema, try_out, warned, word, workload,
 };
-use crate::kubernetes::once;
 use crate::kubernetes::restart::{self, Intent, Job};
 use crate::kubernetes::rollout::Receipt;
 use crate::kubernetes::workload::Workload;
-use crate::kubernetes::{Cluster, gitops, guard};
+use crate::kubernetes::{Cluster, guard};
+use crate::tools::kept;
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
 use astradesk_core::tool::Grammar;
-use astradesk_core::{Arguments, Effect, Error, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
+use astradesk_core::{Effect, Facts, FrozenCall, Result, ToolName, ToolSpec};
 use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext, Tool};
+use astradesk_runtime::port::{Fault, StepContext};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a restart may take unless the call says otherwise.
 const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The tool `restart_service`.
-pub struct RestartService {
-    cluster: Cluster,
+pub(super) struct RestartService {
     on_failure: OnFailure,
-    spec: Arc<ToolSpec>,
 }
 
 impl RestartService {
     /// The tool on a cluster, and what becomes of a failed restart when the call does not say.
-    pub fn new(cluster: Cluster, on_failure: OnFailure) -> Result<Self> {
+    pub(super) fn new(cluster: Cluster, on_failure: OnFailure) -> Result<Writing<Self>> {
         let spec = ToolSpec {
             name: ToolName::parse("restart_service")?,
             version: "1".to_owned(),
@@ -66,19 +64,12 @@ impl RestartService {
             timeout: TIMEOUT,
             grammar: grammar(),
         };
-        Ok(Self { cluster, on_failure, spec: Arc::new(spec) })
+        Ok(Writing::new(Self { on_failure }, cluster, spec))
     }
 
     fn job(step: &StepContext) -> Result<Job> {
         let undoes = step.undoes.as_ref().map(|receipt| kept("receipt", receipt)).transpose()?;
         Ok(Job { undoes, ..Job::new(job(step)?, accepts_downtime(&step.call.arguments)) })
-    }
-
-    /// The workload as it is now, if this is a sane moment to restart it.
-    async fn sane(&self, call: &FrozenCall) -> Result<Workload> {
-        let workload = workload(&self.cluster, call).await?;
-        guard::restart(&workload, accepts_downtime(&call.arguments))?;
-        Ok(workload)
     }
 }
 
@@ -104,75 +95,58 @@ fn grammar() -> Grammar {
 }
 
 #[async_trait]
-impl Tool for RestartService {
-    fn spec(&self) -> &Arc<ToolSpec> {
-        &self.spec
+impl Write for RestartService {
+    type Seen = Workload;
+    /// A version before this one began steps without.
+    type Intent = Option<Intent>;
+    type Receipt = Receipt;
+    const UNDOES: bool = true;
+
+    async fn facts(&self, cluster: &Cluster, call: &FrozenCall, now: bool) -> Result<Facts> {
+        rolled_out(cluster, call, now).await
     }
 
-    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
-        Ok(vec![workload_target(&self.cluster, arguments).await?])
+    fn on_failure(&self) -> OnFailure {
+        self.on_failure
     }
 
-    async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
-        if argument == "service" { service_names(&self.cluster).await } else { Ok(Vec::new()) }
+    async fn sane(&self, cluster: &Cluster, call: &FrozenCall) -> Result<Workload> {
+        let workload = workload(cluster, call).await?;
+        guard::restart(&workload, accepts_downtime(&call.arguments))?;
+        Ok(workload)
     }
 
-    fn timeout(&self, arguments: &Arguments) -> Duration {
-        text(arguments, "timeout").and_then(duration).unwrap_or(TIMEOUT)
+    async fn preview(&self, cluster: &Cluster, call: &FrozenCall, workload: Workload) -> Result<Value> {
+        let body = restart::restart_patch(&workload, cluster.now(), "RUN");
+        try_out(cluster, call, &body).await?;
+        Ok(plan(&workload, &body, on_failure(&call.arguments, self.on_failure)))
     }
 
-    async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
-        let subject = Subject::of(call)?;
-        let Some(described) = described(&self.cluster, &subject, now).await? else {
-            return Ok(vec![Facts::default()]);
-        };
-        let facts = described.rolled_out();
-        let taken = facts.availability.map_or(1, |pods| pods.at_most_unavailable);
-        let (namespace, pods) = (&subject.namespace, &described.pod_labels);
-        let disruption_budgets = self.cluster.disruption_budgets(namespace, pods, taken).await?;
-        Ok(vec![Facts { disruption_budgets, ..facts }])
+    async fn intend(
+        &self,
+        cluster: &Cluster,
+        step: &StepContext,
+        workload: Workload,
+    ) -> Result<Option<Intent>> {
+        Intent::of(&Self::job(step)?, &workload, cluster.now()).map(Some)
     }
 
-    async fn guard(&self, call: &FrozenCall) -> Result<()> {
-        self.sane(call).await.map(drop)
+    async fn undo(&self, cluster: &Cluster, step: &StepContext, _: Receipt) -> Result<Option<Intent>> {
+        self.intend(cluster, step, workload(cluster, &step.call).await?).await
     }
 
-    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
-        let workload = self.sane(call).await?;
-        let Subject { namespace, kind, name } = Subject::of(call)?;
-        let body = restart::restart_patch(&workload, self.cluster.now(), "RUN");
-        once::try_out(&self.cluster, kind, &namespace, name.as_str(), &body).await?;
-        Ok(plan(&workload, &body, self.on_failure(&call.arguments)))
+    async fn perform(
+        &self,
+        cluster: &Cluster,
+        _: &Permit,
+        step: &StepContext,
+        intent: Option<Intent>,
+    ) -> Result<Receipt, Fault> {
+        restart::perform(cluster, &Self::job(step)?, intent.as_ref()).await
     }
 
-    fn on_failure(&self, arguments: &Arguments) -> OnFailure {
-        match text(arguments, "on_failure") {
-            Some("undo") => OnFailure::Undo,
-            Some(_) => OnFailure::Leave,
-            None => self.on_failure,
-        }
-    }
-
-    fn can_undo(&self) -> bool {
-        true
-    }
-
-    async fn intend(&self, step: &StepContext) -> Result<Value> {
-        let job = Self::job(step)?;
-        let workload = workload(&self.cluster, &step.call).await?;
-        let intent = Intent::of(&job, &workload, self.cluster.now())?;
-        serde_json::to_value(intent).map_err(|error| Error::internal(error.to_string()))
-    }
-
-    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let intent: Option<Intent> = kept("intent", &step.intent).map_err(Fault::Unknown)?;
-        let receipt = restart::perform(&self.cluster, &Self::job(step)?, intent.as_ref()).await?;
-        serde_json::to_value(receipt).map_err(|error| Fault::Unknown(Error::internal(error.to_string())))
-    }
-
-    async fn verify(&self, step: &StepContext, value: &Value) -> Result<Value, Fault> {
-        let receipt: Receipt = kept("receipt", value).map_err(Fault::Unknown)?;
-        restart::verify(&self.cluster, &Self::job(step)?, &receipt).await
+    async fn verify(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Value, Fault> {
+        restart::verify(cluster, &Self::job(step)?, &done).await
     }
 }
 
@@ -192,7 +166,7 @@ fn plan(workload: &Workload, patch: &Value, on_failure: OnFailure) -> Value {
             (order, max_surge)
         }
     };
-    let mut plan = json!({
+    let plan = json!({
         "summary": format!(
             "would replace {} of {}: {order}; {}",
             pods(workload.wanted),
@@ -212,10 +186,7 @@ fn plan(workload: &Workload, patch: &Value, on_failure: OnFailure) -> Value {
         "patch": patch,
         "checked": "the API server accepted the same patch as a dry run",
     });
-    if let (Some(warning), Some(fields)) = (gitops::warning(workload), plan.as_object_mut()) {
-        fields.insert("warning".to_owned(), warning.into());
-    }
-    plan
+    warned(plan, workload)
 }
 
 fn if_it_fails(workload: &Workload, on_failure: OnFailure) -> String {

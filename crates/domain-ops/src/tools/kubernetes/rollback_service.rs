@@ -5,38 +5,35 @@ use super::words::{
     accept_downtime_slot, fillers, kind_slot, list, namespace_slot, on_failure_slot, service_slot, slot,
     timeout_slot, value,
 };
+use super::write::{Write, Writing};
 use super::{
-    Subject, accepts_downtime, described, duration, job, kept, kind_schema, namespace_schema, not_found,
-    on_failure_schema, service_names, service_schema, text, timeout_schema, unresolved, workload_target,
+    Subject, accepts_downtime, job, kind_schema, namespace_schema, not_found, on_failure_schema, rolled_out,
+    service_schema, timeout_schema, try_out, unresolved, warned,
 };
-use crate::kubernetes::once::{self, Bound};
+use crate::kubernetes::once::Bound;
 use crate::kubernetes::restart::{self, Job};
 use crate::kubernetes::rollback::{self, Intent, Past, Point, Receipt};
 use crate::kubernetes::workload::Workload;
-use crate::kubernetes::{Cluster, gitops, guard};
+use crate::kubernetes::{Cluster, guard};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
 use astradesk_core::tool::{Grammar, Measure};
-use astradesk_core::{Arguments, Code, Effect, Error, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
+use astradesk_core::{Code, Effect, Error, Facts, FrozenCall, Result, ToolName, ToolSpec};
 use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext, Tool};
+use astradesk_runtime::port::{Fault, StepContext};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a rollback may take unless the call says otherwise.
 const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The tool `rollback_service`.
-pub struct RollbackService {
-    cluster: Cluster,
-    spec: Arc<ToolSpec>,
-}
+pub(super) struct RollbackService;
 
 impl RollbackService {
     /// The tool on a cluster.
-    pub fn new(cluster: Cluster) -> Result<Self> {
+    pub(super) fn new(cluster: Cluster) -> Result<Writing<Self>> {
         let spec = ToolSpec {
             name: ToolName::parse("rollback_service")?,
             version: "1".to_owned(),
@@ -72,46 +69,32 @@ impl RollbackService {
             timeout: TIMEOUT,
             grammar: grammar(),
         };
-        Ok(Self { cluster, spec: Arc::new(spec) })
+        Ok(Writing::new(Self, cluster, spec))
     }
 
     fn job(step: &StepContext, to: Point) -> Result<Job> {
         let back_to = Some(to.to_string());
         Ok(Job { back_to, ..Job::new(job(step)?, accepts_downtime(&step.call.arguments)) })
     }
+}
 
-    /// The workload as it is now, with the templates that it had.
-    async fn past(&self, call: &FrozenCall) -> Result<Past> {
-        let subject = Subject::of(call)?;
-        let Subject { namespace, kind, name } = &subject;
-        if *kind == Kind::Workload {
-            return Err(unresolved(&self.cluster, &subject).await);
-        }
-        match Past::read(&self.cluster, *kind, namespace, name.as_str()).await {
-            Err(error) if error.code == Code::KubernetesNotFound => {
-                Err(not_found(&self.cluster, &subject).await)
-            }
-            known => known,
-        }
+/// The workload as it is now, with the templates that it had.
+async fn past(cluster: &Cluster, call: &FrozenCall) -> Result<Past> {
+    let subject = Subject::of(call)?;
+    let Subject { namespace, kind, name } = &subject;
+    if *kind == Kind::Workload {
+        return Err(unresolved(cluster, &subject).await);
     }
+    match Past::read(cluster, *kind, namespace, name.as_str()).await {
+        Err(error) if error.code == Code::KubernetesNotFound => Err(not_found(cluster, &subject).await),
+        known => known,
+    }
+}
 
-    /// What is gone back to, if there is such a revision and this is a sane moment.
-    async fn sane(&self, call: &FrozenCall) -> Result<(Past, Point)> {
-        let past = self.past(call).await?;
-        guard::rollback(&past.workload, accepts_downtime(&call.arguments))?;
-        let wanted = call.arguments.get("revision").and_then(Value::as_i64);
-        let to = Point::of(rollback::choose(&past.workload, &past.history, wanted)?);
-        Ok((past, to))
-    }
-
-    /// What an undo goes back to, if the rollback is there still.
-    async fn undo(&self, step: &StepContext, undoes: &Value) -> Result<(Past, Point)> {
-        let (past, done) = (self.past(&step.call).await?, kept::<Receipt>("receipt", undoes)?);
-        refuse_undone(&past.workload, &done)?;
-        guard::rollback(&past.workload, true)?;
-        let to = Point::of(past.find(done.from.template)?);
-        Ok((past, to))
-    }
+/// Binds a rollback.
+fn bind(past: &Past, to: Point) -> Intent {
+    let from = rollback::current(&past.workload, &past.history);
+    Intent { bound: Bound::to(&past.workload), from, to }
 }
 
 fn grammar() -> Grammar {
@@ -152,79 +135,63 @@ fn refuse_undone(workload: &Workload, done: &Receipt) -> Result<()> {
 }
 
 #[async_trait]
-impl Tool for RollbackService {
-    fn spec(&self) -> &Arc<ToolSpec> {
-        &self.spec
+impl Write for RollbackService {
+    /// And what is gone back to.
+    type Seen = (Past, Point);
+    type Intent = Intent;
+    type Receipt = Receipt;
+    const UNDOES: bool = true;
+
+    async fn facts(&self, cluster: &Cluster, call: &FrozenCall, now: bool) -> Result<Facts> {
+        rolled_out(cluster, call, now).await
     }
 
-    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
-        Ok(vec![workload_target(&self.cluster, arguments).await?])
+    async fn sane(&self, cluster: &Cluster, call: &FrozenCall) -> Result<(Past, Point)> {
+        let past = past(cluster, call).await?;
+        guard::rollback(&past.workload, accepts_downtime(&call.arguments))?;
+        let wanted = call.arguments.get("revision").and_then(Value::as_i64);
+        let to = Point::of(rollback::choose(&past.workload, &past.history, wanted)?);
+        Ok((past, to))
     }
 
-    async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
-        if argument == "service" { service_names(&self.cluster).await } else { Ok(Vec::new()) }
-    }
-
-    fn timeout(&self, arguments: &Arguments) -> Duration {
-        text(arguments, "timeout").and_then(duration).unwrap_or(TIMEOUT)
-    }
-
-    async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
-        let subject = Subject::of(call)?;
-        let Some(described) = described(&self.cluster, &subject, now).await? else {
-            return Ok(vec![Facts::default()]);
-        };
-        let facts = described.rolled_out();
-        let taken = facts.availability.map_or(1, |pods| pods.at_most_unavailable);
-        let (namespace, pods) = (&subject.namespace, &described.pod_labels);
-        let disruption_budgets = self.cluster.disruption_budgets(namespace, pods, taken).await?;
-        Ok(vec![Facts { disruption_budgets, ..facts }])
-    }
-
-    async fn guard(&self, call: &FrozenCall) -> Result<()> {
-        self.sane(call).await.map(drop)
-    }
-
-    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
-        let (past, to) = self.sane(call).await?;
-        let Subject { namespace, kind, name } = Subject::of(call)?;
+    async fn preview(
+        &self,
+        cluster: &Cluster,
+        call: &FrozenCall,
+        (past, to): (Past, Point),
+    ) -> Result<Value> {
         let revision = past.find(to.template)?;
         let body = Bound::to(&past.workload).patch("RUN", &past.spec_patch(revision));
-        once::try_out(&self.cluster, kind, &namespace, name.as_str(), &body).await?;
+        try_out(cluster, call, &body).await?;
         Ok(plan(&past, to, past.difference(revision)))
     }
 
-    fn on_failure(&self, arguments: &Arguments) -> OnFailure {
-        if text(arguments, "on_failure") == Some("undo") { OnFailure::Undo } else { OnFailure::Leave }
+    async fn intend(&self, _: &Cluster, _: &StepContext, (past, to): (Past, Point)) -> Result<Intent> {
+        Ok(bind(&past, to))
     }
 
-    fn can_undo(&self) -> bool {
-        true
+    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Intent> {
+        let past = past(cluster, &step.call).await?;
+        refuse_undone(&past.workload, &done)?;
+        guard::rollback(&past.workload, true)?;
+        Ok(bind(&past, Point::of(past.find(done.from.template)?)))
     }
 
-    async fn intend(&self, step: &StepContext) -> Result<Value> {
-        let (past, to) = match &step.undoes {
-            None => self.sane(&step.call).await?,
-            Some(undoes) => self.undo(step, undoes).await?,
-        };
-        let from = rollback::current(&past.workload, &past.history);
-        let intent = Intent { bound: Bound::to(&past.workload), from, to };
-        serde_json::to_value(intent).map_err(|error| Error::internal(error.to_string()))
+    async fn perform(
+        &self,
+        cluster: &Cluster,
+        _: &Permit,
+        step: &StepContext,
+        intent: Intent,
+    ) -> Result<Receipt, Fault> {
+        rollback::perform(cluster, &Self::job(step, intent.to)?, &intent).await
     }
 
-    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let intent: Intent = kept("intent", &step.intent).map_err(Fault::Unknown)?;
-        let receipt = rollback::perform(&self.cluster, &Self::job(step, intent.to)?, &intent).await?;
-        serde_json::to_value(receipt).map_err(|error| Fault::Unknown(Error::internal(error.to_string())))
-    }
-
-    async fn verify(&self, step: &StepContext, value: &Value) -> Result<Value, Fault> {
-        let receipt: Receipt = kept("receipt", value).map_err(Fault::Unknown)?;
-        let job = Self::job(step, receipt.to)?;
-        let mut output = restart::verify(&self.cluster, &job, &receipt.rollout).await?;
+    async fn verify(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Value, Fault> {
+        let mut output = restart::verify(cluster, &Self::job(step, done.to)?, &done.rollout).await?;
         if let Some(fields) = output.as_object_mut() {
             fields.retain(|name, _| !matches!(name.as_str(), "restarted_at" | "run"));
-            fields.insert("rolled_back_to".to_owned(), json!(receipt.to.number));
+            fields.insert("rolled_back_to".to_owned(), json!(done.to.number));
         }
         Ok(output)
     }
@@ -235,7 +202,7 @@ fn plan(past: &Past, to: Point, (difference, count): (Vec<Value>, usize)) -> Val
     let workload = &past.workload;
     let from = rollback::current(workload, &past.history);
     let differences = if count == 1 { "1 difference".to_owned() } else { format!("{count} differences") };
-    let mut plan = json!({
+    let plan = json!({
         "summary": format!(
             "would roll {} back from {from} to {to}: {differences} of its pod template, {} pods replaced",
             workload.title(),
@@ -251,8 +218,5 @@ fn plan(past: &Past, to: Point, (difference, count): (Vec<Value>, usize)) -> Val
         "at_most_unavailable": workload.at_most_unavailable(),
         "checked": "the API server accepted the same patch as a dry run",
     });
-    if let (Some(warning), Some(fields)) = (gitops::warning(workload), plan.as_object_mut()) {
-        fields.insert("warning".to_owned(), warning.into());
-    }
-    plan
+    warned(plan, workload)
 }

@@ -30,6 +30,10 @@ pub(crate) async fn frozen(tool: &dyn Tool, value: &Value) -> FrozenCall {
     FrozenCall::new(call, "1".into(), Effect::Write, targets)
 }
 
+fn soon() -> Instant {
+    Instant::now() + std::time::Duration::from_secs(20)
+}
+
 #[test]
 fn a_time_that_lies_back_reads_as_its_schema_says() {
     for (text, expected) in [
@@ -102,14 +106,14 @@ async fn a_status_names_the_sick_pod_with_its_log() {
     world.until(Kind::Deployment, |_, family| family.pods.iter().any(|pod| pod.restarts() >= 2)).await;
     let tool = GetServiceStatus::new(world.cluster.clone()).unwrap();
     let call = frozen(&tool, &json!({"service": "webapp"})).await;
-    let status = tool.status(&call).await.unwrap();
+    let status = tool.read(&call, soon()).await.unwrap();
     let pod = &status["sick_pods"][0];
     assert_eq!((&pod["cause"], &pod["exit_code"]), (&json!("crash_loop"), &json!(137)), "{status:#}");
     assert_eq!(pod["log"], json!(["starting", "password=[redacted]", "out of memory"]), "{status:#}");
     assert!(status["observed_at"].is_string() && status["warnings"].is_array());
 
     let missing = frozen(&tool, &json!({"service": "nothing"})).await;
-    assert_eq!(tool.status(&missing).await.unwrap_err().code, Code::KubernetesNotFound);
+    assert_eq!(tool.read(&missing, soon()).await.unwrap_err().code, Code::KubernetesNotFound);
 }
 
 #[tokio::test]
@@ -124,7 +128,7 @@ async fn the_events_of_a_service_are_those_of_what_belongs_to_it() {
     let tool = GetEvents::new(world.cluster.clone()).unwrap();
     let ask = async |arguments: Value| {
         let call = frozen(&tool, &arguments).await;
-        tool.events(&call).await
+        tool.read(&call, soon()).await
     };
     let warned = async {
         while ask(json!({"service": "puller", "type": "warning"})).await.unwrap()["total"] == 0 {
@@ -183,7 +187,7 @@ async fn the_logs_of_every_pod_are_read_and_what_is_not_there_is_said() {
     tokio::time::timeout(std::time::Duration::from_secs(20), settled).await.unwrap();
 
     let tool = GetServiceLogs::new(world.cluster.clone()).unwrap();
-    let of = async |value: Value| tool.logs(&frozen(&tool, &value).await).await;
+    let of = async |value: Value| tool.read(&frozen(&tool, &value).await, soon()).await;
     let all = of(json!({"service": "webapp"})).await.unwrap();
     assert_eq!((all["logs"].as_array().unwrap().len(), &all["lines"]), (3, &json!(12)), "{all:#}");
     let lines = json!(["starting", "GET /a", "password=[redacted]", "GET /b"]);
@@ -263,7 +267,7 @@ async fn services_are_listed_in_order() {
     let tool = ListServices::new(world.cluster.clone()).unwrap();
     let call = frozen(&tool, &json!({})).await;
     assert_eq!(call.targets[0].to_string(), "kubernetes/sandbox/default/namespace/default");
-    let list = tool.list(&call).await.unwrap();
+    let list = tool.read(&call, soon()).await.unwrap();
     let rows: Vec<_> = list["services"].as_array().unwrap().iter().map(|row| row["name"].clone()).collect();
     assert_eq!(rows, [json!("a-db"), json!("webapp")]);
     assert_eq!(list["services"][1]["ready"], 2);
@@ -278,7 +282,7 @@ async fn a_restart_by_somebody_else_is_not_credited_to_the_earlier_run() {
     let tool = GetServiceStatus::new(world.cluster.clone()).unwrap();
     let call = frozen(&tool, &json!({"service": "webapp"})).await;
     world.until(Kind::Deployment, |workload, _| workload.run().is_some()).await;
-    let status = tool.status(&call).await.unwrap();
+    let status = tool.read(&call, soon()).await.unwrap();
     let ours = json!({"at": receipt.restarted_at, "run": "run-1", "by": "astradesk"});
     assert_eq!(status["last_restart"], ours);
 
@@ -290,7 +294,7 @@ async fn a_restart_by_somebody_else_is_not_credited_to_the_earlier_run() {
     world
         .until(Kind::Deployment, |workload, _| workload.restarted_at() == Some("2030-01-01T00:00:00Z"))
         .await;
-    let status = tool.status(&call).await.unwrap();
+    let status = tool.read(&call, soon()).await.unwrap();
     let theirs = json!({"at": "2030-01-01T00:00:00Z", "run": null, "by": "kubectl-rollout"});
     assert_eq!(status["last_restart"], theirs);
 }

@@ -6,21 +6,14 @@ use crate::prometheus::queries::number;
 use crate::prometheus::template::Place;
 use crate::prometheus::{Prometheus, Query};
 use crate::tools::kubernetes::{
-    Subject, described, kind_schema, namespace_schema, not_found, service_names, service_schema, text,
-    unresolved, workload_target,
+    Read, Reading, Subject, described, kind_schema, namespace_schema, not_found, service_schema, text,
 };
 use crate::tools::words::{fillers, kind_slot, list, namespace_slot, service_slot, slot, value};
-use astradesk_core::target::Kind;
 use astradesk_core::tool::{Form, Grammar, Measure};
-use astradesk_core::{
-    Arguments, Effect, Error, Facts, FrozenCall, Result, Target, Timestamp, ToolName, ToolSpec,
-};
-use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext, Tool};
+use astradesk_core::{Arguments, Effect, Error, FrozenCall, Result, Timestamp, ToolName, ToolSpec};
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -30,10 +23,8 @@ const WINDOW: Duration = Duration::from_mins(5);
 const AT_ONCE: usize = 4;
 
 /// The tool `get_metrics`.
-pub struct GetMetrics {
+pub(super) struct GetMetrics {
     prometheus: Prometheus,
-    cluster: Cluster,
-    spec: Arc<ToolSpec>,
 }
 
 /// What every query is asked about.
@@ -57,7 +48,7 @@ type Measured<'a> = (&'a Query, Result<Option<f64>>);
 
 impl GetMetrics {
     /// The tool, for the workloads of a cluster.
-    pub fn new(prometheus: Prometheus, cluster: Cluster) -> Result<Self> {
+    pub(super) fn new(prometheus: Prometheus, cluster: Cluster) -> Result<Reading<Self>> {
         let names = prometheus.queries().names().join(", ");
         let spec = ToolSpec {
             name: ToolName::parse("get_metrics")?,
@@ -83,41 +74,7 @@ impl GetMetrics {
             timeout: Duration::from_secs(30),
             grammar: grammar(),
         };
-        Ok(Self { prometheus, cluster, spec: Arc::new(spec) })
-    }
-
-    pub(super) async fn metrics(&self, call: &FrozenCall, deadline: Instant) -> Result<Value> {
-        let subject = Subject::of(call)?;
-        if subject.kind == Kind::Workload {
-            return Err(unresolved(&self.cluster, &subject).await);
-        }
-        if described(&self.cluster, &subject, false).await?.is_none() {
-            return Err(not_found(&self.cluster, &subject).await);
-        }
-        let (place, window) = (Place::of(call)?, window(&call.arguments));
-        // All of them at one moment.
-        let at = self.cluster.now();
-        let ask = Ask { prometheus: &self.prometheus, place, window, at, deadline };
-        let mut asked = Vec::new();
-        for query in self.prometheus.queries().all() {
-            asked.push(ask.one(query));
-        }
-        let measured: Vec<Measured<'_>> = stream::iter(asked).buffered(AT_ONCE).collect().await;
-        if let Some(error) = failed(&measured) {
-            return Err(error);
-        }
-        let left_out: Vec<String> = measured
-            .iter()
-            .filter_map(|(query, value)| Some(format!("{}: {}", query.name, value.as_ref().err()?.message)))
-            .collect();
-        let said = text(&call.arguments, "window").unwrap_or("5m");
-        Ok(json!({
-            "summary": summary(&subject, said, &measured),
-            "window": said,
-            "metrics": measured.iter().map(row).collect::<Value>(),
-            "left_out": left_out,
-            "observed_at": at.to_string(),
-        }))
+        Ok(Reading::new(Self { prometheus }, cluster, spec))
     }
 }
 
@@ -157,7 +114,6 @@ fn known(value: &Result<Option<f64>>) -> Option<f64> {
 }
 
 fn summary(subject: &Subject, window: &str, measured: &[Measured<'_>]) -> String {
-    let Subject { namespace, kind, name } = subject;
     let names = |of: &dyn Fn(&Result<Option<f64>>) -> bool| -> Vec<&str> {
         measured.iter().filter(|(_, value)| of(value)).map(|(query, _)| query.name.as_str()).collect()
     };
@@ -166,7 +122,7 @@ fn summary(subject: &Subject, window: &str, measured: &[Measured<'_>]) -> String
         .filter_map(|(query, value)| Some(format!("{} {}", query.name, query.unit.tell(known(value)?))))
         .collect();
     let told = if told.is_empty() { "nothing is measured".to_owned() } else { told.join(", ") };
-    let mut summary = format!("{kind}/{name} in namespace `{namespace}`, the last {window}: {told}");
+    let mut summary = format!("{subject}, the last {window}: {told}");
     for (what, names) in [
         ("none", names(&|value| value.is_ok() && known(value).is_none())),
         ("not read", names(&|value| value.is_err())),
@@ -196,33 +152,44 @@ fn row((query, value): &Measured<'_>) -> Value {
 }
 
 #[async_trait]
-impl Tool for GetMetrics {
-    fn spec(&self) -> &Arc<ToolSpec> {
-        &self.spec
+impl Read for GetMetrics {
+    fn told(&self, subject: &Subject) -> String {
+        format!("would ask {} queries about {subject}", self.prometheus.queries().all().len())
     }
 
-    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
-        Ok(vec![workload_target(&self.cluster, arguments).await?])
-    }
-
-    async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
-        if argument == "service" { service_names(&self.cluster).await } else { Ok(Vec::new()) }
-    }
-
-    async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
-        let described = described(&self.cluster, &Subject::of(call)?, now).await?;
-        Ok(vec![described.map(|described| described.at_rest()).unwrap_or_default()])
-    }
-
-    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
-        let Subject { namespace, kind, name } = Subject::of(call)?;
-        let count = self.prometheus.queries().all().len();
-        Ok(
-            json!({"summary": format!("would ask {count} queries about {kind}/{name} in namespace `{namespace}`")}),
-        )
-    }
-
-    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        Ok(self.metrics(&step.call, step.deadline).await?)
+    async fn read(
+        &self,
+        cluster: &Cluster,
+        call: &FrozenCall,
+        subject: &Subject,
+        deadline: Instant,
+    ) -> Result<Value> {
+        if described(cluster, subject, false).await?.is_none() {
+            return Err(not_found(cluster, subject).await);
+        }
+        let (place, window) = (Place::of(call)?, window(&call.arguments));
+        // All of them at one moment.
+        let at = cluster.now();
+        let ask = Ask { prometheus: &self.prometheus, place, window, at, deadline };
+        let mut asked = Vec::new();
+        for query in self.prometheus.queries().all() {
+            asked.push(ask.one(query));
+        }
+        let measured: Vec<Measured<'_>> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+        if let Some(error) = failed(&measured) {
+            return Err(error);
+        }
+        let left_out: Vec<String> = measured
+            .iter()
+            .filter_map(|(query, value)| Some(format!("{}: {}", query.name, value.as_ref().err()?.message)))
+            .collect();
+        let said = text(&call.arguments, "window").unwrap_or("5m");
+        Ok(json!({
+            "summary": summary(subject, said, &measured),
+            "window": said,
+            "metrics": measured.iter().map(row).collect::<Value>(),
+            "left_out": left_out,
+            "observed_at": at.to_string(),
+        }))
     }
 }

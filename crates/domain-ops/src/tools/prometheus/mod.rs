@@ -5,7 +5,7 @@ mod query_metrics;
 #[cfg(test)]
 mod tests;
 
-pub use get_metrics::GetMetrics;
+use get_metrics::GetMetrics;
 pub use query_metrics::QueryMetrics;
 
 use crate::kubernetes::Cluster;

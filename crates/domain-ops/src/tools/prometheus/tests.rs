@@ -42,7 +42,7 @@ async fn a_query_that_fails_or_finds_nothing_does_not_hide_the_others() {
     let tool = GetMetrics::new(prometheus, world.cluster.clone()).unwrap();
     let call = frozen(&tool, &json!({"service": "webapp", "window": "1h"})).await;
     assert_eq!(call.targets[0].to_string(), "kubernetes/sandbox/default/deployment/webapp");
-    let output = tool.metrics(&call, soon()).await.unwrap();
+    let output = tool.read(&call, soon()).await.unwrap();
     assert_eq!(
         output["summary"],
         "deployment/webapp in namespace `default`, the last 1h: rate 12.5/s, error_rate 0.4 %, restarts 0; none: p50, p95, \
@@ -59,11 +59,11 @@ async fn a_query_that_fails_or_finds_nothing_does_not_hide_the_others() {
     assert!(times.iter().all(|time| *time == times[0]), "{times:?}");
 
     let call = frozen(&tool, &json!({"service": "nothing"})).await;
-    assert_eq!(tool.metrics(&call, soon()).await.unwrap_err().code, Code::KubernetesNotFound);
+    assert_eq!(tool.read(&call, soon()).await.unwrap_err().code, Code::KubernetesNotFound);
     let (_server, prometheus) = scripted(|_| Answer::Text(401, "who?".into())).await;
     let tool = GetMetrics::new(prometheus, world.cluster.clone()).unwrap();
     let call = frozen(&tool, &json!({"service": "webapp"})).await;
-    assert_eq!(tool.metrics(&call, soon()).await.unwrap_err().code, Code::UpstreamForbidden);
+    assert_eq!(tool.read(&call, soon()).await.unwrap_err().code, Code::UpstreamForbidden);
 }
 
 async fn query(script: impl FnMut(&Asked) -> Answer + Send + 'static, input: &Value) -> Result<Value, Error> {
