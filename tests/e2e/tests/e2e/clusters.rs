@@ -1,10 +1,11 @@
 //! One gateway, several clusters.
 
 use astradesk_e2e::observer::Kind;
+use astradesk_e2e::own_node::OwnNode;
 use astradesk_e2e::{Gateway, Place, Settings, deployment, on_both};
 use serde_json::json;
 
-on_both!(a_call_acts_on_the_cluster_that_it_names);
+on_both!(a_call_acts_on_the_cluster_that_it_names, a_node_is_cordoned_in_the_cluster_that_the_call_names);
 
 async fn a_call_acts_on_the_cluster_that_it_names(place: &Place) {
     let second = place.another().await;
@@ -40,6 +41,32 @@ async fn a_call_acts_on_the_cluster_that_it_names(place: &Place) {
     let listed = client.say("list services on the second cluster").await;
     listed.expect_success();
     assert!(gateway.stop().await);
+    second.close().await;
+}
+
+async fn a_node_is_cordoned_in_the_cluster_that_the_call_names(place: &Place) {
+    let (second, here) = (place.another().await, OwnNode::open(place).await);
+    let there = OwnNode::open(&second).await;
+    let policy = r#"permit (principal in Role::"sre", action, resource) when { resource.kind == "node" };"#;
+    let gateway = Gateway::start(place, with_both(place, &second).policies(policy)).await;
+    let client = &gateway.client;
+    client.say(&format!("cordon node {}", there.name)).await.expect(422, "plan.missing_target");
+    let said = client.say(&format!("cordon node {} in cluster second", there.name)).await;
+    said.expect_success();
+    let target = format!("kubernetes/second/node/{}", there.name);
+    assert_eq!(said.body["run"]["steps"][0]["call"]["targets"], json!([target]), "{:#}", said.body);
+    assert!(there.is_cordoned().await && !here.is_cordoned().await);
+
+    let nothing = json!({"node": "nothing", "cluster": "second"});
+    client.call("cordon_node", &nothing).await.expect(404, "kubernetes.not_found");
+    let drain = json!({"node": here.name, "cluster": place.cluster()});
+    client.call("drain_node", &drain).await.expect_success();
+    assert!(here.is_cordoned().await);
+    let uncordon = json!({"node": there.name, "cluster": "second"});
+    client.call("uncordon_node", &uncordon).await.expect_success();
+    assert!(!there.is_cordoned().await && here.is_cordoned().await);
+    assert!(gateway.stop().await);
+    here.close().await;
     second.close().await;
 }
 

@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn each_pod_goes_stays_or_is_held() {
-        let owned = |kind: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": "x", "uid": "u", "controller": true}]);
+        let by = |version: &str, kind: &str| json!([{"apiVersion": version, "kind": kind, "name": "x", "uid": "u", "controller": true}]);
+        let owned = |kind: &str| by("apps/v1", kind);
         let scratch = json!([{"name": "scratch", "emptyDir": {}}]);
         let pods = [
             resident("web-1", &json!({"metadata": {"ownerReferences": owned("ReplicaSet")}})),
@@ -98,6 +99,14 @@ mod tests {
             ),
             resident("agent", &json!({"metadata": {"ownerReferences": owned("DaemonSet")}})),
             resident("etcd", &json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}})),
+            resident(
+                "proxy",
+                &json!({"metadata": {
+                    "annotations": {"kubernetes.io/config.mirror": "x"}, "ownerReferences": by("v1", "Node"),
+                }}),
+            ),
+            resident("nightly", &json!({"metadata": {"ownerReferences": by("batch/v1", "Job")}})),
+            resident("other", &json!({"metadata": {"ownerReferences": by("example.com/v1", "DaemonSet")}})),
             resident("alone", &json!({})),
             resident(
                 "cache",
@@ -117,16 +126,16 @@ mod tests {
         let sorted = sort(&pods, nothing);
         assert_eq!(
             names(&sorted.going),
-            ["broken", "done", "leaving", "web-1"],
+            ["broken", "done", "leaving", "nightly", "other", "web-1"],
             "those that do not serve first"
         );
         assert_eq!(held(&sorted.held), ["alone", "cache"]);
         let staying: Vec<Stay> = sorted.staying.iter().map(|(_, stay)| *stay).collect();
-        assert_eq!(staying, [Stay::DaemonSet, Stay::Mirror]);
+        assert_eq!(staying, [Stay::DaemonSet, Stay::Mirror, Stay::Mirror]);
 
         let forced = sort(&pods, Accepted { force: true, ..nothing });
         assert_eq!(held(&forced.held), ["cache"]);
         let all = sort(&pods, Accepted { force: true, delete_emptydir_data: true });
-        assert!(all.held.is_empty() && all.going.len() == 6, "{all:?}");
+        assert!(all.held.is_empty() && all.going.len() == 8, "{all:?}");
     }
 }

@@ -80,6 +80,8 @@ fn cluster_slot() -> Slot {
     Slot { required: true, locates: true, ..slot(CLUSTER, value(Measure::Word, after, "")) }
 }
 
+// A method that is not passed on would answer for every tool.
+#[warn(clippy::missing_trait_methods)]
 #[async_trait]
 impl Tool for OnClusters {
     fn spec(&self) -> &Arc<ToolSpec> {
@@ -158,11 +160,17 @@ fn gone(step: &StepContext, error: Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::unreachable_named;
+    use super::super::tests::{frozen, step, unreachable_named};
     use super::super::tools;
     use super::*;
     use crate::checks::Checks;
-    use crate::kubernetes::Bounds;
+    use crate::kubernetes::testing::World;
+    use crate::kubernetes::{Bounds, Cluster};
+    use astradesk_runtime::port::SystemClock;
+    use k8s_openapi::api::core::v1::Node;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use kube::Api;
+    use kube::api::PostParams;
 
     fn on(names: &[&str]) -> Vec<Arc<dyn Tool>> {
         let clusters: Vec<_> = names.iter().map(|name| unreachable_named(name)).collect();
@@ -194,6 +202,42 @@ mod tests {
             let target = restart.targets(&arguments).await.unwrap();
             let expected: Target = format!("kubernetes/{cluster}/default/deployment/webapp").parse().unwrap();
             assert_eq!(target, [expected]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_is_looked_for_in_the_cluster_that_the_call_names() {
+        let worlds = [World::start(Vec::new()).await, World::start(Vec::new()).await];
+        let named = |(world, name): (&World, &str)| {
+            Cluster::with(
+                world.cluster.requests().clone(),
+                ClusterName::parse(name).unwrap(),
+                world.cluster.namespace().clone(),
+                Arc::new(SystemClock),
+            )
+        };
+        let clusters: Vec<_> = worlds.iter().zip(["eu", "us"]).map(named).collect();
+        let nodes: Api<Node> = Api::all(worlds[1].client.clone());
+        let mut node = nodes.get("sandbox-node-1").await.unwrap();
+        node.metadata = ObjectMeta { name: Some("only-there".into()), ..ObjectMeta::default() };
+        nodes.create(&PostParams::default(), &node).await.unwrap();
+        let tools = tools(&clusters, OnFailure::Leave, Bounds::default(), &Checks::default()).unwrap();
+        for name in ["cordon_node", "uncordon_node", "drain_node"] {
+            let tool = tools.iter().find(|tool| tool.spec().name.as_str() == name).unwrap();
+            let known = tool.candidates("node").await.unwrap();
+            assert!(known.iter().any(|node| node == "only-there"), "{name}: {known:?}");
+            let there = frozen(tool.as_ref(), &json!({"node": "only-there", "cluster": "us"})).await;
+            assert_eq!(there.targets[0].to_string(), "kubernetes/us/node/only-there", "{name}");
+            tool.guard(&there).await.unwrap();
+            assert!(tool.can_undo(), "{name}");
+            let uid = nodes.get("only-there").await.unwrap().metadata.uid;
+            let intent = tool.intend(&step(there)).await.unwrap();
+            assert_eq!(intent["uid"].as_str(), uid.as_deref(), "{name}");
+
+            let here = frozen(tool.as_ref(), &json!({"node": "only-there", "cluster": "eu"})).await;
+            assert_eq!(here.targets[0].to_string(), "kubernetes/eu/node/only-there", "{name}");
+            assert_eq!(tool.guard(&here).await.unwrap_err().code, Code::KubernetesNotFound, "{name}");
+            assert!(tool.preview(&here).await.is_err(), "{name}");
         }
     }
 

@@ -458,6 +458,8 @@ pub(in crate::tools) async fn candidates(cluster: &Cluster, argument: &str) -> R
 #[cfg(test)]
 mod facts_tests;
 #[cfg(test)]
+mod pods_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 pub(crate) use tests::{frozen, unreachable};

@@ -9,9 +9,9 @@ use crate::kubernetes::{Bounds, Cluster, Pace, RESTARTED_AT};
 use astradesk_core::name::{ClusterName, Namespace};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
-use astradesk_core::{Arguments, Call, Code, Effect, FrozenCall, Result, ToolName};
+use astradesk_core::{Arguments, Call, Code, Effect, FrozenCall, Principal, Result, ToolName};
 use astradesk_runtime::planner::KeywordPlanner;
-use astradesk_runtime::port::{Names, Planner as _, SystemClock, Tool};
+use astradesk_runtime::port::{Clock as _, Names, Planner as _, Progress, StepContext, SystemClock, Tool};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -32,6 +32,26 @@ pub(crate) async fn frozen(tool: &dyn Tool, value: &Value) -> FrozenCall {
 
 fn soon() -> Instant {
     Instant::now() + std::time::Duration::from_secs(20)
+}
+
+/// The first step of a run, which is such a call.
+pub(super) fn step(call: FrozenCall) -> StepContext {
+    StepContext {
+        run: SystemClock.run_id(),
+        step: 0,
+        call,
+        principal: Principal {
+            subject: "ada".to_owned(),
+            issuer: "https://issuer.example".to_owned(),
+            roles: Vec::new().into_iter().collect(),
+            actor: None,
+        },
+        intent: Value::Null,
+        undoes: None,
+        repeated: false,
+        deadline: soon(),
+        progress: Progress::default(),
+    }
 }
 
 #[test]
