@@ -224,12 +224,12 @@ codes! {
     GuardPaused = "guard.paused", Conflict, "resume the rollout first";
     /// The action means downtime, which was not accepted.
     GuardDowntime = "guard.downtime", Conflict, "pass `accept_downtime: true` if the downtime is acceptable";
-    /// The workload runs no replica, so there is nothing to restart.
+    /// The workload runs no replica, so there is nothing to restart, and nothing for its autoscaler to scale.
     GuardScaledToZero = "guard.scaled_to_zero", Conflict, "scale the workload up first";
     /// The number of replicas is outside of the configured bounds.
     GuardScaleBounds = "guard.scale_bounds", Conflict, "ask for a number within the bounds, or let `scale.min` and `scale.max` in the configuration be changed";
     /// An autoscaler of the cluster sets the number of replicas.
-    GuardAutoscaled = "guard.autoscaled", Conflict, "change the autoscaler's bounds";
+    GuardAutoscaled = "guard.autoscaled", Conflict, "change the autoscaler's minimum: pass `autoscaler_minimum: true`, or say `to at least` so many";
     /// The workload is at the revision that it is to be rolled back to.
     GuardRevisionCurrent = "guard.revision_current", Conflict, "name another revision";
     /// The workload has no number of replicas.

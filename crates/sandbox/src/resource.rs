@@ -181,8 +181,8 @@ static INGRESSES: Resource = Resource {
     normalise: typed::<networking::Ingress>,
     ..CORE
 };
-/// They are stored, and scale nothing.
-static AUTOSCALERS: Resource = Resource {
+/// Their controller is in [`crate::controllers`]; it has no metrics.
+pub(crate) static AUTOSCALERS: Resource = Resource {
     group: "autoscaling",
     plural: "horizontalpodautoscalers",
     kind: "HorizontalPodAutoscaler",

@@ -17,6 +17,9 @@ use crate::resource::{RBAC_GROUP, Resource};
 /// How many templates a DaemonSet has had.
 pub(crate) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
+/// The annotation in which `autoscaling/v1` has all metrics but the CPU.
+const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
+
 const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or \
      'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 
@@ -82,6 +85,12 @@ pub(crate) fn apply_defaults(resource: &Resource, object: &mut Value) {
                 default(object, &["spec", "updateStrategy", "rollingUpdate", "maxSurge"], 0);
             }
             pod_defaults(object, &["spec", "template", "spec"]);
+        }
+        "HorizontalPodAutoscaler" => {
+            default(object, &["spec", "minReplicas"], 1);
+            if object::annotation(object, METRICS).is_none() {
+                default(object, &["spec", "targetCPUUtilizationPercentage"], 80);
+            }
         }
         "RoleBinding" | "ClusterRoleBinding" => {
             default(object, &["roleRef", "apiGroup"], RBAC_GROUP);
@@ -229,6 +238,7 @@ pub(crate) fn begin_status(resource: &Resource, object: &mut Value) {
         "PodDisruptionBudget" => {
             json!({ "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0 })
         }
+        "HorizontalPodAutoscaler" => json!({ "currentReplicas": 0, "desiredReplicas": 0 }),
         "Service" | "Ingress" => json!({ "loadBalancer": {} }),
         _ => return,
     };
@@ -277,6 +287,7 @@ pub(crate) fn validate(resource: &Resource, before: Option<&Value>, object: &Val
             }
         }
         "PodDisruptionBudget" => disruption_budget(object, &mut causes),
+        "HorizontalPodAutoscaler" => autoscaler(object, &mut causes),
         "RoleBinding" | "ClusterRoleBinding" => binding(before, object, &mut causes),
         _ => {}
     }
@@ -293,6 +304,23 @@ fn disruption_budget(object: &Value, causes: &mut Causes) {
         workload::check_share(object, &format!("/spec/{field}"), &format!("spec.{field}"), Some(100), causes);
     }
     workload::selector(object, causes);
+}
+
+fn autoscaler(object: &Value, causes: &mut Causes) {
+    at_least(object, "/spec/minReplicas", "spec.minReplicas", 1, causes);
+    let (min, max) = (int(object, "/spec/minReplicas", 1), int(object, "/spec/maxReplicas", 0));
+    if max < 1 {
+        causes.push(("spec.maxReplicas".into(), format!("Invalid value: {max}: must be greater than 0")));
+    }
+    if max < min {
+        let why = format!("Invalid value: {max}: must be greater than or equal to `minReplicas`");
+        causes.push(("spec.maxReplicas".into(), why));
+    }
+    for field in ["kind", "name"] {
+        if text(object, &format!("/spec/scaleTargetRef/{field}")).is_empty() {
+            causes.push((format!("spec.scaleTargetRef.{field}"), "Required value".into()));
+        }
+    }
 }
 
 fn service(object: &Value, causes: &mut Causes) {

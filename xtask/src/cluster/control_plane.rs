@@ -24,7 +24,7 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 ///
 /// Not among them is node lifecycle, which would taint the only node when the machine is busy.
 const CONTROLLERS: &str = "deployment,replicaset,statefulset,daemonset,namespace,garbagecollector,disruption,\
-                           resourcequota,serviceaccount";
+                           resourcequota,serviceaccount,horizontalpodautoscaling";
 /// What a start writes into its folder, and the next start removes.
 const WRITTEN: [&str; 4] = ["etcd", "certs", "kubeconfig", "kubeconfig-astradesk"];
 
@@ -226,6 +226,8 @@ impl Start<'_> {
         command
             .arg(format!("--service-account-private-key-file={}", self.dir.join("certs/sa.key").display()));
         command.args(["--concurrent-deployment-syncs=20", "--concurrent-replicaset-syncs=20"]);
+        // There are no metrics; but a minimum that is raised is not to be waited for.
+        command.arg("--horizontal-pod-autoscaler-sync-period=1s");
         command
     }
 

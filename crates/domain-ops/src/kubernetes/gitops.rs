@@ -35,8 +35,12 @@ pub fn manager(kind: &str, meta: &ObjectMeta) -> Option<GitOps> {
 
 /// What is to be said to whoever is about to change a workload that somebody else manages.
 pub fn warning(workload: &Workload) -> Option<String> {
-    let GitOps { controller, source } = workload.gitops.as_ref()?;
-    Some(format!("managed by {controller} from `{source}`: it may revert the change"))
+    workload.gitops.as_ref().map(may_revert)
+}
+
+/// The same of any object that is managed so.
+pub(crate) fn may_revert(GitOps { controller, source }: &GitOps) -> String {
+    format!("managed by {controller} from `{source}`: it may revert the change")
 }
 
 /// What is to be said when a change of a managed workload did not last; begins with a semicolon.

@@ -10,7 +10,7 @@
 //! | [`workload`] | one view of Deployment, StatefulSet and DaemonSet, of their pods and events |
 //! | [`rollout`] | pure: where a rollout stands, and whether *this* change came out well |
 //! | `restart` | the restart and its undo: intend, perform once, settle what is unclear, verify by the watches |
-//! | `once` | any other change of a workload, or of a node, once |
+//! | `once` | any other change of a workload, of its autoscaler, or of a node, once |
 //! | `scale` | scaling and its undo |
 //! | `node` | a node, cordoned and uncordoned |
 //! | `drain` | a node, drained |
@@ -18,7 +18,7 @@
 //! | `eviction` | a pod, evicted |
 //! | `whole` | waits until a workload has every pod again |
 //! | `rollback` | going back to a template that it had |
-//! | `autoscalers` | who else sets the number of its pods |
+//! | `autoscalers` | who else sets the number of its pods, and that one's minimum |
 //! | `history` | the templates that a workload had |
 //! | `logs` | the logs of all its pods, bounded and made safe |
 //! | `events` | the events of a namespace or of what belongs to a workload, those that say the same together |

@@ -9,7 +9,8 @@
 //!    generation of the intent it was not: it would have raised it. With that and one, and what it changes as it was
 //!    before, it was not either: the one change that there was is another one. Else nobody can tell.
 //!
-//! A node has no generation. What is changed of it is a state that it is brought to, which harms nobody a second time.
+//! A node has no generation, and an autoscaler has none in most versions of Kubernetes. What is changed of them is a state
+//! that they are brought to, which harms nobody a second time.
 
 use super::RUN;
 use super::cluster::{Cluster, operation};

@@ -79,6 +79,12 @@ const NEEDS: &[Need] = &[
     ),
     need("policy", "poddisruptionbudgets", &["list"], "to respect PodDisruptionBudgets"),
     need("autoscaling", "horizontalpodautoscalers", &["list"], "to scale nothing that an autoscaler scales"),
+    need(
+        "autoscaling",
+        "horizontalpodautoscalers",
+        &["get", "patch"],
+        "to change the minimum of an autoscaler",
+    ),
     need("", "pods", &["list", "watch"], "to see that new pods are ready and old ones gone"),
     Need {
         subresource: "log",

@@ -5,6 +5,7 @@
 //! two passes (stages of life, orphans, nodes that are down) can be found out anew. Order is by arrival, and the only randomness is seeded.
 
 mod adoption;
+mod autoscaler;
 mod collector;
 mod daemon_set;
 mod deployment;
@@ -139,6 +140,7 @@ impl Controllers {
         self.usage.note(&change.key, change.after.as_deref());
         self.enqueue(change.key.clone());
         self.enqueue_budgets(&change.key);
+        self.enqueue_autoscalers(&change.key);
         for side in [&change.before, &change.after].into_iter().flatten() {
             self.enqueue_owners(side);
         }
@@ -208,6 +210,7 @@ impl Controllers {
             "StatefulSet" => self.sync_stateful_set(key, &object),
             "DaemonSet" => self.sync_daemon_set(key, &object),
             "PodDisruptionBudget" => self.sync_disruption_budget(key, &object),
+            "HorizontalPodAutoscaler" => self.sync_autoscaler(key, &object),
             "ResourceQuota" => self.sync_resource_quota(key, &object),
             "Node" => self.sync_node(key, &object),
             _ => {}

@@ -42,13 +42,13 @@ use crate::storage::{Key, Storage};
 use access::Attributes;
 use faults::Faults;
 use route::{Params, Route};
-use status::Status;
 
 pub(crate) use access::{ADMINISTRATORS, AUTHENTICATED, Identity, UNAUTHENTICATED};
 pub(crate) use cut::{Cuttable, Scissors};
 pub(crate) use identity::{Accounts, fresh_token};
 pub(crate) use resources::create_object;
 pub(crate) use selector::Selector;
+pub(crate) use status::Status;
 
 /// The largest body that is read, in bytes, as the real server's limit.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;

@@ -128,6 +128,21 @@ fn columns(resource: &Resource) -> Vec<Column> {
             Column::number("Allowed Disruptions", |o| count(o, "/status/disruptionsAllowed")),
             AGE,
         ],
+        "HorizontalPodAutoscaler" => vec![
+            NAME,
+            Column::text("Reference", |o| {
+                let at = |field: &str| text(o, &format!("/spec/scaleTargetRef/{field}"));
+                format!("{}/{}", at("kind"), at("name")).into()
+            }),
+            Column::text("Targets", |o| match int(o, "/spec/targetCPUUtilizationPercentage", 0) {
+                0 => "<none>".into(),
+                share => format!("<unknown>/{share}%").into(),
+            }),
+            Column::text("MinPods", |o| int(o, "/spec/minReplicas", 1).to_string().into()),
+            Column::number("MaxPods", |o| count(o, "/spec/maxReplicas")),
+            Column::number("Replicas", |o| count(o, "/status/currentReplicas")),
+            AGE,
+        ],
         "Node" => node(),
         "Namespace" => vec![NAME, Column::text("Status", |o| text(o, "/status/phase").into()), AGE],
         "Service" => vec![

@@ -7,7 +7,7 @@ use super::super::once::Job;
 use super::super::restart::{DEAD, END, LAG, LAST_LOOK, late, suspect};
 use super::super::scope::{Followed, PATIENCE, Scope};
 use super::super::workload::{Family, Workload};
-use super::{Receipt, by_kubectl, doing};
+use super::{Changed, Receipt};
 use astradesk_core::{Code, Error};
 use astradesk_runtime::port::Fault;
 use futures::future::join_all;
@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// Of how many sick pods, logs and warnings an error tells.
 const TOLD: (usize, usize, usize) = (10, 3, 5);
 
-/// Watches until as many pods as were asked for are available and no other one is left, or until it is known to fail.
+/// Watches until as many pods as were asked for are available, and no other one is left unless there may be more of them; or
+/// until it is known to fail.
 pub(crate) async fn verify(cluster: &Cluster, job: &Job, receipt: &Receipt) -> Result<Value, Fault> {
     let scope = cluster.scope(&job.namespace);
     let changes = scope.follow(job.kind, &job.name);
@@ -49,15 +50,28 @@ fn verdict(receipt: &Receipt, workload: Option<&Workload>, family: &Family) -> V
     if workload.generation < receipt.generation {
         return Verdict::NotSeen;
     }
-    if workload.wanted != receipt.replicas {
+    let at_least = receipt.autoscaler.is_some();
+    if workload.wanted != receipt.replicas && !at_least {
         return Verdict::Superseded;
     }
-    let is = |count: usize| i32::try_from(count).is_ok_and(|count| count == receipt.replicas);
     let live = family.pods.iter().filter(|pod| pod.is_live());
-    let (all, ready) = live.fold((0, 0), |(all, ready), pod| (all + 1, ready + usize::from(pod.ready)));
+    let (mut all, mut ready, mut stay) = (0, 0, 0);
+    for pod in live {
+        all += 1;
+        ready += i32::from(pod.ready);
+        stay += i32::from(pod.ready && !pod.terminating);
+    }
     let observed = workload.observed_generation >= workload.generation;
-    let counted = workload.total == receipt.replicas && workload.available == receipt.replicas;
-    if observed && counted && is(all) && is(ready) { Verdict::Complete } else { Verdict::Going }
+    let counts = [workload.total, workload.available, all, ready];
+    let served = if at_least {
+        // How many more there are, and whether these are well, is between the autoscaler and its metrics.
+        let enough =
+            [workload.wanted, workload.available, stay].iter().all(|count| *count >= receipt.replicas);
+        enough && workload.total <= workload.wanted
+    } else {
+        counts.iter().all(|count| *count == receipt.replicas)
+    };
+    if observed && served { Verdict::Complete } else { Verdict::Going }
 }
 
 /// A scaling that is watched.
@@ -115,6 +129,9 @@ impl Watch<'_> {
             let words = "the watches do not show it";
             return Err(self.unwatched(&Error::new(Code::KubernetesUnavailable, words)));
         };
+        if self.receipt.autoscaler.is_some() && workload.wanted < self.receipt.replicas {
+            return Err(self.left_alone(&workload));
+        }
         let blame = late(&workload, &family, diagnosis::blame(&workload, &family, Some(self.receipt.at)));
         Err(self.failed(&blame, &family).await)
     }
@@ -134,7 +151,7 @@ impl Watch<'_> {
             Verdict::NotSeen => Ok(Err(self.until_renewed())),
             Verdict::Gone => self.gone().await.map(Err),
             Verdict::Superseded => Err(self.superseded(&workload)),
-            Verdict::Complete => Ok(Ok(self.success(&family))),
+            Verdict::Complete => Ok(Ok(self.success(&workload, &family))),
             Verdict::Going => {
                 self.tell(&workload, &family);
                 let blame = diagnosis::blame(&workload, &family, Some(self.receipt.at));
@@ -170,19 +187,33 @@ impl Watch<'_> {
         }
     }
 
-    fn success(&self, family: &Family) -> Value {
-        let Receipt { replicas, before, .. } = self.receipt;
+    fn success(&self, workload: &Workload, family: &Family) -> Value {
+        let Receipt { replicas, before, autoscaler, .. } = self.receipt;
         let now = self.cluster.now();
         let what = self.job.what();
-        let pods = match replicas {
-            0 => "no pod is left".to_owned(),
-            1 => "the one pod is available, and no other one is left".to_owned(),
-            n => format!("all {n} pods are available, and no other one is left"),
-        };
-        let summary = if replicas == before {
-            format!("{what} has {replicas} replicas already: {pods}")
-        } else {
-            format!("{what} was scaled from {before} to {replicas}: {pods}")
+        let summary = match autoscaler {
+            None => {
+                let pods = match replicas {
+                    0 => "no pod is left".to_owned(),
+                    1 => "the one pod is available, and no other one is left".to_owned(),
+                    n => format!("all {n} pods are available, and no other one is left"),
+                };
+                if replicas == before {
+                    format!("{what} has {replicas} replicas already: {pods}")
+                } else {
+                    format!("{what} was scaled from {before} to {replicas}: {pods}")
+                }
+            }
+            Some(Changed { name, .. }) => {
+                let Workload { wanted, available, .. } = workload;
+                let minimum = format!("the minimum of {what} (HorizontalPodAutoscaler `{name}`)");
+                let pods = format!("{available} of {wanted} pods are available");
+                if replicas == before {
+                    format!("{minimum} is {replicas} already: {pods}")
+                } else {
+                    format!("{minimum} was changed from {before} to {replicas}: {pods}")
+                }
+            }
         };
         json!({
             "summary": summary,
@@ -204,7 +235,7 @@ impl Watch<'_> {
             Ok(workload) if workload.deleting => "is being deleted",
             Ok(_) | Err(_) => return Ok(Instant::now() + LAG),
         };
-        let (what, doing) = (self.job.what(), doing(self.job));
+        let (what, doing) = (self.job.what(), self.receipt.doing(self.job));
         let message = format!("{what} {how} before {doing} was complete");
         Err(Fault::Failed(Error::new(Code::RolloutWorkloadDeleted, message)))
     }
@@ -213,7 +244,7 @@ impl Watch<'_> {
         let gitops = gitops::suspicion(workload).unwrap_or_default();
         let message = format!(
             "{} to {} was replaced before it was complete: somebody has scaled it to {}{gitops}",
-            doing(self.job),
+            self.receipt.doing(self.job),
             self.receipt.replicas,
             workload.wanted
         );
@@ -234,8 +265,9 @@ impl Watch<'_> {
         let log = |index: usize| logs.get(index).map_or(&[][..], |log| log.as_slice());
         let pods: Vec<Value> =
             sick.iter().take(TOLD.0).enumerate().map(|(index, sick)| sick.to_json(log(index))).collect();
-        let undo = by_kubectl(job, self.receipt.before);
-        let message = format!("{} to {} failed: {}", doing(job), self.receipt.replicas, blame.sentence);
+        let undo = self.receipt.back_by_kubectl(job);
+        let (doing, replicas) = (self.receipt.doing(job), self.receipt.replicas);
+        let message = format!("{doing} to {replicas} failed: {}", blame.sentence);
         Fault::Failed(
             Error::new(blame.code.unwrap_or(Code::RolloutTimedOut), message)
                 .with_remedy(format!("look at its pods, and correct the cause or scale it back (`{undo}`)"))
@@ -245,14 +277,25 @@ impl Watch<'_> {
         )
     }
 
+    /// The autoscaler has done nothing about its new minimum within the time limit.
+    fn left_alone(&self, workload: &Workload) -> Fault {
+        let (doing, replicas) = (self.receipt.doing(self.job), self.receipt.replicas);
+        let message = format!(
+            "{doing} to {replicas} came to nothing within its time limit: the autoscaler has left it at {}",
+            workload.wanted
+        );
+        let undo = self.receipt.back_by_kubectl(self.job);
+        let error = Error::new(Code::ToolTimedOut, message)
+            .with_remedy(format!("look at the autoscaler and its controller, or go back (`{undo}`)"));
+        Fault::Failed(error.with_detail("undo", undo))
+    }
+
     /// It was done, and nobody could see what came of it.
     fn unwatched(&self, error: &Error) -> Fault {
         let Job { namespace, kind, name, .. } = self.job;
-        let message = format!(
-            "{} was scaled, but what came of it could not be watched: {}",
-            self.job.what(),
-            error.message
-        );
+        let doing = self.receipt.doing(self.job);
+        let message =
+            format!("{doing} was begun, but what came of it could not be watched: {}", error.message);
         Fault::Unknown(
             Error::new(Code::RunOutcomeUnknown, message)
                 .with_remedy(format!(
@@ -266,6 +309,7 @@ impl Watch<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::super::rollout::tests::{Shape, family, pod, workload};
+    use super::super::super::workload::PodView;
     use super::*;
 
     type Edit = fn(&mut Workload);
@@ -281,6 +325,7 @@ mod tests {
             before: 5,
             mark: "run-1".into(),
             at: astradesk_core::Timestamp::UNIX_EPOCH,
+            autoscaler: None,
         };
         let pods = |ready: &[bool]| {
             family(
@@ -311,5 +356,45 @@ mod tests {
             assert_eq!(verdict(&receipt, Some(&now), &family), expected, "{name}");
         }
         assert_eq!(verdict(&receipt, None, &well), Verdict::Gone);
+    }
+    #[test]
+    fn with_an_autoscaler_it_is_complete_when_at_least_as_many_pods_are_available() {
+        let subject = workload(&Shape::default());
+        let changed = Changed { name: "hpa".into(), uid: "uid-hpa".into() };
+        let receipt = |replicas| Receipt {
+            target: String::new(),
+            uid: subject.uid.clone(),
+            generation: subject.generation,
+            replicas,
+            before: 1,
+            mark: "run-1".into(),
+            at: astradesk_core::Timestamp::UNIX_EPOCH,
+            autoscaler: Some(changed.clone()),
+        };
+        let pods = |ready: usize, leaving: usize| {
+            let pods = (0..3).map(|i| {
+                let terminating = (ready..ready + leaving).contains(&i);
+                PodView { terminating, ..pod(&format!("n{i}"), "new-rs", i < ready || terminating) }
+            });
+            family(pods.collect())
+        };
+        let cases: Vec<(&str, i32, Edit, Family, Verdict)> = vec![
+            ("as many", 3, |_| {}, pods(3, 0), Verdict::Complete),
+            ("more", 2, |_| {}, pods(3, 0), Verdict::Complete),
+            ("more, of which one is not well", 2, |w| w.available = 2, pods(2, 0), Verdict::Complete),
+            ("not raised yet", 4, |_| {}, pods(3, 0), Verdict::Going),
+            ("one is not available", 3, |w| w.available = 2, pods(3, 0), Verdict::Going),
+            ("one is not ready", 3, |_| {}, pods(2, 0), Verdict::Going),
+            ("one is stopping", 3, |_| {}, pods(2, 1), Verdict::Going),
+            ("in the middle of a rollout", 2, |w| w.total = 4, pods(3, 0), Verdict::Going),
+            ("not observed", 2, |w| w.observed_generation -= 1, pods(3, 0), Verdict::Going),
+            ("from before", 2, |w| w.generation -= 1, pods(3, 0), Verdict::NotSeen),
+            ("made again", 2, |w| w.uid = "other".into(), pods(3, 0), Verdict::Gone),
+        ];
+        for (name, replicas, edit, family, expected) in cases {
+            let mut now = subject.clone();
+            edit(&mut now);
+            assert_eq!(verdict(&receipt(replicas), Some(&now), &family), expected, "{name}");
+        }
     }
 }

@@ -1,21 +1,20 @@
 //! `scale_service`: so many replicas, within configured bounds, set once, verified until as many pods are available
-//! and no other one is left.
+//! and no other one is left; or so many as the minimum of its autoscaler, until at least as many are available.
 
 use super::words::{
     accept_downtime_slot, fillers, kind_slot, list, namespace_slot, on_failure_slot, service_slot, slot,
     value,
 };
 use super::{
-    Subject, accepts_downtime, described, duration, job, kept, kind_schema, namespace_schema,
+    Subject, accepts_downtime, described, duration, flag, job, kept, kind_schema, namespace_schema,
     on_failure_schema, service_names, service_schema, text, timeout_schema, workload, workload_target,
 };
 use crate::kubernetes::autoscalers::{self, Autoscaler};
-use crate::kubernetes::once;
-use crate::kubernetes::scale::{self, Bounds, Intent, Receipt, Wish};
+use crate::kubernetes::scale::{self, Bounds, Changed, Intent, Receipt, Wish};
 use crate::kubernetes::workload::Workload;
 use crate::kubernetes::{Cluster, gitops};
 use astradesk_core::run::OnFailure;
-use astradesk_core::tool::{Grammar, Measure, Slot};
+use astradesk_core::tool::{Form, Grammar, Measure, Slot};
 use astradesk_core::{Arguments, Effect, Error, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
 use astradesk_runtime::Permit;
 use astradesk_runtime::port::{Fault, StepContext, Tool};
@@ -45,7 +44,7 @@ impl ScaleService {
             version: "1".to_owned(),
             description:
                 "sets how many replicas a Deployment or StatefulSet has, and succeeds once as many pods are \
-                          available and no other one is left"
+                          available and no other one is left; or sets the minimum of its autoscaler"
                     .to_owned(),
             effect: Some(Effect::Write),
             input_schema: json!({
@@ -68,6 +67,11 @@ impl ScaleService {
                         "type": "boolean",
                         "description": "whether 0 replicas are meant, of which nothing serves",
                     },
+                    "autoscaler_minimum": {
+                        "type": "boolean",
+                        "description": "whether `replicas` is to be the minimum of the HorizontalPodAutoscaler that \
+                                        scales the service; without it, an autoscaled service is refused",
+                    },
                     "on_failure": on_failure_schema("a scaling that fails", OnFailure::Leave),
                     "timeout": timeout_schema("it"),
                 },
@@ -78,22 +82,53 @@ impl ScaleService {
         Ok(Self { cluster, bounds, spec: Arc::new(spec) })
     }
 
-    /// The workload as it is now, if this number of replicas is a sane one for it.
-    async fn sane(&self, call: &FrozenCall) -> Result<Workload> {
+    /// The workload as it is now, if this number of replicas is a sane one for it; and its autoscaler, if that one's minimum
+    /// is meant.
+    async fn sane(&self, call: &FrozenCall) -> Result<(Workload, Option<Autoscaler>)> {
         let workload = workload(&self.cluster, call).await?;
-        let autoscaler: Option<Autoscaler> = autoscalers::of(self.cluster.requests(), &workload).await?;
-        scale::sane(&workload, wish(&call.arguments)?, self.bounds, autoscaler.as_ref())?;
-        Ok(workload)
+        let autoscalers = autoscalers::of(self.cluster.requests(), &workload).await?;
+        let autoscaler = scale::sane(&workload, wish(&call.arguments)?, self.bounds, &autoscalers)?.cloned();
+        Ok((workload, autoscaler))
+    }
+
+    /// What the undo of an earlier step is bound to.
+    async fn undoing(&self, call: &FrozenCall, receipt: &Receipt) -> Result<Intent> {
+        let workload = workload(&self.cluster, call).await?;
+        let Some(Changed { name, uid }) = &receipt.autoscaler else {
+            scale::undo_sane(&workload, receipt)?;
+            return Ok(Intent::of(&workload, receipt.before));
+        };
+        let read = self.cluster.autoscaler(&Subject::of(call)?.namespace, name).await;
+        let operation = autoscalers::operation("get", &workload.namespace, name);
+        let autoscaler = read.map_err(|failure| failure.into_error(&operation))?;
+        scale::undo_minimum_sane(&autoscaler, uid, receipt)?;
+        Ok(Intent::of_minimum(&workload, &autoscaler, receipt.before))
+    }
+}
+
+/// What a call is bound to.
+fn intent(workload: &Workload, autoscaler: Option<&Autoscaler>, wish: Wish) -> Intent {
+    match autoscaler {
+        None => Intent::of(workload, wish.replicas),
+        Some(autoscaler) => Intent::of_minimum(workload, autoscaler, wish.replicas),
     }
 }
 
 fn grammar() -> Grammar {
     let units =
         "replicas, replica, replik, repliki, instances, instance, instancji, instancje, pods, pody, podów";
-    let replicas = value(Measure::Number, "to, do, na, replicas, replicas to", units);
+    // A number may stand behind these, and then it is one of at least so many.
+    let at_least = "to at least, at least, to a minimum of, a minimum of, minimum, minimum to, do co najmniej, na co najmniej, \
+                    co najmniej, do minimum, na minimum";
+    let minimum = format!(
+        "{at_least}, the minimum, minimum of, the minimum of, minimum replicas of, the minimum replicas of, minreplicas, \
+         minreplicas of, minimum replik"
+    );
+    let replicas = value(Measure::Number, &format!("to, do, na, replicas, replicas to, {at_least}"), units);
     Grammar {
         phrases: list(
-            "scale, set, przeskaluj, skaluj, wyskaluj, zeskaluj, przeskalować, skalować, przeskalowanie, ustaw",
+            "scale, set, raise, lower, przeskaluj, skaluj, wyskaluj, zeskaluj, przeskalować, skalować, przeskalowanie, ustaw, podnieś, \
+             obniż",
         ),
         nouns: list("scale, set, przeskalowanie"),
         slots: vec![
@@ -102,6 +137,7 @@ fn grammar() -> Grammar {
             kind_slot(),
             Slot { required: true, ..slot("replicas", replicas) },
             accept_downtime_slot(),
+            slot("autoscaler_minimum", Form::Flag(list(&minimum))),
             on_failure_slot(),
         ],
         fillers: fillers("replicas of, the number of replicas of, number of replicas of, liczbę replik"),
@@ -113,7 +149,8 @@ fn wish(arguments: &Arguments) -> Result<Wish> {
     let replicas = replicas.and_then(|replicas| i32::try_from(replicas).ok());
     let replicas =
         replicas.ok_or_else(|| Error::internal("the number of replicas is not in the arguments"))?;
-    Ok(Wish { replicas, accept_downtime: accepts_downtime(arguments) })
+    let autoscaler_minimum = flag(arguments, "autoscaler_minimum");
+    Ok(Wish { replicas, accept_downtime: accepts_downtime(arguments), autoscaler_minimum })
 }
 
 #[async_trait]
@@ -134,15 +171,20 @@ impl Tool for ScaleService {
         text(arguments, "timeout").and_then(duration).unwrap_or(TIMEOUT)
     }
 
-    /// Disruption budgets do not hold for scaling: Kubernetes does not ask them either.
+    /// Disruption budgets do not hold for scaling: Kubernetes does not ask them either. Who manages the autoscaler that is
+    /// changed manages what is done as much as who manages the workload.
     async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
-        let none = wish(&call.arguments)?.replicas == 0;
-        let described = described(&self.cluster, &Subject::of(call)?, now).await?;
-        let facts = described.map(|described| Facts {
-            downtime_expected: none && described.workload.wanted > 0,
-            ..described.at_rest()
-        });
-        Ok(vec![facts.unwrap_or_default()])
+        let wish = wish(&call.arguments)?;
+        let Some(described) = described(&self.cluster, &Subject::of(call)?, now).await? else {
+            return Ok(vec![Facts::default()]);
+        };
+        let downtime_expected = wish.replicas == 0 && described.workload.wanted > 0;
+        let mut facts = Facts { downtime_expected, ..described.at_rest() };
+        if wish.autoscaler_minimum && facts.gitops.is_none() {
+            let autoscalers = autoscalers::of(self.cluster.requests(), &described.workload).await?;
+            facts.gitops = autoscalers.into_iter().find_map(|found| found.gitops);
+        }
+        Ok(vec![facts])
     }
 
     async fn guard(&self, call: &FrozenCall) -> Result<()> {
@@ -150,12 +192,11 @@ impl Tool for ScaleService {
     }
 
     async fn preview(&self, call: &FrozenCall) -> Result<Value> {
-        let workload = self.sane(call).await?;
-        let Subject { namespace, kind, name } = Subject::of(call)?;
-        let intent = Intent::of(&workload, wish(&call.arguments)?.replicas);
+        let (workload, autoscaler) = self.sane(call).await?;
+        let intent = intent(&workload, autoscaler.as_ref(), wish(&call.arguments)?);
         let body = intent.patch("RUN");
-        once::try_out(&self.cluster, kind, &namespace, name.as_str(), &body).await?;
-        Ok(plan(&workload, &intent, &body))
+        intent.try_out(&self.cluster, &workload, &body).await?;
+        Ok(plan(&workload, autoscaler.as_ref(), &intent, &body))
     }
 
     fn on_failure(&self, arguments: &Arguments) -> OnFailure {
@@ -168,13 +209,11 @@ impl Tool for ScaleService {
 
     async fn intend(&self, step: &StepContext) -> Result<Value> {
         let intent = match &step.undoes {
-            None => Intent::of(&self.sane(&step.call).await?, wish(&step.call.arguments)?.replicas),
-            Some(undoes) => {
-                let (workload, receipt) =
-                    (workload(&self.cluster, &step.call).await?, kept::<Receipt>("receipt", undoes)?);
-                scale::undo_sane(&workload, &receipt)?;
-                Intent::of(&workload, receipt.before)
+            None => {
+                let (workload, autoscaler) = self.sane(&step.call).await?;
+                intent(&workload, autoscaler.as_ref(), wish(&step.call.arguments)?)
             }
+            Some(undoes) => self.undoing(&step.call, &kept("receipt", undoes)?).await?,
         };
         serde_json::to_value(intent).map_err(|error| Error::internal(error.to_string()))
     }
@@ -192,17 +231,14 @@ impl Tool for ScaleService {
 }
 
 /// What scaling would do.
-fn plan(workload: &Workload, intent: &Intent, patch: &Value) -> Value {
+fn plan(workload: &Workload, autoscaler: Option<&Autoscaler>, intent: &Intent, patch: &Value) -> Value {
     let Intent { before, replicas, .. } = *intent;
     let what = workload.title();
-    let pods = |count: i32| if count == 1 { "1 pod".to_owned() } else { format!("{count} pods") };
-    let summary = match replicas - before {
-        0 => format!("{what} has {before} replicas already: nothing would be changed"),
-        more @ 1.. => format!("would scale {what} from {before} to {replicas}: {} would start", pods(more)),
-        less => format!("would scale {what} from {before} to {replicas}: {} would stop", pods(-less)),
-    };
     let mut plan = json!({
-        "summary": summary,
+        "summary": match autoscaler {
+            None => replicas_in_words(&what, before, replicas),
+            Some(autoscaler) => minimum_in_words(workload, autoscaler, replicas),
+        },
         "object": what,
         "namespace": workload.namespace,
         "before": before,
@@ -211,8 +247,39 @@ fn plan(workload: &Workload, intent: &Intent, patch: &Value) -> Value {
         "patch": patch,
         "checked": "the API server accepted the same patch as a dry run",
     });
-    if let (Some(warning), Some(fields)) = (gitops::warning(workload), plan.as_object_mut()) {
-        fields.insert("warning".to_owned(), warning.into());
+    let of_autoscaler = || autoscaler?.gitops.as_ref().map(gitops::may_revert);
+    let warning = gitops::warning(workload).or_else(of_autoscaler).map(Value::from);
+    if let Some(fields) = plan.as_object_mut() {
+        let more = [("autoscaler", autoscaler.map(Autoscaler::to_json)), ("warning", warning)];
+        let more = more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        fields.extend(more);
     }
     plan
+}
+
+fn replicas_in_words(what: &str, before: i32, after: i32) -> String {
+    match after - before {
+        0 => format!("{what} has {before} replicas already: nothing would be changed"),
+        more @ 1.. => format!("would scale {what} from {before} to {after}: {} would start", pods(more)),
+        less => format!("would scale {what} from {before} to {after}: {} would stop", pods(-less)),
+    }
+}
+
+fn minimum_in_words(workload: &Workload, autoscaler: &Autoscaler, after: i32) -> String {
+    let Autoscaler { name, min, .. } = autoscaler;
+    let what = format!("the minimum of {} (HorizontalPodAutoscaler `{name}`)", workload.title());
+    let missing = after - workload.wanted;
+    if after == *min {
+        return format!("{what} is {after} already: nothing would be changed");
+    }
+    let follows = match missing {
+        1.. => format!("{} would start", pods(missing)),
+        _ if after > *min => format!("no pod would start, as it has {}", pods(workload.wanted)),
+        _ => "the autoscaler may stop pods, down to that".to_owned(),
+    };
+    format!("would change {what} from {min} to {after}: {follows}")
+}
+
+fn pods(count: i32) -> String {
+    if count == 1 { "1 pod".to_owned() } else { format!("{count} pods") }
 }

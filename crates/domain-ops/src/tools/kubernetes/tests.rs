@@ -242,7 +242,11 @@ async fn what_is_scaled_by_others_or_out_of_bounds_is_refused_and_a_dry_run_chan
     let autoscaler = json!({
         "apiVersion": "autoscaling/v1",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "hpa", "namespace": "default"},
+        "metadata": {
+            "name": "hpa",
+            "namespace": "default",
+            "labels": {"argocd.argoproj.io/instance": "shop"},
+        },
         "spec": {
             "maxReplicas": 9,
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "auto"},
@@ -262,6 +266,15 @@ async fn what_is_scaled_by_others_or_out_of_bounds_is_refused_and_a_dry_run_chan
         (json!({"service": "webapp", "replicas": 0}), Some(Code::GuardDowntime)),
         (json!({"service": "webapp", "replicas": 0, "accept_downtime": true}), None),
         (json!({"service": "auto", "replicas": 5}), Some(Code::GuardAutoscaled)),
+        (json!({"service": "auto", "replicas": 5, "autoscaler_minimum": true}), None),
+        (
+            json!({"service": "auto", "replicas": 10, "autoscaler_minimum": true}),
+            Some(Code::GuardScaleBounds),
+        ),
+        (
+            json!({"service": "webapp", "replicas": 5, "autoscaler_minimum": true}),
+            Some(Code::KubernetesNotFound),
+        ),
         (json!({"service": "daemon", "replicas": 5}), Some(Code::GuardNotScalable)),
         (json!({"service": "nothing", "replicas": 5}), Some(Code::KubernetesNotFound)),
     ] {
@@ -276,6 +289,20 @@ async fn what_is_scaled_by_others_or_out_of_bounds_is_refused_and_a_dry_run_chan
     assert_eq!((after.generation, after.wanted), (before.generation, 3));
     let none = frozen(&tool, &json!({"service": "webapp", "replicas": 0})).await;
     assert!(tool.facts(&none, true).await.unwrap()[0].downtime_expected);
+
+    let least = frozen(&tool, &json!({"service": "auto", "replicas": 5, "autoscaler_minimum": true})).await;
+    let preview = tool.preview(&least).await.unwrap();
+    let what = "the minimum of statefulset/auto (HorizontalPodAutoscaler `hpa`)";
+    assert_eq!(preview["summary"], format!("would change {what} from 1 to 5: 3 pods would start"));
+    assert_eq!(preview["patch"]["spec"], json!({"minReplicas": 5}));
+    assert_eq!(
+        (&preview["before"], &preview["after"], &preview["autoscaler"]["maximum"]),
+        (&json!(1), &json!(5), &json!(9))
+    );
+    // Who manages the autoscaler is told, whoever manages the workload.
+    let facts = tool.facts(&least, true).await.unwrap();
+    assert_eq!(facts[0].gitops.as_ref().map(|gitops| gitops.controller.as_str()), Some("argocd"));
+    assert!(preview["warning"].as_str().unwrap().contains("argocd"), "{preview:#}");
 }
 
 #[tokio::test]

@@ -223,9 +223,10 @@ impl Reader<'_> {
         let behind = self.words.get(phrase.end..end).unwrap_or_default();
         let mut expected = None;
         let mut fitting = None;
+        let mut meant = None;
         for detail in details {
             match detail {
-                Detail::Means(slot, value) => fitting = Some((*slot, value.clone(), 0)),
+                Detail::Means(slot, value) => meant = Some((*slot, value.clone())),
                 Detail::After(slot) => {
                     let Some(of) = self.measure_of(*slot) else { continue };
                     expected = Some(of);
@@ -245,10 +246,14 @@ impl Reader<'_> {
                 Detail::Before(_) | Detail::Filler => {}
             }
         }
-        if let Some((slot, value, taken)) = fitting {
-            let whole = phrase.start..phrase.end + taken;
-            let said = self.text(whole.clone());
-            self.set(slot, value, said)?;
+        // A phrase may mean something and have a value behind it, too: `at least 4`.
+        let taken = fitting.as_ref().map_or(0, |(_, _, taken)| *taken);
+        let whole = phrase.start..phrase.end + taken;
+        let said: Vec<_> = meant.into_iter().chain(fitting.map(|(slot, value, _)| (slot, value))).collect();
+        if !said.is_empty() {
+            for (slot, value) in said {
+                self.set(slot, value, self.text(whole.clone()))?;
+            }
             return Ok(Some(whole.len()));
         }
         let Some(of) = expected.filter(|_| !details.contains(&Detail::Filler)) else { return Ok(None) };
