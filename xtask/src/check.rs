@@ -39,6 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         ("core is pure", Pace::Quick, Box::new(core_is_pure)),
         ("bans, licences and sources", Pace::Quick, Box::new(|| deny(&["bans", "licenses", "sources"]))),
         ("clippy", Pace::Slow, Box::new(clippy)),
+        ("without default features", Pace::Slow, Box::new(|| proc::quiet(&mut bare()))),
         ("documentation", Pace::Slow, Box::new(|| proc::quiet(&mut documentation()))),
     ];
     if options.advisories {
@@ -58,6 +59,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 fn clippy() -> Result<()> {
     proc::quiet(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))
+}
+
+/// What nobody builds from day to day: the product without what can be left out, such as the tools of AWS.
+fn bare() -> Command {
+    cargo(&["clippy", "--package", "astradesk", "--no-default-features", "--quiet", "--", "-D", "warnings"])
 }
 
 fn deny(which: &[&str]) -> Result<()> {

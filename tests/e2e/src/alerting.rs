@@ -1,18 +1,8 @@
-//! The Alertmanager that `cargo xtask test` starts, and what may stand between it and AstraDesk.
+//! The Alertmanager that `cargo xtask test` starts.
 
 use crate::PATIENCE;
 use crate::place::skipped;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::net::TcpListener;
-use tokio::sync::Notify;
-use tokio_util::task::AbortOnDropHandle;
 
 /// The variable that names its address.
 pub const TEST_ALERTMANAGER: &str = "ASTRADESK_TEST_ALERTMANAGER";
@@ -81,61 +71,4 @@ impl Alerting {
         names.sort();
         names
     }
-}
-
-/// Something between AstraDesk and an Alertmanager which lets the first silence through and its answer not.
-pub struct Deafened {
-    /// Its address.
-    pub url: String,
-    arrived: Arc<Notify>,
-    _serving: AbortOnDropHandle<()>,
-}
-
-impl Deafened {
-    /// Starts it.
-    pub async fn start(behind: &Alerting) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let arrived = Arc::new(Notify::new());
-        let (behind, tell, first) = (behind.clone(), arrived.clone(), Arc::new(AtomicBool::new(true)));
-        let serving = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (behind, tell, first) = (behind.clone(), tell.clone(), first.clone());
-                let service =
-                    service_fn(move |request| pass(request, behind.clone(), tell.clone(), first.clone()));
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service),
-                );
-            }
-        });
-        Self { url, arrived, _serving: AbortOnDropHandle::new(serving) }
-    }
-
-    /// Waits until the first silence has been made.
-    pub async fn made(&self) {
-        let arrived = tokio::time::timeout(PATIENCE, self.arrived.notified()).await;
-        arrived.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for a silence"));
-    }
-}
-
-async fn pass(
-    request: Request<Incoming>,
-    behind: Alerting,
-    tell: Arc<Notify>,
-    first: Arc<AtomicBool>,
-) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let (parts, body) = request.into_parts();
-    let path = parts.uri.path_and_query().unwrap().as_str();
-    let passed = behind.http.request(parts.method.clone(), format!("{}{path}", behind.url));
-    let passed = passed.header("content-type", "application/json").body(body.collect().await?.to_bytes());
-    let answer = passed.send().await.unwrap();
-    if parts.method == Method::POST && first.swap(false, Ordering::SeqCst) {
-        tell.notify_one();
-        std::future::pending::<()>().await;
-    }
-    let status = StatusCode::from_u16(answer.status().as_u16()).unwrap();
-    let mut response = Response::new(Full::from(answer.bytes().await.unwrap()));
-    *response.status_mut() = status;
-    Ok(response)
 }

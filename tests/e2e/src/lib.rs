@@ -35,6 +35,7 @@
 )]
 
 pub mod alerting;
+pub mod between;
 pub mod cli;
 pub mod client;
 pub mod disk;
@@ -49,8 +50,10 @@ pub mod own_node;
 pub mod place;
 pub mod proxy;
 pub mod tokens;
+pub mod transcript;
 pub mod workload;
 
+pub use between::{Between, Pass};
 pub use cli::Serve;
 pub use client::{Client, Reply};
 pub use disk::Disk;

@@ -56,7 +56,7 @@ impl Aws {
     }
 }
 
-#[cfg(not(feature = "aws"))]
+#[cfg(any(test, not(feature = "aws")))]
 impl Aws {
     /// That there are no tools for it in this build.
     ///
@@ -68,5 +68,28 @@ impl Aws {
         }
         Err(super::load::invalid("`aws.region` is set, and this build has no tools for AWS")
             .with_remedy("build with the feature `aws`, which is on by default"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_the_tools_says_so() {
+        let aws = |region: &str| Aws {
+            region: region.to_owned(),
+            profile: String::new(),
+            endpoint: String::new(),
+            allow_http: false,
+            timeout_seconds: 15,
+        };
+        assert!(aws("").refuse().is_ok());
+        let error = aws("eu-central-1").refuse().unwrap_err();
+        assert_eq!(error.code, astradesk_core::Code::ConfigInvalid);
+        assert!(
+            error.message.contains("`aws.region`") && error.remedy.contains("feature `aws`"),
+            "{error:?}"
+        );
     }
 }

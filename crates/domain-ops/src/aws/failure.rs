@@ -1,5 +1,6 @@
 //! The SDK's errors as ours, and the one question that matters for a write: may it have been applied?
 
+use super::limit::LARGEST;
 use crate::upstream::{Applied, Failure};
 use astradesk_core::{Code, Error, redact};
 use aws_sdk_ecs::config::http::HttpResponse;
@@ -15,29 +16,46 @@ where
             let status = refused.raw().status().as_u16();
             refusal(status, refused.err().code().unwrap_or_default(), refused.err().message())
         }
-        SdkError::ConstructionFailure(_) => no_credentials(&error),
-        SdkError::DispatchFailure(ref dispatch) if dispatch.is_user() || names_credentials(&error) => {
-            no_credentials(&error)
-        }
-        SdkError::DispatchFailure(_) => unreachable("cannot be reached, or broke the connection off"),
+        SdkError::DispatchFailure(ref dispatch) if dispatch.is_user() => no_credentials(&causes(&error)),
+        SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) => not_answered(&causes(&error)),
         SdkError::TimeoutError(_) => late(),
-        _ => {
-            let error =
-                Error::new(Code::UpstreamAnswerInvalid, "AWS answered something that its SDK cannot read")
-                    .with_remedy("check that `aws.endpoint` is the address of the service's own API");
-            Failure { error, applied: Applied::Maybe, is_transient: true }
+        _ if causes(&error).contains("length limit") => {
+            unreadable(&format!("answered with more than {LARGEST} bytes"))
         }
+        _ => unreadable("answered something that its SDK cannot read"),
     }
+}
+
+/// It answered, and with something else than it should.
+pub(super) fn unreadable(what: &str) -> Failure {
+    let error = Error::new(Code::UpstreamAnswerInvalid, format!("AWS {what}"))
+        .with_remedy("check that `aws.endpoint` is the address of the service's own API");
+    Failure { error, applied: Applied::Maybe, is_transient: true }
 }
 
 /// It did not answer in time.
 pub(super) fn late() -> Failure {
-    unreachable("did not answer in time")
+    unreachable("did not answer in time", Applied::Maybe)
 }
 
-fn unreachable(why: &str) -> Failure {
+/// Nothing was sent, or no answer came: by the words of what that was caused by.
+fn not_answered(causes: &str) -> Failure {
+    if causes.contains("identity resolver timed out") {
+        return slow_credentials();
+    }
+    if causes.contains("credentials") || causes.contains("identity") {
+        return no_credentials(causes);
+    }
+    // hyper's word for a request that never had a connection.
+    if causes.contains("(Connect)") {
+        return unreachable("cannot be reached: no connection could be made", Applied::No);
+    }
+    unreachable("cannot be reached, or broke the connection off", Applied::Maybe)
+}
+
+fn unreachable(why: &str, applied: Applied) -> Failure {
     let error = Error::new(Code::UpstreamUnreachable, format!("AWS {why}"));
-    Failure { error, applied: Applied::Maybe, is_transient: true }
+    Failure { error, applied, is_transient: true }
 }
 
 /// The words of what a failure was caused by: its own are `dispatch failure`.
@@ -51,22 +69,30 @@ fn causes(error: &dyn std::error::Error) -> String {
     words
 }
 
-fn names_credentials<E: std::error::Error + 'static>(error: &SdkError<E, HttpResponse>) -> bool {
-    let words = causes(error);
-    words.contains("credentials") || words.contains("identity")
+/// There are none, or they cannot be used.
+fn no_credentials(causes: &str) -> Failure {
+    let why = redact::line(causes, 200);
+    let error = Error::new(Code::UpstreamForbidden, format!("there are no credentials for AWS: {why}"));
+    Failure { error: error.with_remedy(PROVIDE), applied: Applied::No, is_transient: false }
 }
 
-fn no_credentials<E: std::error::Error + 'static>(error: &SdkError<E, HttpResponse>) -> Failure {
-    let why = redact::line(&causes(error), 200);
-    let error = Error::new(Code::UpstreamForbidden, format!("there are no credentials for AWS: {why}"))
-        .with_remedy("provide them as the AWS SDKs look for them: environment, `aws.profile`, web identity, container or instance");
-    Failure { error, applied: Applied::No, is_transient: false }
+/// Nobody gave any in time: not asked again at once, so that it is known soon.
+fn slow_credentials() -> Failure {
+    let error = Error::new(Code::UpstreamUnreachable, "the credentials for AWS did not come in time");
+    let remedy =
+        format!("{PROVIDE}; where no instance has any, `AWS_EC2_METADATA_DISABLED=true` says so at once");
+    Failure { error: error.with_remedy(remedy), applied: Applied::No, is_transient: false }
 }
+
+/// What to do where there are no credentials.
+const PROVIDE: &str = "provide credentials as the AWS SDKs look for them: environment, `aws.profile`, web identity, container or \
+                       instance";
 
 /// A refusal by its status and AWS's own code.
 fn refusal(status: u16, aws: &str, message: Option<&str>) -> Failure {
-    const FORBIDDEN: [&str; 9] = [
+    const FORBIDDEN: [&str; 10] = [
         "AccessDenied",
+        "RequestExpired",
         "UnauthorizedOperation",
         "UnrecognizedClient",
         "ExpiredToken",
@@ -84,7 +110,10 @@ fn refusal(status: u16, aws: &str, message: Option<&str>) -> Failure {
         Code::UpstreamForbidden
     } else if aws.contains("NotFound") || said.contains("not found") {
         Code::UpstreamNotFound
-    } else if aws.contains("InProgress") || aws.contains("ResourceContention") || aws.contains("NotActive") {
+    } else if ["InProgress", "ResourceContention", "NotActive", "Incorrect"]
+        .iter()
+        .any(|word| aws.contains(word))
+    {
         Code::UpstreamConflict
     } else if status >= 500 {
         Code::UpstreamFailed

@@ -6,19 +6,28 @@
 //! | `ecs`, `autoscaling` | requests, and views of what they answer |
 //! | `deployment` | a new deployment of an ECS service, begun once, watched until it is complete |
 //! | `refresh` | an instance refresh, begun once, watched until it is complete, cancelled |
+//! | `ec2`, `xml` | the same for EC2, without its SDK |
+//! | `reboot` | a reboot, asked for once, and watched |
+//! | `limit` | the largest answer |
 
 mod autoscaling;
 pub(crate) mod deployment;
+pub(crate) mod ec2;
 mod ecs;
 mod failure;
+mod limit;
+pub(crate) mod reboot;
 pub(crate) mod refresh;
 #[cfg(test)]
 mod tests;
+mod xml;
 
 use crate::upstream::Failure;
 use astradesk_core::Result;
+use aws_config::identity::IdentityCache;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{AppName, BehaviorVersion, Region, retry::RetryConfig};
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
+use aws_sdk_ecs::config::SharedCredentialsProvider;
 use reqwest::Url;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +36,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// The longest that a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
+/// The longest that credentials may take to come, and not more than half of a request's time.
+const CREDENTIALS: Duration = Duration::from_secs(5);
+/// Which of the SDK's ways are taken.
+const LATEST: fn() -> BehaviorVersion = BehaviorVersion::v2026_01_12;
 /// How often a read is sent.
 const READS: u32 = 3;
 /// The pause before it is sent again; it doubles each time.
@@ -52,18 +65,21 @@ pub struct Aws(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
+    /// Who gives the credentials; none: the SDK's chain.
+    credentials: Option<SharedCredentialsProvider>,
     clients: OnceCell<Clients>,
 }
 
 struct Clients {
     ecs: aws_sdk_ecs::Client,
     autoscaling: aws_sdk_autoscaling::Client,
+    ec2: Option<ec2::Query>,
 }
 
 impl Aws {
     /// The region that these settings lead to. Nothing is sent yet, and no credentials are looked up.
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Inner { settings, clients: OnceCell::new() }))
+        Self(Arc::new(Inner { settings, credentials: None, clients: OnceCell::new() }))
     }
 
     /// The region.
@@ -80,7 +96,7 @@ impl Aws {
     }
 
     async fn clients(&self) -> &Clients {
-        self.0.clients.get_or_init(|| self.0.settings.clients()).await
+        self.0.clients.get_or_init(|| self.0.clients()).await
     }
 
     /// Asks a few times if need be, until `deadline`.
@@ -107,14 +123,30 @@ impl Aws {
     }
 }
 
-impl Settings {
+impl Inner {
     async fn clients(&self) -> Clients {
+        let sdk = self.settings.sdk(self.credentials.clone()).await;
+        let ecs = aws_sdk_ecs::config::Builder::from(&sdk).interceptor(limit::AtMost).build();
+        let autoscaling = aws_sdk_autoscaling::config::Builder::from(&sdk).interceptor(limit::AtMost).build();
+        Clients {
+            ecs: aws_sdk_ecs::Client::from_conf(ecs),
+            autoscaling: aws_sdk_autoscaling::Client::from_conf(autoscaling),
+            ec2: ec2::query(&sdk).await,
+        }
+    }
+}
+
+impl Settings {
+    /// What the clients are made from.
+    async fn sdk(&self, credentials: Option<SharedCredentialsProvider>) -> SdkConfig {
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(self.timeout).build();
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        let credentials_within = CREDENTIALS.min(self.timeout / 2);
+        let mut loader = aws_config::defaults(LATEST())
             .region(Region::new(self.region.clone()))
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts);
+            .timeout_config(timeouts)
+            .identity_cache(IdentityCache::lazy().load_timeout(credentials_within).build());
         if let Ok(name) = AppName::new("astradesk") {
             loader = loader.app_name(name);
         }
@@ -124,10 +156,9 @@ impl Settings {
         if let Some(endpoint) = &self.endpoint {
             loader = loader.endpoint_url(endpoint.as_str());
         }
-        #[cfg(test)]
-        let loader = loader
-            .credentials_provider(aws_sdk_ecs::config::Credentials::new("id", "hunter2", None, None, "test"));
-        let sdk = loader.load().await;
-        Clients { ecs: aws_sdk_ecs::Client::new(&sdk), autoscaling: aws_sdk_autoscaling::Client::new(&sdk) }
+        if let Some(credentials) = credentials {
+            loader = loader.credentials_provider(credentials);
+        }
+        loader.load().await
     }
 }

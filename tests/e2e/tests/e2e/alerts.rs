@@ -1,12 +1,16 @@
 //! Alerts and silences, with a real Alertmanager.
 
-use astradesk_e2e::alerting::{Alerting, Deafened};
-use astradesk_e2e::{Gateway, Place, Serve, Settings, cli, deployment, on_both};
+use astradesk_e2e::alerting::Alerting;
+use astradesk_e2e::{Between, Client, Gateway, Pass, Place, Serve, Settings, cli, deployment, on_both};
+use http::Method;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 on_both!(
     alerts_of_a_service_are_told_silenced_and_heard_again,
     a_silence_is_made_once_by_a_gateway_that_is_killed,
+    a_silence_is_undone,
     what_cannot_be_silenced_is_refused_with_a_code,
 );
 
@@ -106,12 +110,16 @@ async fn a_silence_is_made_once_by_a_gateway_that_is_killed(place: &Place) {
     let Some(alerting) = Alerting::find() else { return };
     place.run(&[&deployment("webapp", 1)]).await;
     alerting.fire(&labels(place, "Slow", "service", "webapp")).await;
-    let between = Deafened::start(&alerting).await;
+    let first = AtomicBool::new(true);
+    let between = Between::start(&alerting.url, move |method, _, _| {
+        if method == Method::POST && first.swap(false, Ordering::SeqCst) { Pass::Deaf } else { Pass::Through }
+    });
+    let between = between.await;
     let settings = settings(place, &between.url);
     let (first, second) = (Serve::start(place, &settings).await, Serve::start(place, &settings).await);
     let started = first.client.start("silence webapp for 1h").await;
     assert_eq!(started.status, 202, "{:#}", started.body);
-    between.made().await;
+    between.withheld().await;
     first.kill().await;
     let run = second.client.ended(started.run()).await;
     assert_eq!(run["state"], "succeeded", "{run:#}");
@@ -122,6 +130,75 @@ async fn a_silence_is_made_once_by_a_gateway_that_is_killed(place: &Place) {
     for kind in ["run.admitted", "run.claimed", "step.performed", "run.finished"] {
         assert_eq!(kinds.iter().filter(|one| *one == kind).count(), 1, "{kinds:?}");
     }
+}
+
+/// A run that was cancelled before it saw its silence in force, and is undone: by itself, where somebody else has ended the
+/// silence already, and by another gateway after the first one was killed while it ended the silence.
+async fn a_silence_is_undone(place: &Place) {
+    let Some(alerting) = Alerting::find() else { return };
+    place.run(&[&deployment("webapp", 1)]).await;
+    alerting.fire(&labels(place, "Slow", "service", "webapp")).await;
+    let (blind, deaf) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let rule = {
+        let (blind, deaf) = (blind.clone(), deaf.clone());
+        move |method: &Method, path: &str, _: &str| match *method {
+            Method::GET if path == "/api/v2/silences" && blind.load(Ordering::SeqCst) => Pass::Refuse,
+            Method::DELETE if deaf.swap(false, Ordering::SeqCst) => Pass::Deaf,
+            _ => Pass::Through,
+        }
+    };
+    let between = Between::start(&alerting.url, rule).await;
+    let settings = settings(place, &between.url);
+    let (first, second) = (Serve::start(place, &settings).await, Serve::start(place, &settings).await);
+    // Nobody sees whether the silence is in force; so it is cancelled while it is verified.
+    let silence_and_cancel = async |client: &Client, ended_before: bool| {
+        blind.store(true, Ordering::SeqCst);
+        let started = client.start("silence webapp for 1h").await;
+        assert_eq!(started.status, 202, "{:#}", started.body);
+        let run = started.run().to_owned();
+        client.event(&run, |event| event.to_string().contains("\"performed\"")).await;
+        let made = active(&alerting.silences(&place.namespace).await);
+        let [silence] = made.as_slice() else { panic!("{made:?}") };
+        if ended_before {
+            alerting.end(silence).await;
+        }
+        let cancel = client.post(&format!("/v1/runs/{run}/cancel"), &json!({"on_effect": "undo"})).await;
+        assert!(matches!(cancel.status, 200 | 202), "{:#}", cancel.body);
+        (run, silence.clone())
+    };
+    let undone = async |client: &Client, run: &str, silence: &str, says: &str| {
+        blind.store(false, Ordering::SeqCst);
+        let ended = client.ended(run).await;
+        let undo = &ended["steps"][1];
+        assert_eq!(
+            (&ended["state"], &undo["undoes"], &undo["step"]),
+            (&json!("cancelled"), &json!(0), &json!("succeeded")),
+            "{ended:#}"
+        );
+        assert_eq!(undo["output"]["silence"], silence, "{ended:#}");
+        assert!(undo["output"]["summary"].as_str().unwrap().contains(says), "{ended:#}");
+        assert_eq!(active(&alerting.silences(&place.namespace).await), Vec::<String>::new());
+        assert_eq!(alerting.loud(&place.namespace).await, ["Slow"]);
+        let kinds = client.evidence_of(run).await;
+        assert_eq!(kinds.iter().filter(|kind| *kind == "step.performed").count(), 2, "{kinds:?}");
+    };
+    let (run, silence) = silence_and_cancel(&second.client, false).await;
+    undone(&second.client, &run, &silence, "has ended; heard again: Slow").await;
+    let (run, silence) = silence_and_cancel(&second.client, true).await;
+    undone(&second.client, &run, &silence, "had ended already").await;
+
+    deaf.store(true, Ordering::SeqCst);
+    let (run, silence) = silence_and_cancel(&first.client, false).await;
+    between.withheld().await;
+    first.kill().await;
+    undone(&second.client, &run, &silence, "has ended; heard again: Slow").await;
+    assert_eq!(alerting.silences(&place.namespace).await.len(), 3, "each was made once");
+}
+
+/// The ids of those that are in force.
+fn active(silences: &[Value]) -> Vec<String> {
+    let active = silences.iter().filter(|silence| silence["status"]["state"] == "active");
+    active.map(|silence| silence["id"].as_str().unwrap().to_owned()).collect()
 }
 
 async fn what_cannot_be_silenced_is_refused_with_a_code(place: &Place) {

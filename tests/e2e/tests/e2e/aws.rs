@@ -1,20 +1,33 @@
 //! The tools of AWS, with moto in the place of AWS, which nobody here wrote. Its deployments are complete at once.
 
 use astradesk_e2e::place::skipped;
-use astradesk_e2e::{Place, Serve, Settings, Which, cli, on_both, test};
+use astradesk_e2e::{Between, Pass, Place, Serve, Settings, Which, cli, on_both, test};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// The variable that names moto's address.
 const TEST_AWS: &str = "ASTRADESK_TEST_AWS";
 
-mod an_ecs_service {
-    /// It is not about the cluster.
-    #[test]
-    fn sandbox() {
-        super::test(super::Which::Sandbox, super::on_both!(@binary), super::an_ecs_service_is_restarted_once);
-    }
+/// They are not about the cluster.
+macro_rules! on_the_sandbox {
+    ($($body:ident),+ $(,)?) => {$(
+        mod $body {
+            #[test]
+            fn sandbox() {
+                super::test(super::Which::Sandbox, super::on_both!(@binary), super::$body);
+            }
+        }
+    )+};
 }
+
+on_the_sandbox!(
+    an_ecs_service_is_restarted_once,
+    an_instance_is_rebooted_once,
+    a_reboot_whose_reply_is_lost_is_not_asked_for_again,
+    without_credentials_it_is_known_at_once,
+);
 
 const MAY: &str = r#"
 @id("oncall.aws")
@@ -23,18 +36,21 @@ permit (
     action in [Action::"restart_ecs_service", Action::"refresh_autoscaling_group"],
     resource
 ) when { resource.system == "aws" };
+@id("oncall.reboot")
+permit (principal in Role::"sre", action == Action::"reboot_instance", resource)
+when { resource.kind == "ec2-instance" && resource.hasTag("env") && resource.getTag("env") == "test" };
 "#;
 
 /// moto, asked by the test itself.
-struct Moto {
-    url: String,
+pub(super) struct Moto {
+    pub(super) url: String,
     http: reqwest::Client,
     cluster: String,
 }
 
 impl Moto {
     /// With a cluster of the test's own, and in it a service `web` with as many tasks.
-    async fn start(tasks: u32) -> Option<Self> {
+    pub(super) async fn start(tasks: u32) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let Some(url) = std::env::var(TEST_AWS).ok().filter(|url| !url.is_empty()) else {
             skipped(&format!("no moto at `{TEST_AWS}`; use `cargo xtask test`"));
@@ -52,6 +68,35 @@ impl Moto {
             json!({"cluster": cluster, "serviceName": "web", "taskDefinition": "web", "desiredCount": tasks});
         moto.ask("CreateService", &service).await;
         Some(moto)
+    }
+
+    /// A request of EC2's, and its answer.
+    async fn ec2(&self, query: &str) -> String {
+        let scope = "AWS4-HMAC-SHA256 Credential=id/20260101/eu-central-1/ec2/aws4_request, SignedHeaders=host, Signature=0";
+        let request = self.http.post(&self.url).header("authorization", scope);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let answer = request.body(format!("{query}&Version=2016-11-15")).send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "{query}: {status} {text}");
+        text
+    }
+
+    /// The id of a new instance with these tags.
+    pub(super) async fn instance(&self, tags: &[(&str, &str)]) -> String {
+        let tag = |(number, (key, value)): (usize, &(&str, &str))| {
+            let tag = format!("&TagSpecification.1.Tag.{}", number + 1);
+            format!("{tag}.Key={key}{tag}.Value={value}")
+        };
+        let tags: Vec<String> = tags.iter().enumerate().map(tag).collect();
+        let query = format!(
+            "Action=RunInstances&ImageId=ami-12c6146b&MinCount=1&MaxCount=1&InstanceType=t3.large\
+             &TagSpecification.1.ResourceType=instance{}",
+            tags.concat()
+        );
+        let answer = self.ec2(&query).await;
+        let (_, rest) = answer.split_once("<instanceId>").unwrap();
+        rest.split_once('<').unwrap().0.to_owned()
     }
 
     async fn ask(&self, operation: &str, body: &Value) -> Value {
@@ -75,15 +120,21 @@ impl Moto {
     }
 }
 
+/// AWS at this address, and a file below the home folder, where the SDK's own chain looks for credentials.
+pub(super) fn settings(place: &Place, url: &str, credentials: &str) -> Settings {
+    let mut settings = Settings::of(place, &[]);
+    settings.toml = format!("[aws]\nregion = \"eu-central-1\"\nendpoint = \"{url}\"\n");
+    let settings = settings.policies(MAY);
+    std::fs::create_dir(settings.state.join(".aws")).unwrap();
+    std::fs::write(settings.state.join(".aws/credentials"), credentials).unwrap();
+    settings
+}
+
+const KEY: &str = "[default]\naws_access_key_id = id\naws_secret_access_key = hunter2-hunter2\n";
+
 async fn an_ecs_service_is_restarted_once(place: &Place) {
     let Some(moto) = Moto::start(2).await else { return };
-    let mut settings = Settings::of(place, &[]);
-    settings.toml = format!("[aws]\nregion = \"eu-central-1\"\nendpoint = \"{}\"\n", moto.url);
-    let settings = settings.policies(MAY);
-    // Where the SDK's own chain looks for them: below the home folder.
-    std::fs::create_dir(settings.state.join(".aws")).unwrap();
-    let credentials = "[default]\naws_access_key_id = id\naws_secret_access_key = hunter2-hunter2\n";
-    std::fs::write(settings.state.join(".aws/credentials"), credentials).unwrap();
+    let settings = settings(place, &moto.url, KEY);
     let serve = Serve::start(place, &settings).await;
     let before = moto.deployment().await;
     let cluster = moto.cluster.as_str();
@@ -129,4 +180,117 @@ async fn an_ecs_service_is_restarted_once(place: &Place) {
     let call = json!({"cluster": cluster, "service": "web"});
     serve.client.call("restart_ecs_service", &call).await.expect(503, "upstream.unreachable");
     serve.kill().await;
+}
+
+async fn an_instance_is_rebooted_once(place: &Place) {
+    let Some(moto) = Moto::start(1).await else { return };
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let between = Between::start(&moto.url, move |_, _, body| {
+        if body.contains("RebootInstances") && !body.contains("DryRun") {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        Pass::Through
+    });
+    let between = between.await;
+    let settings = settings(place, &between.url, KEY);
+    let serve = Serve::start(place, &settings).await;
+    let client = &serve.client;
+    let group = ("aws:autoscaling:groupName", "workers");
+    let id = moto.instance(&[("Name", "web-1"), ("env", "test"), group]).await;
+
+    let dry = client.ask("reboot_instance", &json!({"arguments": {"instance": id}, "dry_run": true})).await;
+    let told = dry.body["preview"]["steps"][0].to_string();
+    for words in
+        ["would reboot", "(web-1, t3.large)", "system ok, instance ok", "`workers`", "would permit it"]
+    {
+        assert!(told.contains(words), "{words}: {:#}", dry.body);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "a dry run asks for none");
+
+    let sentence = format!("reboot ec2 instance {id} in region eu-central-1 watching for 2s");
+    let done = client.say_once(&sentence, "key-1").await;
+    done.expect_success();
+    let step = &done.body["run"]["steps"][0];
+    assert_eq!(step["call"]["targets"], json!([format!("external/aws/ec2-instance/eu-central-1:{id}")]));
+    let output = &step["output"];
+    assert_eq!(
+        (&output["checks"]["instance"], &output["seen"]),
+        (&json!("ok"), &Value::Null),
+        "{:#}",
+        done.body
+    );
+    assert!(output["user_agent"].as_str().unwrap().contains(done.run()), "{:#}", done.body);
+    assert!(output["watched_seconds"].as_u64().unwrap() >= 2, "{:#}", done.body);
+    let again = client.say_once(&sentence, "key-1").await;
+    assert_eq!((again.run(), asked.load(Ordering::SeqCst)), (done.run(), 1));
+
+    let other = moto.instance(&[("env", "production")]).await;
+    moto.ec2(&format!("Action=StopInstances&InstanceId.1={id}")).await;
+    for (arguments, status, code) in [
+        (json!({"instance": id}), 409, "upstream.conflict"),
+        (json!({"instance": other}), 403, "policy.denied"),
+        (json!({"instance": "i-0123456789abcdef0"}), 403, "policy.denied"),
+        (json!({"instance": "web-1"}), 422, "tool.arguments_invalid"),
+        (json!({}), 422, "tool.arguments_invalid"),
+        (json!({"instance": id, "region": "us-east-1"}), 422, "tool.arguments_invalid"),
+        (json!({"instance": id, "watch": "1m", "timeout": "1m"}), 422, "tool.arguments_invalid"),
+    ] {
+        let refused = client.call("reboot_instance", &arguments).await;
+        assert_eq!((refused.status, refused.code()), (status, code), "{arguments} {:#}", refused.body);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    let records = client.evidence().await;
+    assert!(!format!("{records:?}{}", serve.log()).contains("hunter2"));
+}
+
+/// The gateway is killed while it waits for the reply; the one that goes on does not know whether the instance was rebooted.
+async fn a_reboot_whose_reply_is_lost_is_not_asked_for_again(place: &Place) {
+    let Some(moto) = Moto::start(1).await else { return };
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let between = Between::start(&moto.url, move |_, _, body| {
+        let is_reboot = body.contains("RebootInstances");
+        count.fetch_add(usize::from(is_reboot), Ordering::SeqCst);
+        if is_reboot { Pass::Deaf } else { Pass::Through }
+    });
+    let between = between.await;
+    let settings = settings(place, &between.url, KEY);
+    let (first, second) = (Serve::start(place, &settings).await, Serve::start(place, &settings).await);
+    let id = moto.instance(&[("env", "test")]).await;
+    let started = first.client.ask("reboot_instance", &json!({"arguments": {"instance": id}})).await;
+    assert_eq!(started.status, 202, "{:#}", started.body);
+    between.withheld().await;
+    first.kill().await;
+    let run = second.client.ended(started.run()).await;
+    assert_eq!(run["state"], "outcome_unknown", "{run:#}");
+    assert_eq!(run["error"]["code"], "run.outcome_unknown", "{run:#}");
+    let remedy = run["error"]["remedy"].as_str().unwrap();
+    assert!(remedy.contains("RebootInstances") && remedy.contains(started.run()), "{run:#}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "it is asked for once");
+}
+
+/// There are none, and nobody to ask: there is no metadata of an instance, or it does not answer.
+async fn without_credentials_it_is_known_at_once(place: &Place) {
+    let Some(moto) = Moto::start(1).await else { return };
+    let silent = Between::start(&moto.url, |_, _, _| Pass::Deaf).await;
+    for (metadata, status, code, says) in [
+        ("http://127.0.0.1:1", 403, "upstream.forbidden", "there are no credentials for AWS"),
+        (silent.url.as_str(), 503, "upstream.unreachable", "the credentials for AWS did not come in time"),
+    ] {
+        let settings = settings(place, &moto.url, "");
+        let config = format!("[default]\nec2_metadata_service_endpoint = {metadata}\n");
+        std::fs::write(settings.state.join(".aws/config"), config).unwrap();
+        let serve = Serve::start(place, &settings).await;
+        let begun = Instant::now();
+        let call = json!({"cluster": moto.cluster, "service": "web"});
+        let refused = serve.client.call("restart_ecs_service", &call).await;
+        refused.expect(status, code);
+        assert!(begun.elapsed() < Duration::from_secs(7), "{metadata} {:?}", begun.elapsed());
+        assert!(refused.body["detail"].as_str().unwrap().contains(says), "{:#}", refused.body);
+        assert!(refused.body["remedy"].as_str().unwrap().contains("aws.profile"), "{:#}", refused.body);
+        let doctor = cli::embedded(place, &settings, &["doctor"]).await;
+        assert!(doctor.out.contains(says), "{}", doctor.out);
+        serve.kill().await;
+    }
 }

@@ -4,10 +4,9 @@
 use astradesk_e2e::alerting::Alerting;
 use astradesk_e2e::metrics::{Monitoring, Service};
 use astradesk_e2e::observer::Kind;
-use astradesk_e2e::{Place, Settings, Which, cli, deployment, on_both};
+use astradesk_e2e::{Place, Settings, deployment, on_both, transcript};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
 on_both!(told_from_the_alert_to_the_evidence);
@@ -19,7 +18,7 @@ permit (principal in Role::"sre", action == Action::"expire_silence", resource)
 when { resource.system == "alertmanager" };
 "#;
 /// The page that tells it.
-const PAGE: &str = "../../docs/incident.md";
+const PAGE: &str = "incident.md";
 const INTRODUCTION: &str = "# An incident, told end to end
 
 A rollout goes wrong, an alert fires, and who is on call brings the service back, by what AstraDesk offers alone. Every output is that of a
@@ -129,28 +128,15 @@ impl Story<'_> {
 
     /// Runs a command, which must succeed, and tells what it printed.
     async fn say(&mut self, words: &str, arguments: &[&str]) -> String {
-        let said = cli::embedded(self.place, self.settings, arguments).await;
-        said.expect(0);
-        let quoted: Vec<String> = arguments
-            .iter()
-            .map(|word| if word.contains([' ', '<']) { format!("\"{word}\"") } else { (*word).to_owned() })
-            .collect();
+        let (said, shown) = transcript::say(self.place, self.settings, arguments, 0).await;
         let words = if words.is_empty() { String::new() } else { format!("\n{words}\n") };
-        let printed = format!("{}{}", said.err, said.out).replace(&self.place.namespace, "default");
-        write!(
-            self.page,
-            "{words}\n```text\n$ astradesk {}\n{}\n```\n",
-            quoted.join(" "),
-            printed.trim_end()
-        )
-        .unwrap();
-        printed
+        write!(self.page, "{words}\n{shown}").unwrap();
+        format!("{}{}", said.err, said.out)
     }
 
     fn end(self) {
-        let wanted = std::env::var("ASTRADESK_UPDATE_TRANSCRIPTS").is_ok_and(|value| value == "1");
-        if wanted && self.place.which == Which::Sandbox {
-            std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE), self.page).unwrap();
+        if transcript::is_wanted(self.place) {
+            std::fs::write(transcript::page(PAGE), self.page).unwrap();
         }
     }
 }

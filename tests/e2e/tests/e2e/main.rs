@@ -26,6 +26,7 @@ mod nodes;
 mod once;
 mod operations;
 mod packs;
+mod pages;
 mod random;
 mod refusals;
 mod restart;

@@ -2,7 +2,7 @@
 
 use astradesk_e2e::metrics::Monitoring;
 use astradesk_e2e::observer::{Kind, mark_of};
-use astradesk_e2e::{Gateway, Place, Settings, deployment, on_both};
+use astradesk_e2e::{Client, Gateway, Place, Serve, Settings, deployment, on_both};
 use serde_json::{Value, json};
 
 on_both!(
@@ -10,6 +10,7 @@ on_both!(
     a_check_that_holds,
     a_check_that_breaks_is_undone,
     a_check_goes_on_in_another_process,
+    a_check_outlives_a_killed_gateway,
     what_cannot_be_measured_is_not_begun,
 );
 
@@ -147,29 +148,58 @@ async fn a_check_that_breaks_is_undone(place: &Place) {
     assert!(gateway.stop().await);
 }
 
+/// Begins a restart whose check takes 12 seconds, and waits until it is watched.
+async fn watched(client: &Client) -> String {
+    let arguments = json!({"service": "webapp", "check": "error_rate < 1% for 12s", "accept_downtime": true});
+    let begun = client.ask("restart_service", &json!({"arguments": arguments})).await;
+    let id = begun.run().to_owned();
+    let is_watched =
+        |event: &Value| event["data"]["message"].as_str().is_some_and(|m| m.starts_with("`error_rate"));
+    client.event(&id, is_watched).await;
+    id
+}
+
+/// It held, for all of its time: from when the pod was ready, and not from when another process began.
+fn held(run: &Value) {
+    assert_eq!(run["state"], "succeeded", "{run:#}");
+    let (at, from) = (&run["updated_at"], &run["steps"][0]["output"]["check"]["from"]);
+    let time = |at: &Value| at.as_str().unwrap().parse::<astradesk_core::Timestamp>().unwrap();
+    let took = time(at).duration_since(time(from)).as_secs();
+    assert!((12..30).contains(&took), "{took} s: {run:#}");
+}
+
 async fn a_check_goes_on_in_another_process(place: &Place) {
     let Some(monitoring) = Monitoring::find() else { return };
     place.run(&[&deployment("webapp", 1)]).await;
     let _service = monitoring.service(place, "webapp").await;
     let first = gateway(place, &monitoring, &["webapp"]).await;
-    let arguments = json!({"service": "webapp", "check": "error_rate < 1% for 12s", "accept_downtime": true});
-    let begun = first.client.ask("restart_service", &json!({"arguments": arguments})).await;
-    let id = begun.run().to_owned();
-    let watched =
-        |event: &Value| event["data"]["message"].as_str().is_some_and(|m| m.starts_with("`error_rate"));
-    first.client.event(&id, watched).await;
+    let id = watched(&first.client).await;
     let settings = first.settings.clone();
     first.stop().await;
     let second = Gateway::start(place, settings).await;
-    let run = second.client.ended(&id).await;
-    assert_eq!(run["state"], "succeeded", "{run:#}");
-    let (at, from) = (&run["updated_at"], &run["steps"][0]["output"]["check"]["from"]);
-    let time = |at: &Value| at.as_str().unwrap().parse::<astradesk_core::Timestamp>().unwrap();
-    let took = time(at).duration_since(time(from)).as_secs();
-    // From when the pod was ready, and not from when the second process began.
-    assert!((12..30).contains(&took), "{took} s: {run:#}");
+    held(&second.client.ended(&id).await);
     place.observer.look(|view| assert_eq!(view.marks(Kind::Deployment, "webapp").len(), 2, "restarted once"));
     assert!(second.stop().await);
+}
+
+async fn a_check_outlives_a_killed_gateway(place: &Place) {
+    let Some(monitoring) = Monitoring::find() else { return };
+    place.run(&[&deployment("webapp", 1)]).await;
+    let _service = monitoring.service(place, "webapp").await;
+    let settings = Settings { toml: monitoring.toml(), ..Settings::of(place, &["webapp"]) };
+    let (first, second) = (Serve::start(place, &settings).await, Serve::start(place, &settings).await);
+    let id = watched(&first.client).await;
+    first.kill().await;
+    let run = second.client.ended(&id).await;
+    held(&run);
+    // Measured by the second one, the time before it began included.
+    let points = run["steps"][0]["output"]["check"]["points"].as_array().unwrap();
+    assert!(points.len() >= 3, "{run:#}");
+    place.observer.look(|view| assert_eq!(view.marks(Kind::Deployment, "webapp").len(), 2, "restarted once"));
+    let kinds = second.client.evidence_of(&id).await;
+    for kind in ["run.admitted", "run.claimed", "step.performed", "run.finished"] {
+        assert_eq!(kinds.iter().filter(|one| *one == kind).count(), 1, "{kinds:?}");
+    }
 }
 
 async fn what_cannot_be_measured_is_not_begun(place: &Place) {

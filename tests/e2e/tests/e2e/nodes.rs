@@ -2,7 +2,7 @@
 
 use astradesk_e2e::observer::{Kind, is_ready, uid};
 use astradesk_e2e::own_node::OwnNode;
-use astradesk_e2e::{Gateway, PATIENCE, Place, Reply, Settings, daemon_set, deployment, on_both};
+use astradesk_e2e::{Gateway, PATIENCE, Place, Reply, Serve, Settings, daemon_set, deployment, on_both};
 use kube::api::PostParams;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -14,7 +14,8 @@ on_both!(
     a_pod_that_nothing_brings_back,
     cordon,
     drain,
-    a_drain_is_taken_over_and_ends_in_time
+    a_drain_is_taken_over_and_ends_in_time,
+    a_drain_outlives_a_killed_gateway
 );
 
 /// Who has the role may do all this, on nodes, and on pods without a service too.
@@ -291,5 +292,39 @@ async fn a_drain_is_taken_over_and_ends_in_time(place: &Place) {
     assert_eq!(on_node(place, "webapp", &node).await, before);
     let_go(place, "webapp").await;
     assert!(second.stop().await);
+    node.close().await;
+}
+
+async fn a_drain_outlives_a_killed_gateway(place: &Place) {
+    let node = OwnNode::open(place).await;
+    let webapp = node.hosts(deployment("webapp", 3));
+    place.run(&[&webapp]).await;
+    keep(place, "webapp", 2).await;
+    let settings = Settings::of(place, &["webapp"]).policies(POLICY);
+    let (first, second) = (Serve::start(place, &settings).await, Serve::start(place, &settings).await);
+    let before = on_node(place, "webapp", &node).await;
+
+    // One may go, and no other while nothing runs in its place: so it is in the middle.
+    let started = first.client.start(&format!("drain node {}", node.name)).await;
+    assert_eq!(started.status, 202, "{:#}", started.body);
+    let waits = |event: &Value| event.to_string().contains("the PodDisruptionBudget `webapp` does not let");
+    first.client.event(started.run(), waits).await;
+    first.kill().await;
+    assert_eq!(on_node(place, "webapp", &node).await.len(), 2);
+    let_go(place, "webapp").await;
+    let ended = second.client.ended(started.run()).await;
+    assert_eq!(ended["state"], "succeeded", "{ended:#}");
+    assert!(node.is_cordoned().await);
+    assert_eq!(on_node(place, "webapp", &node).await, BTreeSet::new());
+    // What came in the place of the pods stays where it waits, and is not evicted in its turn.
+    let evicted = ended["steps"][0]["output"]["evicted"].as_array().unwrap();
+    assert_eq!(evicted.len(), before.len(), "{ended:#}");
+    let kinds = second.client.evidence_of(started.run()).await;
+    for kind in ["run.admitted", "run.claimed", "step.performed", "run.finished"] {
+        assert_eq!(kinds.iter().filter(|one| *one == kind).count(), 1, "{kinds:?}");
+    }
+    second.client.call("uncordon_node", &json!({"node": node.name})).await.expect_success();
+    place.observer.running(Kind::Deployment, "webapp").await;
+    second.kill().await;
     node.close().await;
 }

@@ -1,8 +1,10 @@
 //! The tools of AWS, and what they have in common: what they act on.
 
+mod reboot_instance;
 mod refresh_autoscaling_group;
 mod restart_ecs_service;
 
+pub use reboot_instance::RebootInstance;
 pub use refresh_autoscaling_group::RefreshAutoscalingGroup;
 pub use restart_ecs_service::RestartEcsService;
 
@@ -26,6 +28,7 @@ pub fn tools(aws: &Aws) -> Result<Vec<Arc<dyn Tool>>> {
     Ok(vec![
         Arc::new(RestartEcsService::new(aws.clone())?),
         Arc::new(RefreshAutoscalingGroup::new(aws.clone())?),
+        Arc::new(RebootInstance::new(aws.clone())?),
     ])
 }
 
