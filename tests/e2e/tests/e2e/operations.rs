@@ -151,7 +151,7 @@ async fn a_minimum_of_an_autoscaler(place: &Place) {
         "{:#}",
         failed.body
     );
-    assert_eq!(failed.body["run"]["steps"][1]["state"], "succeeded", "{:#}", failed.body);
+    assert_eq!(failed.body["run"]["steps"][1]["step"], "succeeded", "{:#}", failed.body);
     assert_eq!(minimum(place, "auto").await.0, 2, "as it was");
     assert!(gateway.stop().await);
 }
