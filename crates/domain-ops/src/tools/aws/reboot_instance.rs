@@ -172,13 +172,13 @@ impl Tool for RebootInstance {
     }
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let intent: Intent = kept(&step.intent)?;
+        let intent: Intent = kept("intent", &step.intent).map_err(Fault::Unknown)?;
         let done = reboot::perform(&self.aws, &Job::of(step), &intent).await?;
         keep(&done).map_err(Fault::Unknown)
     }
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
-        let receipt: Receipt = kept(receipt)?;
+        let receipt: Receipt = kept("receipt", receipt).map_err(Fault::Unknown)?;
         reboot::verify(&self.aws, &Job::of(step), watch(&step.call.arguments), &receipt).await
     }
 }

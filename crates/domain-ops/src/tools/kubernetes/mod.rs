@@ -16,11 +16,12 @@ mod scale_service;
 mod write;
 
 pub use clusters::MOST_CLUSTERS;
-pub use scale_service::{MOST_REPLICAS, ScaleService};
+pub use scale_service::MOST_REPLICAS;
+pub(crate) use scale_service::ScaleService;
 
 pub(in crate::tools) use read::{Read, Reading};
 
-use super::{kept, words};
+use super::words;
 use crate::checks::Checks;
 use crate::kubernetes::cluster::operation;
 use crate::kubernetes::facts::Described;

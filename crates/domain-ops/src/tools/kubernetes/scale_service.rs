@@ -5,9 +5,10 @@ use super::words::{
     accept_downtime_slot, fillers, kind_slot, list, namespace_slot, on_failure_slot, service_slot, slot,
     value,
 };
+use super::write::{Write, Writing};
 use super::{
-    Subject, accepts_downtime, described, duration, flag, job, kept, kind_schema, namespace_schema,
-    on_failure_schema, service_names, service_schema, text, timeout_schema, workload, workload_target,
+    Subject, accepts_downtime, described, flag, job, kind_schema, namespace_schema, on_failure_schema,
+    service_schema, timeout_schema, workload,
 };
 use crate::kubernetes::autoscalers::{self, Autoscaler};
 use crate::kubernetes::scale::{self, Bounds, Changed, Intent, Receipt, Wish};
@@ -15,12 +16,11 @@ use crate::kubernetes::workload::Workload;
 use crate::kubernetes::{Cluster, gitops};
 use astradesk_core::run::OnFailure;
 use astradesk_core::tool::{Form, Grammar, Measure, Slot};
-use astradesk_core::{Arguments, Effect, Error, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
+use astradesk_core::{Arguments, Effect, Error, Facts, FrozenCall, Result, ToolName, ToolSpec};
 use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext, Tool};
+use astradesk_runtime::port::{Fault, StepContext};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long scaling may take unless the call says otherwise.
@@ -29,15 +29,13 @@ const TIMEOUT: Duration = Duration::from_mins(10);
 pub const MOST_REPLICAS: u32 = 10_000;
 
 /// The tool `scale_service`.
-pub struct ScaleService {
-    cluster: Cluster,
+pub(crate) struct ScaleService {
     bounds: Bounds,
-    spec: Arc<ToolSpec>,
 }
 
 impl ScaleService {
     /// The tool on a cluster, with how many replicas a service may be given.
-    pub fn new(cluster: Cluster, bounds: Bounds) -> Result<Self> {
+    pub(crate) fn new(cluster: Cluster, bounds: Bounds) -> Result<Writing<Self>> {
         let Bounds { min, max } = bounds;
         let spec = ToolSpec {
             name: ToolName::parse("scale_service")?,
@@ -79,30 +77,7 @@ impl ScaleService {
             timeout: TIMEOUT,
             grammar: grammar(),
         };
-        Ok(Self { cluster, bounds, spec: Arc::new(spec) })
-    }
-
-    /// The workload as it is now, if this number of replicas is a sane one for it; and its autoscaler, if that one's minimum
-    /// is meant.
-    async fn sane(&self, call: &FrozenCall) -> Result<(Workload, Option<Autoscaler>)> {
-        let workload = workload(&self.cluster, call).await?;
-        let autoscalers = autoscalers::of(self.cluster.requests(), &workload).await?;
-        let autoscaler = scale::sane(&workload, wish(&call.arguments)?, self.bounds, &autoscalers)?.cloned();
-        Ok((workload, autoscaler))
-    }
-
-    /// What the undo of an earlier step is bound to.
-    async fn undoing(&self, call: &FrozenCall, receipt: &Receipt) -> Result<Intent> {
-        let workload = workload(&self.cluster, call).await?;
-        let Some(Changed { name, uid }) = &receipt.autoscaler else {
-            scale::undo_sane(&workload, receipt)?;
-            return Ok(Intent::of(&workload, receipt.before));
-        };
-        let read = self.cluster.autoscaler(&Subject::of(call)?.namespace, name).await;
-        let operation = autoscalers::operation("get", &workload.namespace, name);
-        let autoscaler = read.map_err(|failure| failure.into_error(&operation))?;
-        scale::undo_minimum_sane(&autoscaler, uid, receipt)?;
-        Ok(Intent::of_minimum(&workload, &autoscaler, receipt.before))
+        Ok(Writing::new(Self { bounds }, cluster, spec))
     }
 }
 
@@ -154,79 +129,74 @@ fn wish(arguments: &Arguments) -> Result<Wish> {
 }
 
 #[async_trait]
-impl Tool for ScaleService {
-    fn spec(&self) -> &Arc<ToolSpec> {
-        &self.spec
-    }
-
-    async fn targets(&self, arguments: &Arguments) -> Result<Vec<Target>> {
-        Ok(vec![workload_target(&self.cluster, arguments).await?])
-    }
-
-    async fn candidates(&self, argument: &str) -> Result<Vec<String>> {
-        if argument == "service" { service_names(&self.cluster).await } else { Ok(Vec::new()) }
-    }
-
-    fn timeout(&self, arguments: &Arguments) -> Duration {
-        text(arguments, "timeout").and_then(duration).unwrap_or(TIMEOUT)
-    }
+impl Write for ScaleService {
+    /// With the autoscaler, if that one's minimum is meant.
+    type Seen = (Workload, Option<Autoscaler>);
+    type Intent = Intent;
+    type Receipt = Receipt;
+    const UNDOES: bool = true;
 
     /// Disruption budgets do not hold for scaling: Kubernetes does not ask them either. Who manages the autoscaler that is
     /// changed manages what is done as much as who manages the workload.
-    async fn facts(&self, call: &FrozenCall, now: bool) -> Result<Vec<Facts>> {
+    async fn facts(&self, cluster: &Cluster, call: &FrozenCall, now: bool) -> Result<Facts> {
         let wish = wish(&call.arguments)?;
-        let Some(described) = described(&self.cluster, &Subject::of(call)?, now).await? else {
-            return Ok(vec![Facts::default()]);
+        let Some(described) = described(cluster, &Subject::of(call)?, now).await? else {
+            return Ok(Facts::default());
         };
         let downtime_expected = wish.replicas == 0 && described.workload.wanted > 0;
         let mut facts = Facts { downtime_expected, ..described.at_rest() };
         if wish.autoscaler_minimum && facts.gitops.is_none() {
-            let autoscalers = autoscalers::of(self.cluster.requests(), &described.workload).await?;
+            let autoscalers = autoscalers::of(cluster.requests(), &described.workload).await?;
             facts.gitops = autoscalers.into_iter().find_map(|found| found.gitops);
         }
-        Ok(vec![facts])
+        Ok(facts)
     }
 
-    async fn guard(&self, call: &FrozenCall) -> Result<()> {
-        self.sane(call).await.map(drop)
+    async fn sane(&self, cluster: &Cluster, call: &FrozenCall) -> Result<Self::Seen> {
+        let workload = workload(cluster, call).await?;
+        let autoscalers = autoscalers::of(cluster.requests(), &workload).await?;
+        let autoscaler = scale::sane(&workload, wish(&call.arguments)?, self.bounds, &autoscalers)?.cloned();
+        Ok((workload, autoscaler))
     }
 
-    async fn preview(&self, call: &FrozenCall) -> Result<Value> {
-        let (workload, autoscaler) = self.sane(call).await?;
+    async fn preview(&self, cluster: &Cluster, call: &FrozenCall, seen: Self::Seen) -> Result<Value> {
+        let (workload, autoscaler) = seen;
         let intent = intent(&workload, autoscaler.as_ref(), wish(&call.arguments)?);
         let body = intent.patch("RUN");
-        intent.try_out(&self.cluster, &workload, &body).await?;
+        intent.try_out(cluster, &workload, &body).await?;
         Ok(plan(&workload, autoscaler.as_ref(), &intent, &body))
     }
 
-    fn on_failure(&self, arguments: &Arguments) -> OnFailure {
-        if text(arguments, "on_failure") == Some("undo") { OnFailure::Undo } else { OnFailure::Leave }
+    async fn intend(&self, _: &Cluster, step: &StepContext, seen: Self::Seen) -> Result<Intent> {
+        let (workload, autoscaler) = seen;
+        Ok(intent(&workload, autoscaler.as_ref(), wish(&step.call.arguments)?))
     }
 
-    fn can_undo(&self) -> bool {
-        true
-    }
-
-    async fn intend(&self, step: &StepContext) -> Result<Value> {
-        let intent = match &step.undoes {
-            None => {
-                let (workload, autoscaler) = self.sane(&step.call).await?;
-                intent(&workload, autoscaler.as_ref(), wish(&step.call.arguments)?)
-            }
-            Some(undoes) => self.undoing(&step.call, &kept("receipt", undoes)?).await?,
+    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Intent> {
+        let workload = workload(cluster, &step.call).await?;
+        let Some(Changed { name, uid }) = &done.autoscaler else {
+            scale::undo_sane(&workload, &done)?;
+            return Ok(Intent::of(&workload, done.before));
         };
-        serde_json::to_value(intent).map_err(|error| Error::internal(error.to_string()))
+        let read = cluster.autoscaler(&Subject::of(&step.call)?.namespace, name).await;
+        let operation = autoscalers::operation("get", &workload.namespace, name);
+        let autoscaler = read.map_err(|failure| failure.into_error(&operation))?;
+        scale::undo_minimum_sane(&autoscaler, uid, &done)?;
+        Ok(Intent::of_minimum(&workload, &autoscaler, done.before))
     }
 
-    async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let intent: Intent = kept("intent", &step.intent).map_err(Fault::Unknown)?;
-        let receipt = scale::perform(&self.cluster, &job(step)?, &intent).await?;
-        serde_json::to_value(receipt).map_err(|error| Fault::Unknown(Error::internal(error.to_string())))
+    async fn perform(
+        &self,
+        cluster: &Cluster,
+        _: &Permit,
+        step: &StepContext,
+        intent: Intent,
+    ) -> Result<Receipt, Fault> {
+        scale::perform(cluster, &job(step)?, &intent).await
     }
 
-    async fn verify(&self, step: &StepContext, value: &Value) -> Result<Value, Fault> {
-        let receipt: Receipt = kept("receipt", value).map_err(Fault::Unknown)?;
-        scale::verify(&self.cluster, &job(step)?, &receipt).await
+    async fn verify(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Value, Fault> {
+        scale::verify(cluster, &job(step)?, &done).await
     }
 }
 
