@@ -188,9 +188,9 @@ fn assert_nothing_is_invented(sentence: &str) {
                 "playbook" => said.contains(&value) && PLAYBOOKS.contains(&value.as_str()),
                 "check" => said.contains("check") || said.contains("sprawdz") || said.contains("próbn"),
                 "namespace" | "replicas" | "revision" | "tail" | "limit" | "id" | "promql" | "cluster"
-                | "group" | "min_healthy" => said.contains(&value),
+                | "group" | "min_healthy" | "instance" | "region" => said.contains(&value),
                 "type" => ["warning", "ostrze", "type", "typ"].iter().any(|word| said.contains(word)),
-                "timeout" | "since" | "window" | "duration" | "step" => {
+                "timeout" | "since" | "window" | "duration" | "step" | "watch" => {
                     let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
                     said.contains(digits) || said.contains("hour") || said.contains("godzin")
                 }

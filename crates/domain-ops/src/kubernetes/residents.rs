@@ -61,6 +61,10 @@ impl Owner {
         self.group == "apps" && self.kind == kind
     }
 
+    fn is_node(&self) -> bool {
+        self.group.is_empty() && self.kind == "Node"
+    }
+
     /// Whether it wants a pod on every node, and minds no cordon.
     pub(crate) fn is_daemon_set(&self) -> bool {
         self.is("DaemonSet")
@@ -158,7 +162,8 @@ impl Cluster {
     /// The service that a pod belongs to, or whatever else brings it back; the pod itself if nothing does.
     pub(crate) async fn keeper(&self, resident: &Resident) -> Result<Target> {
         let PodRef { namespace, name, .. } = &resident.pod;
-        let Some(owner) = &resident.owner else {
+        // A pod that its node keeps from a file is nobody's: the node is where it is.
+        let Some(owner) = resident.owner.as_ref().filter(|owner| !owner.is_node()) else {
             return Ok(self.target(namespace, Kind::Pod, name.clone()));
         };
         let above = if owner.is("ReplicaSet") { self.above(namespace, owner).await? } else { None };

@@ -270,23 +270,28 @@ async fn a_reboot_whose_reply_is_lost_is_not_asked_for_again(place: &Place) {
     assert_eq!(asked.load(Ordering::SeqCst), 1, "it is asked for once");
 }
 
-/// There are none, and nobody to ask: there is no metadata of an instance, or it does not answer.
+/// There are none, because there is no metadata of an instance, or it does not answer; or who gives them does not come to
+/// an end.
 async fn without_credentials_it_is_known_at_once(place: &Place) {
     let Some(moto) = Moto::start(1).await else { return };
     let silent = Between::start(&moto.url, |_, _, _| Pass::Deaf).await;
-    for (metadata, status, code, says) in [
-        ("http://127.0.0.1:1", 403, "upstream.forbidden", "there are no credentials for AWS"),
-        (silent.url.as_str(), 503, "upstream.unreachable", "the credentials for AWS did not come in time"),
+    let metadata = |url: &str| format!("ec2_metadata_service_endpoint = {url}");
+    let none = (502, "upstream.forbidden", "there are no credentials for AWS");
+    let late = (503, "upstream.unreachable", "the credentials for AWS did not come in time");
+    for (source, (status, code, says)) in [
+        (metadata("http://127.0.0.1:1"), none),
+        (metadata(&silent.url), none),
+        ("credential_process = sleep 60".to_owned(), late),
     ] {
         let settings = settings(place, &moto.url, "");
-        let config = format!("[default]\nec2_metadata_service_endpoint = {metadata}\n");
+        let config = format!("[default]\n{source}\n");
         std::fs::write(settings.state.join(".aws/config"), config).unwrap();
         let serve = Serve::start(place, &settings).await;
         let begun = Instant::now();
         let call = json!({"cluster": moto.cluster, "service": "web"});
         let refused = serve.client.call("restart_ecs_service", &call).await;
         refused.expect(status, code);
-        assert!(begun.elapsed() < Duration::from_secs(7), "{metadata} {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(7), "{source}: {:?}", begun.elapsed());
         assert!(refused.body["detail"].as_str().unwrap().contains(says), "{:#}", refused.body);
         assert!(refused.body["remedy"].as_str().unwrap().contains("aws.profile"), "{:#}", refused.body);
         let doctor = cli::embedded(place, &settings, &["doctor"]).await;
