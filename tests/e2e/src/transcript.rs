@@ -21,11 +21,15 @@ pub fn page(name: &str) -> std::path::PathBuf {
 pub async fn say(place: &Place, settings: &Settings, arguments: &[&str], code: i32) -> (Said, String) {
     let said = cli::embedded(place, settings, arguments).await;
     said.expect(code);
-    let quote =
-        |word: &&str| if word.contains([' ', '<']) { format!("\"{word}\"") } else { (*word).to_owned() };
+    let quote = |word: &&str| match *word {
+        word if word.contains('"') => format!("'{word}'"),
+        word if word.contains([' ', '<']) => format!("\"{word}\""),
+        word => word.to_owned(),
+    };
     let quoted: Vec<String> = arguments.iter().map(quote).collect();
-    let printed = format!("{}{}", said.err, said.out).replace(&place.namespace, "default");
+    let printed = format!("{}{}", said.err, said.out);
     let shown = format!("```text\n$ astradesk {}\n{}\n```\n", quoted.join(" "), printed.trim_end());
+    let shown = shown.replace(&place.namespace, "default");
     (said, shown)
 }
 

@@ -170,7 +170,10 @@ async fn it_is_asked_for_once_whatever_becomes_of_the_request() {
             (Err(Fault::Failed(error)), Some(code)) => assert_eq!(error.code, code, "{name}: {error}"),
             (done, _) => panic!("{name}: {done:?}"),
         }
-        assert_eq!((server.asked().len(), world.lock().unwrap().rebooted), (sent, rebooted), "{name}");
+        let asked = server.asked();
+        assert_eq!((asked.len(), world.lock().unwrap().rebooted), (sent, rebooted), "{name}");
+        // What CloudTrail keeps.
+        assert!(asked.iter().all(|asked| asked.agent == agent("m")), "{name}: {asked:?}");
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Asked {
     pub(crate) query: String,
     pub(crate) authorization: Option<String>,
     pub(crate) body: Value,
+    /// As whom it was asked.
+    pub(crate) agent: String,
     /// What AWS calls the operation.
     pub(crate) target: String,
     /// The body as it came.
@@ -94,6 +96,7 @@ async fn answer(
         query: parts.uri.query().unwrap_or_default().to_owned(),
         authorization: header("authorization"),
         body: serde_json::from_slice(&body).unwrap_or_default(),
+        agent: header("user-agent").unwrap_or_default(),
         target: header("x-amz-target").unwrap_or_default(),
         text: String::from_utf8_lossy(&body).into_owned(),
     };

@@ -1,5 +1,6 @@
 //! Metrics, and what must be so of them after a change, with a real Prometheus that scrapes what the test pushes.
 
+use astradesk_core::Timestamp;
 use astradesk_e2e::metrics::Monitoring;
 use astradesk_e2e::observer::{Kind, mark_of};
 use astradesk_e2e::{Client, Gateway, Place, Serve, Settings, deployment, on_both};
@@ -159,11 +160,12 @@ async fn watched(client: &Client) -> String {
     id
 }
 
-/// It held, for all of its time: from when the pod was ready, and not from when another process began.
-fn held(run: &Value) {
+/// It held, for all of its time: from when the pod was ready, and not from when another process began, after `ended`.
+fn held(run: &Value, ended: Timestamp) {
     assert_eq!(run["state"], "succeeded", "{run:#}");
     let (at, from) = (&run["updated_at"], &run["steps"][0]["output"]["check"]["from"]);
-    let time = |at: &Value| at.as_str().unwrap().parse::<astradesk_core::Timestamp>().unwrap();
+    let time = |at: &Value| at.as_str().unwrap().parse::<Timestamp>().unwrap();
+    assert!(time(from) < ended, "{ended}: {run:#}");
     let took = time(at).duration_since(time(from)).as_secs();
     assert!((12..30).contains(&took), "{took} s: {run:#}");
 }
@@ -175,9 +177,10 @@ async fn a_check_goes_on_in_another_process(place: &Place) {
     let first = gateway(place, &monitoring, &["webapp"]).await;
     let id = watched(&first.client).await;
     let settings = first.settings.clone();
+    let ended = Timestamp::now();
     first.stop().await;
     let second = Gateway::start(place, settings).await;
-    held(&second.client.ended(&id).await);
+    held(&second.client.ended(&id).await, ended);
     place.observer.look(|view| assert_eq!(view.marks(Kind::Deployment, "webapp").len(), 2, "restarted once"));
     assert!(second.stop().await);
 }
@@ -189,9 +192,10 @@ async fn a_check_outlives_a_killed_gateway(place: &Place) {
     let settings = Settings { toml: monitoring.toml(), ..Settings::of(place, &["webapp"]) };
     let (first, second) = (Serve::start(place, &settings).await, Serve::start(place, &settings).await);
     let id = watched(&first.client).await;
+    let ended = Timestamp::now();
     first.kill().await;
     let run = second.client.ended(&id).await;
-    held(&run);
+    held(&run, ended);
     // Measured by the second one, the time before it began included.
     let points = run["steps"][0]["output"]["check"]["points"].as_array().unwrap();
     assert!(points.len() >= 3, "{run:#}");

@@ -58,18 +58,20 @@ async fn prometheus(place: &Place) {
 async fn alertmanager(place: &Place) {
     let Some(alerting) = Alerting::find() else { return };
     place.run(&[&deployment("webapp", 1)]).await;
-    let labels = json!({"alertname": "Slow", "namespace": place.namespace, "service": "webapp", "severity": "critical"});
-    alerting.fire(&labels).await;
+    for (alert, label) in [("HighLatency", "service"), ("ReplicasMismatch", "deployment")] {
+        let labels = json!({"alertname": alert, "namespace": place.namespace, label: "webapp"});
+        alerting.fire(&labels).await;
+    }
     let mut settings = Settings::of(place, &["webapp"]);
     settings.toml = format!("[alertmanager]\nbase_url = \"{}\"\n", alerting.url);
     let settings = settings.policies(MAY);
     let (_, shown) = transcript::say(place, &settings, &["run", "silence webapp for 2h"], 0).await;
-    assert!(shown.contains("is silent until"), "{shown}");
+    assert!(shown.contains("with other labels: ReplicasMismatch"), "{shown}");
     transcript::write(place, "alertmanager.md", "silence_alert", &shown);
     let made = alerting.silences(&place.namespace).await;
     let id = format!("id={}", made[0]["id"].as_str().unwrap());
     let (_, shown) = transcript::say(place, &settings, &["call", "expire_silence", &id], 0).await;
-    assert!(shown.contains("heard again: Slow"), "{shown}");
+    assert!(shown.contains("heard again: HighLatency"), "{shown}");
     transcript::write(place, "alertmanager.md", "expire_silence", &shown);
 }
 
