@@ -197,17 +197,9 @@ impl World {
         Intent::of(job, &self.now(job.kind).await, self.cluster.now())
     }
 
-    /// Intends and performs, as often as the Engine would.
+    /// Intends and performs a restart, as often as the Engine would.
     pub(crate) async fn perform(&self, job: &Job) -> Result<Receipt, Fault> {
-        let mut moved = None;
-        for _ in 0..6 {
-            let intent = self.intend(job).await?;
-            match perform(&self.cluster, job, Some(&intent)).await {
-                Err(Fault::Moved(error)) => moved = Some(error),
-                known => return known,
-            }
-        }
-        Err(Fault::Moved(moved.unwrap()))
+        as_the_engine(async || perform(&self.cluster, job, Some(&self.intend(job).await?)).await).await
     }
 
     /// `webapp` as the API server has it.
@@ -298,6 +290,18 @@ impl World {
         })
         .await
     }
+}
+
+/// Intends and performs, again as long as the object moves in between, and as often as the Engine would.
+pub(crate) async fn as_the_engine<R>(attempt: impl AsyncFn() -> Result<R, Fault>) -> Result<R, Fault> {
+    let mut moved = attempt().await;
+    for _ in 0..5 {
+        if !matches!(moved, Err(Fault::Moved(_))) {
+            break;
+        }
+        moved = attempt().await;
+    }
+    moved
 }
 
 /// `webapp`, with changes to its specification.

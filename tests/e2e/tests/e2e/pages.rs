@@ -1,12 +1,12 @@
-//! What the pages of Prometheus, the Alertmanager and AWS show is what commands print: `ASTRADESK_UPDATE_TRANSCRIPTS=1` writes it
-//! anew.
+//! What the pages of Prometheus, the Alertmanager and AWS show is what commands print: `ASTRADESK_UPDATE_TRANSCRIPTS=1`
+//! writes it anew.
 
 use crate::aws::{Moto, settings as of_aws};
 use astradesk_e2e::alerting::Alerting;
 use astradesk_e2e::metrics::Monitoring;
+use astradesk_e2e::observer::{Kind, View, is_complete};
 use astradesk_e2e::{Place, Settings, Which, deployment, on_both, test, transcript};
 use serde_json::json;
-use std::time::Duration;
 
 /// Pages show the sandbox.
 macro_rules! on_the_sandbox {
@@ -39,8 +39,14 @@ async fn prometheus(place: &Place) {
 
     let breaks =
         ["call", "restart_service", "service=webapp", "check=error_rate < 5% for 20s", "on_failure=undo"];
+    let before = place.observer.look(|view| view.marks(Kind::Deployment, "webapp").len());
     let failing = async {
-        tokio::time::sleep(Duration::from_secs(12)).await;
+        let rolled_out = |view: &View| {
+            let restarted = view.marks(Kind::Deployment, "webapp").len() > before;
+            (restarted && is_complete(Kind::Deployment, view.workload(Kind::Deployment, "webapp")?))
+                .then_some(())
+        };
+        place.observer.until("it is rolled out anew", rolled_out).await;
         service.fail(4);
     };
     let ((_, shown), ()) = tokio::join!(transcript::say(place, &settings, &breaks, 1), failing);

@@ -27,6 +27,12 @@ async fn compare(kubectl: &Kubectl<'_>, name: &str) {
     kubectl.compare(&folder, name).await;
 }
 
+/// Waits until it is rolled out, and takes the last line: how many there are before depends on how quick the pods are.
+async fn rolled_out(kubectl: &Kubectl<'_>, what: &str) {
+    let is_last = |line: &str| !line.starts_with("Waiting for ");
+    kubectl.show_only(0, &format!("rollout status {what} --timeout=40s"), is_last).await;
+}
+
 /// A Deployment that serves with two pods, whatever may go wrong with one.
 fn web() -> Workload {
     deployment("web", 2).spec(&json!({"strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}}))

@@ -117,17 +117,16 @@ impl Tool for ExpireSilence {
     }
 
     async fn intend(&self, step: &StepContext) -> Result<Value> {
-        keep(&self.ending(id(&step.call)?, step.deadline).await?)
+        Ok(keep(&self.ending(id(&step.call)?, step.deadline).await?)?)
     }
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let ending: Ending = kept("intent", &step.intent).map_err(Fault::Unknown)?;
+        let ending: Ending = kept("intent", &step.intent)?;
         let done = expire::perform(&self.alertmanager, &Job::of(step), &ending).await?;
-        keep(&done).map_err(Fault::Unknown)
+        Ok(keep(&done)?)
     }
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
-        expire::verify(&self.alertmanager, &Job::of(step), &kept("receipt", receipt).map_err(Fault::Unknown)?)
-            .await
+        expire::verify(&self.alertmanager, &Job::of(step), &kept("receipt", receipt)?).await
     }
 }

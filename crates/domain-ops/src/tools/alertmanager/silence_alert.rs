@@ -323,21 +323,21 @@ impl Tool for SilenceAlert {
                 Bound::End(Ending::of(&self.alertmanager.silence(&receipt.silence, step.deadline).await?))
             }
         };
-        keep(&bound)
+        Ok(keep(&bound)?)
     }
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
         let (alertmanager, job) = (&self.alertmanager, Job::of(step));
-        let done = match kept("intent", &step.intent).map_err(Fault::Unknown)? {
+        let done = match kept("intent", &step.intent)? {
             Bound::Silence(intent) => Done::Silenced(silence::perform(alertmanager, &job, &intent).await?),
             Bound::End(ending) => Done::Ended(expire::perform(alertmanager, &job, &ending).await?),
         };
-        keep(&done).map_err(Fault::Unknown)
+        Ok(keep(&done)?)
     }
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
         let (alertmanager, job) = (&self.alertmanager, Job::of(step));
-        let receipt = match kept("receipt", receipt).map_err(Fault::Unknown)? {
+        let receipt = match kept("receipt", receipt)? {
             Done::Silenced(receipt) => receipt,
             Done::Ended(ending) => return expire::verify(alertmanager, &job, &ending).await,
         };

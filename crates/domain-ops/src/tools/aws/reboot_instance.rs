@@ -168,17 +168,17 @@ impl Tool for RebootInstance {
     }
 
     async fn intend(&self, step: &StepContext) -> Result<Value> {
-        keep(&self.intent(&step.call, step.deadline).await?.1)
+        Ok(keep(&self.intent(&step.call, step.deadline).await?.1)?)
     }
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let intent: Intent = kept("intent", &step.intent).map_err(Fault::Unknown)?;
+        let intent: Intent = kept("intent", &step.intent)?;
         let done = reboot::perform(&self.aws, &Job::of(step), &intent).await?;
-        keep(&done).map_err(Fault::Unknown)
+        Ok(keep(&done)?)
     }
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
-        let receipt: Receipt = kept("receipt", receipt).map_err(Fault::Unknown)?;
+        let receipt: Receipt = kept("receipt", receipt)?;
         reboot::verify(&self.aws, &Job::of(step), watch(&step.call.arguments), &receipt).await
     }
 }

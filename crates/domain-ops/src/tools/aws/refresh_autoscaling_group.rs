@@ -122,17 +122,17 @@ impl Tool for RefreshAutoscalingGroup {
     }
 
     async fn intend(&self, step: &StepContext) -> Result<Value> {
-        keep(&self.intent(&step.call, step.deadline).await?)
+        Ok(keep(&self.intent(&step.call, step.deadline).await?)?)
     }
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let intent: Intent = kept("intent", &step.intent).map_err(Fault::Unknown)?;
+        let intent: Intent = kept("intent", &step.intent)?;
         let done = refresh::perform(&self.aws, &Job::of(step), group(&step.call)?, &intent).await?;
-        keep(&done).map_err(Fault::Unknown)
+        Ok(keep(&done)?)
     }
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
-        let receipt: Receipt = kept("receipt", receipt).map_err(Fault::Unknown)?;
+        let receipt: Receipt = kept("receipt", receipt)?;
         refresh::verify(&self.aws, &Job::of(step), group(&step.call)?, &receipt).await
     }
 

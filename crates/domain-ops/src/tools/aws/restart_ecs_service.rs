@@ -127,17 +127,17 @@ impl Tool for RestartEcsService {
     }
 
     async fn intend(&self, step: &StepContext) -> Result<Value> {
-        keep(&Intent::of(&self.sane(&step.call, step.deadline).await?))
+        Ok(keep(&Intent::of(&self.sane(&step.call, step.deadline).await?))?)
     }
 
     async fn perform(&self, _permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let intent: Intent = kept("intent", &step.intent).map_err(Fault::Unknown)?;
+        let intent: Intent = kept("intent", &step.intent)?;
         let done = deployment::perform(&self.aws, &Job::of(step), &place(&step.call)?, &intent).await?;
-        keep(&done).map_err(Fault::Unknown)
+        Ok(keep(&done)?)
     }
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
-        let receipt: Receipt = kept("receipt", receipt).map_err(Fault::Unknown)?;
+        let receipt: Receipt = kept("receipt", receipt)?;
         deployment::verify(&self.aws, &Job::of(step), &place(&step.call)?, &receipt).await
     }
 }

@@ -14,7 +14,7 @@ use crate::kubernetes::restart::{self, Intent, Job};
 use crate::kubernetes::rollout::Receipt;
 use crate::kubernetes::workload::Workload;
 use crate::kubernetes::{Cluster, guard};
-use crate::tools::kept;
+use crate::tools::{NotKept, kept};
 use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
 use astradesk_core::tool::Grammar;
@@ -67,10 +67,15 @@ impl RestartService {
         Ok(Writing::new(Self { on_failure }, cluster, spec))
     }
 
-    fn job(step: &StepContext) -> Result<Job> {
-        let undoes = step.undoes.as_ref().map(|receipt| kept("receipt", receipt)).transpose()?;
+    /// The restart of this step, or the undo of one.
+    fn job(step: &StepContext, undoes: Option<Receipt>) -> Result<Job> {
         Ok(Job { undoes, ..Job::new(job(step)?, accepts_downtime(&step.call.arguments)) })
     }
+}
+
+/// The restart that this step undoes.
+fn undone(step: &StepContext) -> Result<Option<Receipt>, NotKept> {
+    step.undoes.as_ref().map(|receipt| kept("receipt", receipt)).transpose()
 }
 
 fn grammar() -> Grammar {
@@ -128,11 +133,12 @@ impl Write for RestartService {
         step: &StepContext,
         workload: Workload,
     ) -> Result<Option<Intent>> {
-        Intent::of(&Self::job(step)?, &workload, cluster.now()).map(Some)
+        Intent::of(&Self::job(step, None)?, &workload, cluster.now()).map(Some)
     }
 
-    async fn undo(&self, cluster: &Cluster, step: &StepContext, _: Receipt) -> Result<Option<Intent>> {
-        self.intend(cluster, step, workload(cluster, &step.call).await?).await
+    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Option<Intent>> {
+        let workload = workload(cluster, &step.call).await?;
+        Intent::of(&Self::job(step, Some(done))?, &workload, cluster.now()).map(Some)
     }
 
     async fn perform(
@@ -142,11 +148,11 @@ impl Write for RestartService {
         step: &StepContext,
         intent: Option<Intent>,
     ) -> Result<Receipt, Fault> {
-        restart::perform(cluster, &Self::job(step)?, intent.as_ref()).await
+        restart::perform(cluster, &Self::job(step, undone(step)?)?, intent.as_ref()).await
     }
 
     async fn verify(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Value, Fault> {
-        restart::verify(cluster, &Self::job(step)?, &done).await
+        restart::verify(cluster, &Self::job(step, undone(step)?)?, &done).await
     }
 }
 

@@ -11,7 +11,9 @@ use astradesk_core::run::OnFailure;
 use astradesk_core::target::Kind;
 use astradesk_core::{Arguments, Call, Code, Effect, FrozenCall, Principal, Result, ToolName};
 use astradesk_runtime::planner::KeywordPlanner;
-use astradesk_runtime::port::{Clock as _, Names, Planner as _, Progress, StepContext, SystemClock, Tool};
+use astradesk_runtime::port::{
+    Clock as _, Fault, Names, Planner as _, Progress, StepContext, SystemClock, Tool,
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -344,6 +346,22 @@ async fn a_restart_by_somebody_else_is_not_credited_to_the_earlier_run() {
     let status = tool.read(&call, soon()).await.unwrap();
     let theirs = json!({"at": "2030-01-01T00:00:00Z", "run": null, "by": "kubectl-rollout"});
     assert_eq!(status["last_restart"], theirs);
+}
+
+#[tokio::test]
+async fn when_what_was_written_down_cannot_be_read_the_outcome_is_unknown() {
+    let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({}))]).await;
+    world.healthy(Kind::Deployment).await;
+    let receipt = world.perform(&world.job(Kind::Deployment, "run-1", 20)).await.unwrap();
+    let receipt = serde_json::to_value(receipt).unwrap();
+    let tool = RestartService::new(world.cluster.clone(), OnFailure::Leave).unwrap();
+    let call = frozen(&tool, &json!({"service": "webapp"})).await;
+    for (undoes, receipt) in [(None, json!("torn")), (Some(json!("torn")), receipt)] {
+        let step = StepContext { undoes, ..step(call.clone()) };
+        let fault = tool.verify(&step, &receipt).await.unwrap_err();
+        assert!(matches!(&fault, Fault::Unknown(error) if error.code == Code::Internal), "{fault:?}");
+        assert!(step.undoes.is_none() || tool.intend(&step).await.is_err(), "nothing was done yet");
+    }
 }
 
 #[test]

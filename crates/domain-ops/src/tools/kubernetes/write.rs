@@ -160,7 +160,7 @@ impl<W: Write> Tool for Writing<W> {
             }
             Some(done) => self.tool.undo(&self.cluster, step, kept("receipt", done)?).await?,
         };
-        keep(&intent)
+        Ok(keep(&intent)?)
     }
 
     async fn preview(&self, call: &FrozenCall) -> Result<Value> {
@@ -169,18 +169,18 @@ impl<W: Write> Tool for Writing<W> {
     }
 
     async fn perform(&self, permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
-        let intent = kept("intent", &step.intent).map_err(Fault::Unknown)?;
+        let intent = kept("intent", &step.intent)?;
         let done = self.tool.perform(&self.cluster, permit, step, intent).await?;
-        keep(&done).map_err(Fault::Unknown)
+        Ok(keep(&done)?)
     }
 
     async fn carry_on(&self, permit: &Permit, step: &StepContext, receipt: &Value) -> Result<(), Fault> {
-        let done = kept("receipt", receipt).map_err(Fault::Unknown)?;
+        let done = kept("receipt", receipt)?;
         self.tool.carry_on(&self.cluster, permit, step, done).await
     }
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
-        let done = kept("receipt", receipt).map_err(Fault::Unknown)?;
+        let done = kept("receipt", receipt)?;
         self.tool.verify(&self.cluster, step, done).await
     }
 
