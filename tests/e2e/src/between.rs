@@ -18,6 +18,8 @@ pub enum Pass {
     Through,
     /// It is passed on, and never answered.
     Deaf,
+    /// It is not passed on, and never answered.
+    Lost,
     /// It is not passed on: 503.
     Refuse,
 }
@@ -38,6 +40,13 @@ struct Inner {
     http: reqwest::Client,
     rule: Box<Rule>,
     withheld: Arc<Notify>,
+}
+
+impl Inner {
+    async fn withhold(&self) {
+        self.withheld.notify_one();
+        std::future::pending::<()>().await;
+    }
 }
 
 impl Between {
@@ -66,7 +75,7 @@ impl Between {
         Self { url, withheld, _serving: AbortOnDropHandle::new(serving) }
     }
 
-    /// Waits until a request was passed on whose answer is withheld.
+    /// Waits for a request whose answer is withheld; if it was to be passed on, it was.
     pub async fn withheld(&self) {
         let withheld = tokio::time::timeout(PATIENCE, self.withheld.notified()).await;
         withheld.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for a request whose answer is withheld"));
@@ -78,6 +87,9 @@ async fn pass(request: Request<Incoming>, inner: Arc<Inner>) -> Result<Response<
     let body = body.collect().await?.to_bytes();
     let path = parts.uri.path_and_query().unwrap().as_str();
     let verdict = (inner.rule)(&parts.method, path, &String::from_utf8_lossy(&body));
+    if verdict == Pass::Lost {
+        inner.withhold().await;
+    }
     if verdict == Pass::Refuse {
         return Ok(response(StatusCode::SERVICE_UNAVAILABLE, Bytes::new()));
     }
@@ -85,8 +97,7 @@ async fn pass(request: Request<Incoming>, inner: Arc<Inner>) -> Result<Response<
     let answer = passed.headers(passed_on(parts.headers)).body(body).send().await.unwrap();
     let (status, body) = (answer.status(), answer.bytes().await.unwrap());
     if verdict == Pass::Deaf {
-        inner.withheld.notify_one();
-        std::future::pending::<()>().await;
+        inner.withhold().await;
     }
     Ok(response(status, body))
 }

@@ -116,6 +116,11 @@ impl Serve {
         serve
     }
 
+    /// Starts two on one state.
+    pub async fn pair(place: &Place, settings: &Settings) -> (Self, Self) {
+        (Self::start(place, settings).await, Self::start(place, settings).await)
+    }
+
     /// Starts it with its state on a small disk of its own.
     pub async fn start_on_disk(place: &Place, settings: &Settings) -> (Self, Disk) {
         let mut command = on_disk(place, settings, "rw");

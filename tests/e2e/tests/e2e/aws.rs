@@ -1,5 +1,6 @@
 //! The tools of AWS, with moto in the place of AWS, which nobody here wrote. Its deployments are complete at once.
 
+use crate::once::taken_over;
 use astradesk_e2e::place::skipped;
 use astradesk_e2e::{Between, Pass, Place, Serve, Settings, Which, cli, on_both, test};
 use serde_json::{Value, json};
@@ -24,6 +25,7 @@ macro_rules! on_the_sandbox {
 
 on_the_sandbox!(
     an_ecs_service_is_restarted_once,
+    an_ecs_restart_of_a_killed_gateway,
     an_instance_is_rebooted_once,
     a_reboot_whose_reply_is_lost_is_not_asked_for_again,
     without_credentials_it_is_known_at_once,
@@ -182,6 +184,36 @@ async fn an_ecs_service_is_restarted_once(place: &Place) {
     serve.kill().await;
 }
 
+/// Its request was done, or never arrives, when the gateway is killed; another one finds out which.
+async fn an_ecs_restart_of_a_killed_gateway(place: &Place) {
+    for (spoilt, sent) in [(Pass::Deaf, 1), (Pass::Lost, 2)] {
+        let Some(moto) = Moto::start(2).await else { return };
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let between = Between::start(&moto.url, move |_, _, body| {
+            let is_restart = body.contains("forceNewDeployment");
+            if is_restart && count.fetch_add(1, Ordering::SeqCst) == 0 { spoilt } else { Pass::Through }
+        });
+        let between = between.await;
+        let settings = settings(place, &between.url, KEY);
+        let (first, second) = Serve::pair(place, &settings).await;
+        let before = moto.deployment().await;
+        let sentence = format!("restart ecs service web in cluster {}", moto.cluster);
+        let started = first.client.start(&sentence).await;
+        assert_eq!(started.status, 202, "{:#}", started.body);
+        between.withheld().await;
+        first.kill().await;
+        let run = second.client.ended(started.run()).await;
+        assert_eq!(run["state"], "succeeded", "{spoilt:?}: {run:#}");
+        let after = moto.deployment().await;
+        assert_ne!(after, before, "{spoilt:?}");
+        assert_eq!(run["steps"][0]["output"]["deployment"], after, "{spoilt:?}: {run:#}");
+        assert_eq!(asked.load(Ordering::SeqCst), sent, "{spoilt:?}");
+        taken_over(second.client.evidence_of(started.run()).await, 1);
+        second.kill().await;
+    }
+}
+
 async fn an_instance_is_rebooted_once(place: &Place) {
     let Some(moto) = Moto::start(1).await else { return };
     let (asked, tried) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -258,7 +290,7 @@ async fn a_reboot_whose_reply_is_lost_is_not_asked_for_again(place: &Place) {
     });
     let between = between.await;
     let settings = settings(place, &between.url, KEY);
-    let (first, second) = (Serve::start(place, &settings).await, Serve::start(place, &settings).await);
+    let (first, second) = Serve::pair(place, &settings).await;
     let id = moto.instance(&[("env", "test")]).await;
     let started = first.client.ask("reboot_instance", &json!({"arguments": {"instance": id}})).await;
     assert_eq!(started.status, 202, "{:#}", started.body);
