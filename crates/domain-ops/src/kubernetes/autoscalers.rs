@@ -189,6 +189,7 @@ pub(crate) struct Minimum<'a> {
 
 impl Task for Minimum<'_> {
     type Object = Autoscaler;
+    type Made = Autoscaler;
 
     fn what(&self) -> String {
         format!("HorizontalPodAutoscaler `{}` in namespace `{}`", self.name, self.job.namespace)
@@ -232,8 +233,12 @@ impl Task for Minimum<'_> {
         Bound { uid: uid.clone(), resource_version: resource_version.clone(), generation: *generation }
     }
 
-    fn marked(autoscaler: &Autoscaler) -> Option<&str> {
+    fn marked<'a>(&self, autoscaler: &'a Autoscaler) -> Option<&'a str> {
         autoscaler.mark.as_deref()
+    }
+
+    fn made(&self, _: &Cluster, autoscaler: Autoscaler) -> Autoscaler {
+        autoscaler
     }
 
     fn seen(autoscaler: &Autoscaler, error: Error) -> Error {

@@ -5,9 +5,9 @@
 
 use super::cluster::Cluster;
 use super::errors::{Applied, Failure, Operation};
+use super::once::{LAST_LOOK, PAUSE, Sent};
 use super::redact;
 use super::residents::{PodRef, Resident};
-use super::restart::{LAST_LOOK, PAUSE, Sent};
 use astradesk_core::{Code, Error};
 use astradesk_runtime::port::Fault;
 use k8s_openapi::api::core::v1::Pod;

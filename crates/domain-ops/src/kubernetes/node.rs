@@ -4,8 +4,7 @@
 
 use super::cluster::Cluster;
 use super::errors::{Failure, Operation};
-use super::once::{self, Bound, Change, Task};
-use super::restart::PAUSE;
+use super::once::{self, Bound, Change, PAUSE, Task};
 use super::{FIELD_MANAGER, RUN, facts};
 use astradesk_core::name::ObjectName;
 use astradesk_core::text::near;
@@ -132,6 +131,7 @@ impl NodeJob {
 
 impl Task for NodeJob {
     type Object = NodeView;
+    type Made = NodeView;
 
     fn what(&self) -> String {
         format!("node `{}`", self.name)
@@ -174,8 +174,12 @@ impl Task for NodeJob {
         Bound { uid: node.uid.clone(), resource_version: node.resource_version.clone(), generation: 0 }
     }
 
-    fn marked(node: &NodeView) -> Option<&str> {
+    fn marked<'a>(&self, node: &'a NodeView) -> Option<&'a str> {
         node.mark.as_deref()
+    }
+
+    fn made(&self, _: &Cluster, node: NodeView) -> NodeView {
+        node
     }
 
     fn seen(node: &NodeView, error: Error) -> Error {
@@ -261,7 +265,7 @@ impl Intent {
         let (unschedulable, before) = (self.unschedulable, self.before);
         if !self.is_so_already() {
             let change = Change {
-                job,
+                task: job,
                 bound: &self.bound,
                 done: word(unschedulable),
                 patch: Ok(self.patch(&job.mark)),

@@ -99,7 +99,7 @@ pub(crate) async fn perform(
         read.map_err(|failure| failure.into_error(&operation("get", job.kind, &job.namespace, &job.name)))?
     } else {
         let change = Change {
-            job,
+            task: job,
             bound: &intent.bound,
             done: done(intent.paused),
             patch: Ok(intent.patch(&job.mark)),

@@ -3,7 +3,7 @@
 use super::once::Bound;
 use super::restart::{Job, verify};
 use super::rollback::{Intent, Past, Point, Receipt, choose, current, perform};
-use super::testing::{Spoil, World, webapp};
+use super::testing::{Spoil, World, repeated, webapp};
 use astradesk_core::target::Kind;
 use astradesk_runtime::port::Fault;
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ async fn it_goes_back_to_the_very_template_once_and_can_be_undone() {
 
         // Whoever takes it up after a crash finds it.
         let stored: Intent = serde_json::from_value(serde_json::to_value(&intent).unwrap()).unwrap();
-        let again = Job { repeated: true, ..job(&world, kind, "run-1") };
+        let again = repeated(job(&world, kind, "run-1"));
         let found = perform(&world.cluster, &again, &stored).await.unwrap();
         assert_eq!((world.patches(), found.to, found.from), (1, receipt.to, receipt.from), "{kind}");
 
@@ -131,7 +131,7 @@ async fn whoever_was_faster_makes_the_intent_void_and_what_nobody_can_tell_is_un
     world.change(Kind::Deployment, &json!({"spec": {"replicas": 3}})).await;
     let fault = perform(&world.cluster, &job, &intent).await.unwrap_err();
     assert!(matches!(fault, Fault::Moved(_)), "{fault:?}");
-    let again = Job { repeated: true, ..job };
+    let again = repeated(job);
     let fault = perform(&world.cluster, &again, &intent).await.unwrap_err();
     assert!(matches!(fault, Fault::Moved(_)), "one change, and not of the template: {fault:?}");
     world.change(Kind::Deployment, &json!({"spec": {"replicas": 2}})).await;

@@ -1,7 +1,7 @@
 //! The restart against the sandbox: what perform promises when replies are lost and others change things.
 
 use super::restart::{Intent, Job, perform, verify};
-use super::testing::{Spoil, World, once_restarted, webapp};
+use super::testing::{Spoil, World, once_restarted, repeated, webapp};
 
 use astradesk_core::target::Kind;
 use astradesk_core::{Code, Error};
@@ -34,7 +34,7 @@ async fn of_kind(kind_name: &str, kind: Kind) -> World {
 async fn begun(world: &World, kind: Kind) -> (Job, Intent) {
     let job = world.job(kind, "run-1", 20);
     let intent = world.intend(&job).await.unwrap();
-    (Job { repeated: true, ..job }, intent)
+    (repeated(job), intent)
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn an_unclear_patch_is_settled_by_looking() {
         world.spoil(&spoil);
         let job = world.job(Kind::Deployment, "run-1", 20);
         let intent = world.intend(&job).await.unwrap();
-        let receipt = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
+        let receipt = perform(&world.cluster, &job, &intent).await.unwrap();
         assert_eq!(receipt.generation, before.generation + 1, "{spoil:?}: applied exactly once");
         assert_eq!(world.patches(), patches, "{spoil:?}");
     }
@@ -61,10 +61,10 @@ async fn after_a_crash_what_was_not_sent_is_sent_once_and_what_was_is_found() {
     for (kind_name, kind) in KINDS {
         let world = of_kind(kind_name, kind).await;
         let (job, intent) = begun(&world, kind).await;
-        let first = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
-        assert_eq!((world.patches(), first.generation), (1, intent.generation + 1), "{kind}");
+        let first = perform(&world.cluster, &job, &intent).await.unwrap();
+        assert_eq!((world.patches(), first.generation), (1, intent.bound.generation + 1), "{kind}");
         let stored: Intent = serde_json::from_value(serde_json::to_value(&intent).unwrap()).unwrap();
-        let second = perform(&world.cluster, &job, Some(&stored)).await.unwrap();
+        let second = perform(&world.cluster, &job, &stored).await.unwrap();
         assert_eq!(world.patches(), 1, "{kind}: the second process found the effect");
         assert_eq!(second, first, "{kind}");
         assert_eq!(second.previous_revision, intent.revision, "{kind}");
@@ -77,13 +77,17 @@ async fn a_restart_that_was_undone_during_a_crash_is_found_in_the_history_and_no
     for (kind_name, kind) in KINDS {
         let world = of_kind(kind_name, kind).await;
         let (job, intent) = begun(&world, kind).await;
-        perform(&world.cluster, &job, Some(&intent)).await.unwrap();
+        perform(&world.cluster, &job, &intent).await.unwrap();
         world.kept(kind, "run-1").await;
         world.roll_back(kind).await;
 
-        let receipt = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
+        let receipt = perform(&world.cluster, &job, &intent).await.unwrap();
         assert_eq!(world.patches(), 1, "{kind}");
-        assert_eq!((receipt.run.as_str(), receipt.generation), ("run-1", intent.generation + 1), "{kind}");
+        assert_eq!(
+            (receipt.run.as_str(), receipt.generation),
+            ("run-1", intent.bound.generation + 1),
+            "{kind}"
+        );
         let Err(Fault::Failed(error)) = verify(&world.cluster, &job, &receipt).await else {
             panic!("{kind}: not superseded");
         };
@@ -103,11 +107,11 @@ async fn what_nobody_can_know_is_unknown_and_tells_what_was_seen() {
                 .change(kind, &json!({"spec": {"template": {"metadata": {"annotations": annotations}}}}))
                 .await;
         }
-        let error = unknown(perform(&world.cluster, &job, Some(&intent)).await.unwrap_err());
+        let error = unknown(perform(&world.cluster, &job, &intent).await.unwrap_err());
         assert_eq!(world.patches(), 0, "{kind}");
         let details = &error.details;
-        assert_eq!(details["generation_before"], intent.generation, "{kind}");
-        assert_eq!(details["generation_now"], intent.generation + 2, "{kind}");
+        assert_eq!(details["generation_before"], intent.bound.generation, "{kind}");
+        assert_eq!(details["generation_now"], intent.bound.generation + 2, "{kind}");
         assert_eq!(details["changed_by"], "somebody", "{kind}");
         assert!(details["templates_read"].as_u64().unwrap() >= 1, "{kind}: {details:?}");
         assert!(error.remedy.contains("astradesk.dev/run: run-1"), "{kind}: {}", error.remedy);
@@ -132,19 +136,20 @@ async fn whoever_was_faster_makes_the_intent_void_and_a_fresh_one_succeeds() {
         for repeated in [false, true] {
             let world = of_kind(kind_name, kind).await;
             let (job, intent) = begun(&world, kind).await;
-            let job = Job { repeated, ..job };
+            let mut job = job;
+            job.once.repeated = repeated;
             world.change(kind, change).await;
-            let raised = world.now(kind).await.generation - intent.generation;
+            let raised = world.now(kind).await.generation - intent.bound.generation;
             assert_eq!(raised, i64::from(raises), "{kind} {change}");
-            let fault = perform(&world.cluster, &job, Some(&intent)).await.unwrap_err();
+            let fault = perform(&world.cluster, &job, &intent).await.unwrap_err();
             let Fault::Moved(error) = fault else { panic!("{kind} {change}: {fault:?}") };
             assert_eq!(error.code, Code::KubernetesConflict);
             assert_eq!(world.patches(), u32::from(!repeated), "{kind} {change}: refused, or not sent at all");
 
             world.healthy(kind).await;
             let fresh = world.intend(&job).await.unwrap();
-            let receipt = perform(&world.cluster, &job, Some(&fresh)).await.unwrap();
-            assert_eq!(receipt.generation, fresh.generation + 1, "{kind} {change}");
+            let receipt = perform(&world.cluster, &job, &fresh).await.unwrap();
+            assert_eq!(receipt.generation, fresh.bound.generation + 1, "{kind} {change}");
             assert_eq!(world.now(kind).await.run(), Some("run-1"));
         }
     }
@@ -158,7 +163,7 @@ async fn a_refused_patch_is_certain_also_after_many_changes() {
     for replicas in [3, 4, 5] {
         world.change(Kind::Deployment, &json!({"spec": {"replicas": replicas}})).await;
     }
-    let fault = perform(&world.cluster, &job, Some(&intent)).await.unwrap_err();
+    let fault = perform(&world.cluster, &job, &intent).await.unwrap_err();
     assert!(matches!(fault, Fault::Moved(_)), "{fault:?}");
 }
 
@@ -174,10 +179,11 @@ async fn an_object_that_is_gone_is_a_failure_only_if_nothing_was_sent() {
             let object = serde_json::from_value(object).unwrap();
             api.create(&PostParams::default(), &object).await.unwrap();
         }
-        let error = unknown(perform(&world.cluster, &job, Some(&intent)).await.unwrap_err());
+        let error = unknown(perform(&world.cluster, &job, &intent).await.unwrap_err());
         assert!(error.message.contains("was deleted"), "{}", error.message);
-        let fresh = Job { repeated: false, ..job };
-        let fault = perform(&world.cluster, &fresh, Some(&intent)).await.unwrap_err();
+        let mut fresh = job;
+        fresh.once.repeated = false;
+        let fault = perform(&world.cluster, &fresh, &intent).await.unwrap_err();
         let Fault::Failed(error) = fault else { panic!("{fault:?}") };
         assert_eq!(error.code, Code::KubernetesNotFound);
         assert_eq!(world.now_or_none(Kind::Deployment).await.and_then(|w| w.run().map(str::to_owned)), None);
@@ -190,19 +196,8 @@ async fn what_cannot_be_read_is_unknown_and_its_remedy_names_the_mark() {
     world.spoil(&[Spoil::Everything]);
     let job = world.job(Kind::Deployment, "run-2", 1);
     let intent = Intent::of(&job, &*world.peek(Kind::Deployment).await, world.cluster.now()).unwrap();
-    let error = unknown(perform(&world.cluster, &job, Some(&intent)).await.unwrap_err());
+    let error = unknown(perform(&world.cluster, &job, &intent).await.unwrap_err());
     assert!(error.remedy.contains("astradesk.dev/run: run-2"), "{}", error.remedy);
-    assert_eq!(world.patches(), 1);
-}
-
-#[tokio::test]
-async fn a_step_without_an_intent_is_found_by_its_mark_or_unknown() {
-    let world = of_kind("Deployment", Kind::Deployment).await;
-    let (job, intent) = begun(&world, Kind::Deployment).await;
-    unknown(perform(&world.cluster, &job, None).await.unwrap_err());
-    perform(&world.cluster, &job, Some(&intent)).await.unwrap();
-    let receipt = perform(&world.cluster, &job, None).await.unwrap();
-    assert_eq!((receipt.run.as_str(), receipt.before), ("run-1", None));
     assert_eq!(world.patches(), 1);
 }
 
@@ -212,11 +207,11 @@ async fn a_mark_that_a_later_restart_has_left_in_place_is_a_restart_that_was_rep
     let world = World::start(vec![object]).await;
     world.healthy(Kind::Deployment).await;
     let (job, intent) = begun(&world, Kind::Deployment).await;
-    perform(&world.cluster, &job, Some(&intent)).await.unwrap();
+    perform(&world.cluster, &job, &intent).await.unwrap();
     let annotations = json!({super::RESTARTED_AT: "2030-01-01T00:00:00Z"});
     let restart = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
     world.change(Kind::Deployment, &restart).await;
-    let receipt = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
+    let receipt = perform(&world.cluster, &job, &intent).await.unwrap();
     let Err(Fault::Failed(error)) = verify(&world.cluster, &job, &receipt).await else { panic!() };
     assert_eq!(error.code, Code::RolloutSuperseded);
     assert!(error.message.contains("2030-01-01"), "{}", error.message);
@@ -235,7 +230,7 @@ async fn the_intent_is_told_in_stable_words() {
     });
     assert_eq!(stored, expected);
 
-    let receipt = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
+    let receipt = perform(&world.cluster, &job, &intent).await.unwrap();
     let undo = world.undo(Kind::Deployment, &receipt, 20);
     let stored = serde_json::to_value(world.intend(&undo).await.unwrap()).unwrap();
     assert_eq!((&stored["restarted_at"], &stored["run"]), (&Value::Null, &Value::Null));

@@ -4,6 +4,7 @@ use super::client::{self, Requests};
 use super::cluster::Cluster;
 use super::gate::{Gate, Listening, Pace};
 use super::history::Revision;
+use super::once;
 use super::restart::{Intent, Job, perform};
 use super::rollout::Receipt;
 use super::scope::{PATIENCE, Scope};
@@ -171,35 +172,34 @@ impl World {
     }
 
     pub(crate) fn job(&self, kind: Kind, run: &str, seconds: u64) -> Job {
-        Job {
-            repeated: false,
+        let once = once::Job {
             target: format!("kubernetes/sandbox/default/{kind}/webapp"),
             kind,
             namespace: self.cluster.namespace().clone(),
             name: "webapp".to_owned(),
-            accept_downtime: false,
             mark: run.to_owned(),
-            undoes: None,
-            back_to: None,
+            is_undo: false,
+            repeated: false,
             deadline: Instant::now() + Duration::from_secs(seconds),
             progress: Progress::default(),
-        }
+        };
+        Job { once, accept_downtime: false, undoes: None, back_to: None }
     }
 
     /// The undo of a restart, as a later step of its run.
     pub(crate) fn undo(&self, kind: Kind, restart: &Receipt, seconds: u64) -> Job {
         let mark = format!("{}/1", restart.run);
-        Job { undoes: Some(restart.clone()), mark, ..self.job(kind, "", seconds) }
+        Job { undoes: Some(restart.clone()), ..self.job(kind, &mark, seconds) }
     }
 
     /// What the object is like now, as a job is bound to it.
     pub(crate) async fn intend(&self, job: &Job) -> astradesk_core::Result<Intent> {
-        Intent::of(job, &self.now(job.kind).await, self.cluster.now())
+        Intent::of(job, &self.now(job.once.kind).await, self.cluster.now())
     }
 
     /// Intends and performs a restart, as often as the Engine would.
     pub(crate) async fn perform(&self, job: &Job) -> Result<Receipt, Fault> {
-        as_the_engine(async || perform(&self.cluster, job, Some(&self.intend(job).await?)).await).await
+        as_the_engine(async || perform(&self.cluster, job, &self.intend(job).await?).await).await
     }
 
     /// `webapp` as the API server has it.
@@ -302,6 +302,12 @@ pub(crate) async fn as_the_engine<R>(attempt: impl AsyncFn() -> Result<R, Fault>
         moved = attempt().await;
     }
     moved
+}
+
+/// The same job, which an earlier process may have performed already.
+pub(crate) fn repeated(mut job: Job) -> Job {
+    job.once.repeated = true;
+    job
 }
 
 /// `webapp`, with changes to its specification.

@@ -40,11 +40,11 @@ async fn every_kind_is_restarted_once_and_verified() {
 
         let (sender, mut reports) = tokio::sync::mpsc::channel::<ProgressReport>(100);
         let mut job = world.job(kind, "run-1", 30);
-        job.progress = Progress::to(sender);
+        job.once.progress = Progress::to(sender);
         let intent = world.intend(&job).await.unwrap();
-        let receipt = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
-        job.repeated = true;
-        let again = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
+        let receipt = perform(&world.cluster, &job, &intent).await.unwrap();
+        job.once.repeated = true;
+        let again = perform(&world.cluster, &job, &intent).await.unwrap();
         assert_eq!((again.generation, &again.uid), (receipt.generation, &receipt.uid), "{kind}");
         assert_eq!(world.patches(), 1, "{kind}: the second call found the effect");
         assert_eq!(receipt.generation, before.generation + 1, "{kind}");

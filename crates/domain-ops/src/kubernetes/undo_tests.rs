@@ -1,8 +1,8 @@
 //! The undo of a restart against the sandbox.
 
-use super::restart::{Job, perform, verify};
+use super::restart::{perform, verify};
 use super::rollout::Receipt;
-use super::testing::{Spoil, World, once_restarted, webapp};
+use super::testing::{Spoil, World, once_restarted, repeated, webapp};
 use super::workload::PodView;
 use astradesk_core::target::Kind;
 use astradesk_core::{Code, Error};
@@ -128,16 +128,16 @@ async fn after_a_crash_an_undo_finds_its_mark_or_is_sent_once() {
     for (kind_name, kind) in KINDS {
         for lost in [None, Some(Spoil::Reply), Some(Spoil::Request)] {
             let (world, restart) = restarted(kind_name, kind).await;
-            let job = Job { repeated: true, ..world.undo(kind, &restart, 30) };
+            let job = repeated(world.undo(kind, &restart, 30));
             let intent = world.intend(&job).await.unwrap();
             let sent = world.patches();
             world.spoil(lost.as_slice());
-            let first = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
-            let again = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
+            let first = perform(&world.cluster, &job, &intent).await.unwrap();
+            let again = perform(&world.cluster, &job, &intent).await.unwrap();
             assert_eq!((again.generation, &again.template), (first.generation, &first.template));
             let times = if lost == Some(Spoil::Request) { 2 } else { 1 };
             assert_eq!(world.patches() - sent, times, "{kind} {lost:?}");
-            assert_eq!(world.now(kind).await.generation, intent.generation + 1, "{kind} {lost:?}");
+            assert_eq!(world.now(kind).await.generation, intent.bound.generation + 1, "{kind} {lost:?}");
         }
     }
 }
@@ -145,12 +145,12 @@ async fn after_a_crash_an_undo_finds_its_mark_or_is_sent_once() {
 #[tokio::test]
 async fn an_undo_whose_mark_was_taken_away_is_not_sent_again() {
     let (world, restart) = restarted("StatefulSet", Kind::StatefulSet).await;
-    let job = Job { repeated: true, ..world.undo(Kind::StatefulSet, &restart, 30) };
+    let job = repeated(world.undo(Kind::StatefulSet, &restart, 30));
     let intent = world.intend(&job).await.unwrap();
-    perform(&world.cluster, &job, Some(&intent)).await.unwrap();
+    perform(&world.cluster, &job, &intent).await.unwrap();
     let sent = world.patches();
     world.change(Kind::StatefulSet, &json!({"metadata": {"annotations": {super::UNDO: null}}})).await;
-    let fault = perform(&world.cluster, &job, Some(&intent)).await.unwrap_err();
+    let fault = perform(&world.cluster, &job, &intent).await.unwrap_err();
     let Fault::Unknown(error) = fault else { panic!("{fault:?}") };
     assert!(error.remedy.contains("`astradesk.dev/undo: run-1/1` among its own"), "{}", error.remedy);
     assert_eq!(world.patches(), sent);
@@ -159,16 +159,16 @@ async fn an_undo_whose_mark_was_taken_away_is_not_sent_again() {
 #[tokio::test]
 async fn an_undo_that_was_replaced_during_a_crash_is_found_in_the_history() {
     let (world, restart) = restarted("Deployment", Kind::Deployment).await;
-    let job = Job { repeated: true, ..world.undo(Kind::Deployment, &restart, 30) };
+    let job = repeated(world.undo(Kind::Deployment, &restart, 30));
     let intent = world.intend(&job).await.unwrap();
-    let receipt = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
+    let receipt = perform(&world.cluster, &job, &intent).await.unwrap();
     verify(&world.cluster, &job, &receipt).await.unwrap();
     let changed = json!({
         "metadata": {"annotations": {super::UNDO: null}},
         "spec": {"template": {"metadata": {"annotations": {"somebody/else": "1"}}}},
     });
     world.change(Kind::Deployment, &changed).await;
-    let receipt = perform(&world.cluster, &job, Some(&intent)).await.unwrap();
+    let receipt = perform(&world.cluster, &job, &intent).await.unwrap();
     let error = failed(verify(&world.cluster, &job, &receipt).await.unwrap_err());
     assert_eq!(error.code, Code::RolloutSuperseded, "{error:?}");
 }

@@ -2,7 +2,8 @@
 
 use super::cluster::Cluster;
 use super::diagnosis::{self, Blame};
-use super::restart::{END, LAG, LAST_LOOK, late as late_blame, suspect};
+use super::once::LAST_LOOK;
+use super::restart::{END, LAG, late as late_blame, suspect};
 use super::scope::PATIENCE;
 use super::workload::{Family, Workload};
 use astradesk_core::name::{Namespace, ObjectName};

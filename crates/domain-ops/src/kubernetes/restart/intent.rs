@@ -1,5 +1,6 @@
 //! What a patch is bound to: durable before it is sent, so that what became of it can be found out by reading.
 
+use super::super::once::Bound;
 use super::super::rollout::{Marks, Receipt};
 use super::super::workload::Workload;
 use super::super::{RESTARTED_AT, RUN, UNDO, guard};
@@ -12,12 +13,9 @@ use serde_json::{Value, json};
 /// The object as it was when the patch was decided, and what the patch sets. Its fields are in the evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intent {
-    /// The object's id.
-    pub(crate) uid: String,
-    /// The object's version: the API server lets the patch in for no other.
-    pub(crate) resource_version: String,
-    /// The object's generation, which every change of its template raises by one.
-    pub(crate) generation: i64,
+    /// The object as it is.
+    #[serde(flatten)]
+    pub(crate) bound: Bound,
     /// The revision that the object is at, if it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revision: Option<String>,
@@ -36,7 +34,7 @@ impl Intent {
         let sets = match &job.undoes {
             None => {
                 guard::restart(workload, job.accept_downtime)?;
-                Marks { restarted_at: Some(stamp(now)), run: Some(job.mark.clone()) }
+                Marks { restarted_at: Some(stamp(now)), run: Some(job.once.mark.clone()) }
             }
             Some(receipt) => {
                 guard::undo(workload, receipt)?;
@@ -44,9 +42,7 @@ impl Intent {
             }
         };
         Ok(Self {
-            uid: workload.uid.clone(),
-            resource_version: workload.resource_version.clone(),
-            generation: workload.generation,
+            bound: Bound::to(workload),
             revision: workload.revision.clone(),
             rest: workload.rest,
             sets,
@@ -56,11 +52,11 @@ impl Intent {
 
     /// The one patch that this intent stands for.
     pub(super) fn patch(&self, job: &Job) -> Value {
-        let mut patch = template_patch(&self.resource_version, &self.sets);
+        let mut patch = template_patch(&self.bound.resource_version, &self.sets);
         if job.undoes.is_some()
             && let Some(metadata) = patch.get_mut("metadata").and_then(Value::as_object_mut)
         {
-            metadata.insert("annotations".to_owned(), json!({UNDO: job.mark}));
+            metadata.insert("annotations".to_owned(), json!({UNDO: job.once.mark}));
         }
         patch
     }
@@ -74,8 +70,8 @@ impl Intent {
     pub(super) fn receipt(&self, job: &Job, workload: &Workload, now: Timestamp) -> Receipt {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         Receipt {
-            target: job.target.clone(),
-            uid: self.uid.clone(),
+            target: job.once.target.clone(),
+            uid: self.bound.uid.clone(),
             generation: workload.generation,
             restarted_at: text(&self.sets.restarted_at),
             run: text(&self.sets.run),
@@ -83,7 +79,7 @@ impl Intent {
             // If somebody has changed it since, the patch was replaced, and its template is not to be seen any more.
             template: if self.has_left(workload) { workload.template } else { Digest::ZERO },
             before: Some(self.before.clone()),
-            undo: job.undoes.as_ref().map(|_| job.mark.clone()),
+            undo: job.undoes.as_ref().map(|_| job.once.mark.clone()),
             undone_at: job.undoes.as_ref().map(|_| now),
         }
     }

@@ -3,6 +3,7 @@
 use super::super::cluster::Cluster;
 use super::super::diagnosis::{self, Blame, Certainty};
 use super::super::gitops;
+use super::super::once;
 use super::super::rollout::{self, Receipt};
 use super::super::workload::{Family, Workload};
 use super::Job;
@@ -28,7 +29,7 @@ impl Rollout<'_> {
         let live = self.family.pods.iter().filter(|p| p.is_live());
         let mut output = json!({
             "summary": self.summary(seconds),
-            "target": self.job.target,
+            "target": self.job.once.target,
             "replicas": self.workload.wanted,
             "generation": receipt.generation,
             "revision": self.workload.revision,
@@ -50,7 +51,7 @@ impl Rollout<'_> {
     fn summary(&self, seconds: Option<i64>) -> String {
         // `restartedAt` knows whole seconds only.
         let took = seconds.map(|seconds| format!(" after about {} s", seconds.max(1))).unwrap_or_default();
-        let what = self.job.what();
+        let what = self.job.once.what();
         let one = self.workload.wanted == 1;
         let pods =
             if one { "the pod is".to_owned() } else { format!("all {} pods are", self.workload.wanted) };
@@ -83,7 +84,7 @@ impl Rollout<'_> {
         let code = blame.code.unwrap_or(Code::RolloutTimedOut);
         // What an undo waits for is a pod of the restart.
         let sick = diagnosis::sick_pods(workload, family, !job.goes_back());
-        let logs = sick.iter().take(TOLD.1).map(|sick| cluster.log(job.namespace.as_str(), sick));
+        let logs = sick.iter().take(TOLD.1).map(|sick| cluster.log(job.once.namespace.as_str(), sick));
         let logs = join_all(logs).await;
         let pods: Vec<Value> = sick
             .iter()
@@ -100,7 +101,8 @@ impl Rollout<'_> {
         if job.goes_back() {
             error = error.with_remedy(self.remedy_of_undo(blame));
         } else {
-            let undo = format!("kubectl -n {} rollout undo {}/{}", job.namespace, job.kind, job.name);
+            let undo =
+                format!("kubectl -n {} rollout undo {}/{}", job.once.namespace, job.once.kind, job.once.name);
             if code.remedy().contains("undo the rollout") {
                 error = error.with_remedy(format!("{} (`{undo}`)", code.remedy()));
             }
@@ -110,7 +112,7 @@ impl Rollout<'_> {
     }
 
     fn remedy_of_undo(&self, blame: &Blame) -> String {
-        let Job { namespace, kind, name, .. } = self.job;
+        let once::Job { namespace, kind, name, .. } = &self.job.once;
         match &blame.remedy {
             Some(command) => {
                 format!("delete it, and the controller goes on: `kubectl -n {namespace} {command}`")
@@ -149,19 +151,23 @@ pub(super) fn superseded(job: &Job, by: &str, workload: Option<&Workload>) -> Fa
 
 /// The workload is not there any more.
 pub(super) fn deleted(job: &Job, how: &str) -> Fault {
-    let message = format!("{} {how} before {} was complete", job.what(), job.doing());
+    let message = format!("{} {how} before {} was complete", job.once.what(), job.doing());
     Fault::Failed(Error::new(Code::RolloutWorkloadDeleted, message))
 }
 
 /// It was done, and nobody could see what came of it.
 pub(super) fn unwatched(job: &Job, error: &Error) -> Fault {
-    let message =
-        format!("{} was {}, but how it went could not be watched: {}", job.what(), job.done(), error.message);
+    let message = format!(
+        "{} was {}, but how it went could not be watched: {}",
+        job.once.what(),
+        job.done(),
+        error.message
+    );
     Fault::Unknown(
         Error::new(Code::RunOutcomeUnknown, message)
             .with_remedy(format!(
                 "see `kubectl -n {} rollout status {}/{}` when the cluster answers again",
-                job.namespace, job.kind, job.name
+                job.once.namespace, job.once.kind, job.once.name
             ))
             .with_detail("seen", error.code.as_str()),
     )

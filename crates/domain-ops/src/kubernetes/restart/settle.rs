@@ -1,32 +1,11 @@
-//! What became of a patch whose reply is not known. Pure.
+//! Whether a restart whose reply is not known was made: what `kubernetes::once` does not know by itself. Pure.
 //!
-//! The patch is bound to one version of the object (`metadata.resourceVersion`), and it changes the template, so:
-//!
-//! 1. The mark is there: it was applied.
-//! 2. The version is the same: it was not applied yet. It may be sent again, as only one of the two can be let in.
-//! 3. The version is another one: from now on the patch is refused, however late it arrives. Was it applied before?
-//!    Every write that changes the specification raises `metadata.generation` by exactly one. With the generation of
-//!    the intent no such write has happened, so it was not. With that generation and one, exactly one has: had it
-//!    been ours, nothing could have changed the template after it, and the mark would be there. So it was not.
-//! 4. With more, only the templates that the controller keeps can tell.
-//!
-//! The arithmetic rests on these files of Kubernetes, which are alike in this from 1.20 to 1.33:
-//!
-//! | kind | what raises the generation, by one a write | where |
-//! |---|---|---|
-//! | Deployment | a change of `spec` or of `metadata.annotations` | `pkg/registry/apps/deployment/strategy.go`, `PrepareForUpdate` |
-//! | StatefulSet | a change of `spec` | `pkg/registry/apps/statefulset/strategy.go` |
-//! | DaemonSet | a change of `spec` (of its template once, not twice) | `pkg/registry/apps/daemonset/strategy.go` |
-//! | all | `spec.replicas` through `/scale`, by the same strategies | `pkg/registry/apps/*/storage/storage.go`, `ScaleREST` |
-//! | all | the beginning of a deletion that waits for something | `staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go`, `BeforeDelete` |
-//!
-//! A write through `/status` raises nothing and cannot change `spec` (the `StatusStrategy` in the same files); it can
-//! change annotations of the object, as the Deployment controller does with `deployment.kubernetes.io/revision`.
-//! Labels and, except in Deployments, annotations of the object raise nothing. Nobody can write the generation itself.
+//! The patch changes the annotations of the template. So if there was one change since, and they are as they were before,
+//! it was another one: had it been ours, nothing could have changed the template after it.
 //!
 //! Something in the cluster may take our mark away as it comes in (an admission webhook), or later (the mark of an undo
 //! is no part of `spec`): with one generation more and the template as we would have left it but for the mark, or as our
-//! own field manager has left it, step 4 decides too.
+//! own field manager has left it, the templates that the controller keeps decide, as they do after more changes.
 
 use super::super::history::History;
 use super::super::rollout::{Marks, Receipt};
@@ -35,55 +14,12 @@ use super::super::{FIELD_MANAGER, RUN, UNDO};
 use super::{Intent, Job};
 use astradesk_core::Timestamp;
 
-/// What is known of the patches that were sent so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Sent {
-    /// None was, or none arrived.
-    Nothing,
-    /// The API server said that the version is another one. (A proxy may have sent a first one before that.)
-    Refused,
-    /// One may have been applied.
-    Maybe,
-}
-
-/// What became of the patch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Finding {
-    /// It was applied.
-    Applied,
-    /// It was not applied yet: nothing has changed.
-    Open,
-    /// It was not applied, and never will be.
-    Never,
-    /// The object that it was for is gone.
-    Gone,
-    /// Only the history can tell.
-    Buried,
-}
-
-/// What became of the patch, from the object as it is.
-pub(super) fn find(job: &Job, intent: &Intent, sent: Sent, workload: &Workload) -> Finding {
-    if workload.uid != intent.uid {
-        return Finding::Gone;
-    }
-    if job.is_marked(workload) {
-        return Finding::Applied;
-    }
-    if workload.resource_version == intent.resource_version {
-        return Finding::Open;
-    }
-    if sent == Sent::Nothing {
-        return Finding::Never;
-    }
+/// Whether the one change that there was since is not that of the patch.
+pub(super) fn is_another_change(job: &Job, intent: &Intent, workload: &Workload) -> bool {
     let marks = Marks::of(&workload.template_annotations);
     let by_us = || workload.changed_by.as_ref().is_none_or(|change| change.manager == FIELD_MANAGER);
-    match workload.generation - intent.generation {
-        0 => Finding::Never,
-        // Ours would have changed the annotations.
-        1 if marks == intent.before => Finding::Never,
-        1 if marks != without_mark(job, intent) && !by_us() => Finding::Never,
-        _ => Finding::Buried,
-    }
+    // Ours would have changed the annotations.
+    marks == intent.before || (marks != without_mark(job, intent) && !by_us())
 }
 
 /// The template's annotations as the patch would leave them if its mark were taken away.
@@ -96,7 +32,7 @@ fn without_mark(job: &Job, intent: &Intent) -> Marks {
 
 /// The receipt of a patch that was applied and replaced since, if the history shows it.
 pub(super) fn dig(job: &Job, intent: &Intent, history: &History, now: Timestamp) -> Option<Receipt> {
-    let mark = Some(&job.mark);
+    let mark = Some(&job.once.mark);
     let ours = history.revisions.iter().find(|revision| {
         let marks = Marks::of(&revision.template_annotations);
         if revision.rest != intent.rest {
@@ -110,23 +46,26 @@ pub(super) fn dig(job: &Job, intent: &Intent, history: &History, now: Timestamp)
     })?;
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     Some(Receipt {
-        target: job.target.clone(),
-        uid: intent.uid.clone(),
-        generation: intent.generation + 1,
+        target: job.once.target.clone(),
+        uid: intent.bound.uid.clone(),
+        generation: intent.bound.generation + 1,
         restarted_at: text(&intent.sets.restarted_at),
         run: text(&intent.sets.run),
         previous_revision: intent.revision.clone(),
         template: ours.template,
         before: Some(intent.before.clone()),
-        undo: job.undoes.as_ref().map(|_| job.mark.clone()),
+        undo: job.undoes.as_ref().map(|_| job.once.mark.clone()),
         undone_at: job.undoes.as_ref().map(|_| now),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::once::find::{Finding, Sent};
+    use super::super::super::once::{self, Bound};
     use super::super::super::rollout::tests::{Shape, receipt, workload};
     use super::super::super::workload::Change;
+    use super::super::perform::Restart;
     use super::*;
     use astradesk_core::target::Kind;
     use std::time::Duration;
@@ -140,19 +79,29 @@ mod tests {
     }
 
     fn job(undo: bool) -> Job {
-        Job {
-            back_to: None,
+        let once = once::Job {
             target: "t".into(),
             kind: Kind::Deployment,
             namespace: astradesk_core::name::Namespace::parse("default").unwrap(),
             name: "webapp".into(),
-            accept_downtime: false,
             mark: "run-2/1".into(),
-            undoes: undo.then(receipt),
+            is_undo: undo,
             repeated: true,
             deadline: tokio::time::Instant::now() + Duration::from_secs(1),
             progress: astradesk_runtime::port::Progress::default(),
-        }
+        };
+        Job { once, accept_downtime: false, undoes: undo.then(receipt), back_to: None }
+    }
+
+    fn find(job: &Job, intent: &Intent, sent: Sent, workload: &Workload) -> Finding {
+        let change = once::Change {
+            task: &Restart { job, intent },
+            bound: &intent.bound,
+            done: job.done(),
+            patch: Ok(intent.patch(job)),
+            unchanged: &|workload| is_another_change(job, intent, workload),
+        };
+        change.find(sent, workload)
     }
 
     #[test]
@@ -217,7 +166,7 @@ mod tests {
     fn an_undo_is_found_by_the_objects_own_annotation() {
         let intent = Intent { sets: Marks::default(), ..intent() };
         let mut subject = workload(&Shape::default());
-        (subject.resource_version, subject.generation) = ("101".into(), intent.generation + 1);
+        (subject.resource_version, subject.generation) = ("101".into(), intent.bound.generation + 1);
         assert_eq!(find(&job(true), &intent, Sent::Maybe, &subject), Finding::Never, "still restarted");
         subject.template_annotations.clear();
         assert_eq!(find(&job(true), &intent, Sent::Maybe, &subject), Finding::Buried, "undone, by whom?");
@@ -234,9 +183,7 @@ mod tests {
     fn intent() -> Intent {
         let workload = workload(&Shape::default());
         Intent {
-            uid: workload.uid.clone(),
-            resource_version: workload.resource_version.clone(),
-            generation: workload.generation,
+            bound: Bound::to(&workload),
             revision: workload.revision.clone(),
             rest: workload.rest,
             sets: Marks::default(),

@@ -2,11 +2,12 @@
 
 use super::super::cluster::Cluster;
 use super::super::diagnosis::{self, Blame, Certainty};
+use super::super::once::LAST_LOOK;
 use super::super::rollout::{self, Receipt, Verdict};
 use super::super::scope::{Followed, PATIENCE, Scope};
 use super::super::workload::{Family, Workload};
+use super::Job;
 use super::report::{self, Rollout};
-use super::{Job, LAST_LOOK};
 use astradesk_core::target::Kind;
 use astradesk_core::{Code, Error};
 use astradesk_runtime::port::Fault;
@@ -27,8 +28,8 @@ pub(crate) const DEAD: Duration = Duration::from_secs(3);
 /// Watches until every pod is of the template that the receipt tells of and available, and none of another one is
 /// left, or until it is known to fail.
 pub(crate) async fn verify(cluster: &Cluster, job: &Job, receipt: &Receipt) -> Result<Value, Fault> {
-    let scope = cluster.scope(&job.namespace);
-    let changes = scope.follow(job.kind, &job.name);
+    let scope = cluster.scope(&job.once.namespace);
+    let changes = scope.follow(job.once.kind, &job.once.name);
     let doubt = Instant::now() + DEAD;
     Watch { cluster, job, receipt, scope, changes, doubt, patience: DEAD * 2, told: None, suspicion: None }
         .until_known()
@@ -54,7 +55,7 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     async fn until_known(&mut self) -> Result<Value, Fault> {
-        let deadline = self.job.deadline;
+        let deadline = self.job.once.deadline;
         loop {
             self.changes.mark_unchanged();
             let left = deadline.saturating_duration_since(Instant::now());
@@ -83,14 +84,14 @@ impl Watch<'_> {
 
     /// The workload and what belongs to it, as the watches have it.
     fn look(&self) -> (Option<Arc<Workload>>, Family) {
-        let (workload, family) = self.scope.family(self.job.kind, &self.job.name).unzip();
+        let (workload, family) = self.scope.family(self.job.once.kind, &self.job.once.name).unzip();
         (workload, family.unwrap_or_default())
     }
 
     /// The watches have not shown the change yet: once that has lasted, they start over. Gives when to look again.
     fn until_renewed(&mut self) -> Instant {
         if Instant::now() >= self.doubt {
-            tracing::info!(mark = self.job.mark, "the watches lag behind and start over");
+            tracing::info!(mark = self.job.once.mark, "the watches lag behind and start over");
             self.scope.renew();
             self.doubt = Instant::now() + self.patience;
             self.patience *= 2;
@@ -117,7 +118,7 @@ impl Watch<'_> {
         let (workload, family) = self.look();
         let (workload, family) = (workload.as_deref(), &family);
         let verdict = rollout::verdict(self.receipt, workload, family);
-        let mut wake = self.job.deadline;
+        let mut wake = self.job.once.deadline;
         match (verdict, workload) {
             (Verdict::NotSeen, _) => return Ok(Judged::Unseen),
             (Verdict::Complete, Some(workload)) => {
@@ -165,7 +166,7 @@ impl Watch<'_> {
     fn tell(&mut self, workload: &Workload, family: &Family) {
         let report = rollout::progress(workload, family);
         if self.told.as_ref() != Some(&report) {
-            self.job.progress.report(report.0.clone(), report.1.clone());
+            self.job.once.progress.report(report.0.clone(), report.1.clone());
             self.told = Some(report);
         }
     }
@@ -197,7 +198,7 @@ impl Watch<'_> {
 
     /// Why the watches do not have the object: the API server has the last word.
     async fn deleted(&self) -> Option<&'static str> {
-        match self.cluster.get(self.job.kind, &self.job.namespace, &self.job.name).await {
+        match self.cluster.get(self.job.once.kind, &self.job.once.namespace, &self.job.once.name).await {
             Err(failure) if failure.is_not_found() => Some("was deleted"),
             Ok(workload) if workload.uid != self.receipt.uid => Some("was deleted and made again"),
             Ok(workload) if workload.deleting => Some("is being deleted"),

@@ -130,11 +130,11 @@ pub(crate) async fn perform(
     intent: &Intent,
 ) -> std::result::Result<Receipt, Fault> {
     let patch = async {
-        let past = Past::read(cluster, job.kind, &job.namespace, &job.name).await?;
-        Ok(intent.bound.patch(&job.mark, &past.spec_patch(past.find(intent.to.template)?)))
+        let past = Past::read(cluster, job.once.kind, &job.once.namespace, &job.once.name).await?;
+        Ok(intent.bound.patch(&job.once.mark, &past.spec_patch(past.find(intent.to.template)?)))
     };
     let change = Change {
-        job: &job.once(),
+        task: &job.once,
         bound: &intent.bound,
         done: "rolled back",
         patch: patch.await,
@@ -143,7 +143,7 @@ pub(crate) async fn perform(
     let workload = once::perform(cluster, &change).await?;
     let is_there = workload.template == intent.to.template;
     let rollout = rollout::Receipt {
-        target: job.target.clone(),
+        target: job.once.target.clone(),
         uid: intent.bound.uid.clone(),
         generation: workload.generation,
         // An earlier template may have been restarted in its time.

@@ -164,7 +164,7 @@ async fn perform_replicas(cluster: &Cluster, job: &Job, intent: &Intent) -> Resu
         return Ok(read.map_err(|failure| failure.into_error(&operation("get", *kind, namespace, name)))?);
     }
     let change = Change {
-        job,
+        task: job,
         bound: &intent.bound,
         done: "scaled",
         patch: Ok(intent.patch(mark)),
@@ -179,7 +179,7 @@ async fn perform_minimum(cluster: &Cluster, job: &Job, intent: &Intent, name: &s
         return Ok(());
     }
     let change = Change {
-        job: &Minimum { job, name },
+        task: &Minimum { job, name },
         bound: &intent.bound,
         done: "changed",
         patch: Ok(intent.patch(&job.mark)),

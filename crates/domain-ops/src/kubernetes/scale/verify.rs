@@ -3,8 +3,8 @@
 use super::super::cluster::Cluster;
 use super::super::diagnosis::{self, Blame};
 use super::super::gitops;
-use super::super::once::Job;
-use super::super::restart::{DEAD, END, LAG, LAST_LOOK, late, suspect};
+use super::super::once::{Job, LAST_LOOK};
+use super::super::restart::{DEAD, END, LAG, late, suspect};
 use super::super::scope::{Followed, PATIENCE, Scope};
 use super::super::workload::{Family, Workload};
 use super::{Changed, Receipt};

@@ -6,7 +6,7 @@ use super::{flag, node_facts, node_name, node_names, node_schema, on_failure_sch
 use crate::kubernetes::drain::{self, Accepted, Intent, Look, Receipt, Sorted, sort};
 use crate::kubernetes::node::{self, NodeJob, word};
 use crate::kubernetes::residents::{self, PodRef, Resident, Stage, residents_of};
-use crate::kubernetes::{Cluster, restart};
+use crate::kubernetes::{Cluster, once};
 use astradesk_core::run::OnFailure;
 use astradesk_core::tool::{Form, Grammar};
 use astradesk_core::{
@@ -89,7 +89,7 @@ async fn look_at_last(cluster: &Cluster, step: &StepContext) -> Result<Look, Fau
                 .with_remedy("look at the node, and drain it again or uncordon it");
             return Err(Fault::Unknown(unknown.with_detail("seen", error.code.as_str())));
         }
-        sleep_until(step.deadline.min(Instant::now() + restart::PAUSE.1)).await;
+        sleep_until(step.deadline.min(Instant::now() + once::PAUSE.1)).await;
     }
 }
 

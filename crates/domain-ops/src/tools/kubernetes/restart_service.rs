@@ -69,7 +69,8 @@ impl RestartService {
 
     /// The restart of this step, or the undo of one.
     fn job(step: &StepContext, undoes: Option<Receipt>) -> Result<Job> {
-        Ok(Job { undoes, ..Job::new(job(step)?, accepts_downtime(&step.call.arguments)) })
+        let (once, accept_downtime) = (job(step)?, accepts_downtime(&step.call.arguments));
+        Ok(Job { once, accept_downtime, undoes, back_to: None })
     }
 }
 
@@ -102,8 +103,7 @@ fn grammar() -> Grammar {
 #[async_trait]
 impl Write for RestartService {
     type Seen = Workload;
-    /// A version before this one began steps without.
-    type Intent = Option<Intent>;
+    type Intent = Intent;
     type Receipt = Receipt;
     const UNDOES: bool = true;
 
@@ -127,18 +127,13 @@ impl Write for RestartService {
         Ok(plan(&workload, &body, on_failure(&call.arguments, self.on_failure)))
     }
 
-    async fn intend(
-        &self,
-        cluster: &Cluster,
-        step: &StepContext,
-        workload: Workload,
-    ) -> Result<Option<Intent>> {
-        Intent::of(&Self::job(step, None)?, &workload, cluster.now()).map(Some)
+    async fn intend(&self, cluster: &Cluster, step: &StepContext, workload: Workload) -> Result<Intent> {
+        Intent::of(&Self::job(step, None)?, &workload, cluster.now())
     }
 
-    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Option<Intent>> {
+    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Intent> {
         let workload = workload(cluster, &step.call).await?;
-        Intent::of(&Self::job(step, Some(done))?, &workload, cluster.now()).map(Some)
+        Intent::of(&Self::job(step, Some(done))?, &workload, cluster.now())
     }
 
     async fn perform(
@@ -146,9 +141,9 @@ impl Write for RestartService {
         cluster: &Cluster,
         _: &Permit,
         step: &StepContext,
-        intent: Option<Intent>,
+        intent: Intent,
     ) -> Result<Receipt, Fault> {
-        restart::perform(cluster, &Self::job(step, undone(step)?)?, intent.as_ref()).await
+        restart::perform(cluster, &Self::job(step, undone(step)?)?, &intent).await
     }
 
     async fn verify(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Value, Fault> {

@@ -73,8 +73,8 @@ impl RollbackService {
     }
 
     fn job(step: &StepContext, to: Point) -> Result<Job> {
-        let back_to = Some(to.to_string());
-        Ok(Job { back_to, ..Job::new(job(step)?, accepts_downtime(&step.call.arguments)) })
+        let (once, accept_downtime) = (job(step)?, accepts_downtime(&step.call.arguments));
+        Ok(Job { once, accept_downtime, undoes: None, back_to: Some(to.to_string()) })
     }
 }
 
