@@ -56,6 +56,7 @@ pub(crate) mod rollback;
 pub mod rollout;
 pub mod scale;
 pub mod scope;
+pub(crate) mod watch;
 pub(crate) mod whole;
 pub mod workload;
 

@@ -5,16 +5,15 @@
 
 use super::cluster::{Cluster, operation};
 use super::once::{self, Bound, Change, Job};
-use super::restart::LAG;
 use super::rollout::stage;
-use super::scope::PATIENCE;
-use super::workload::Workload;
+use super::watch::{self, Judge, Judged, LAG, Seen, Watch};
+use super::workload::{Family, Workload};
 use astradesk_core::target::Kind;
 use astradesk_core::{Code, Error, Result, Timestamp};
 use astradesk_runtime::port::Fault;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// What is bound to the Deployment as it is. Its fields are in the evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,31 +122,51 @@ pub(crate) async fn verify(
     job: &Job,
     receipt: &Receipt,
 ) -> std::result::Result<Value, Fault> {
-    let scope = cluster.scope(&job.namespace);
-    let mut changes = scope.follow(job.kind, &job.name);
-    loop {
-        changes.mark_unchanged();
-        scope.ready(PATIENCE).await.map_err(|error| unwatched(job, receipt, &error))?;
-        let seen = scope.family(job.kind, &job.name).map(|(workload, _)| workload);
-        if let Some(workload) = seen.filter(|workload| workload.generation >= receipt.generation) {
-            if workload.uid != receipt.uid || workload.paused != receipt.paused {
-                let message =
-                    format!("somebody has changed {} since it was {}", job.what(), done(receipt.paused));
-                return Err(Fault::Failed(Error::new(Code::RolloutSuperseded, message)));
-            }
-            if workload.observed_generation >= receipt.generation {
-                return Ok(output(cluster, job, receipt, &workload));
-            }
+    Watch::of(cluster, job).until_known(&mut Waiting { cluster, job, receipt }).await
+}
+
+/// A change that its controller has yet to take up.
+struct Waiting<'a> {
+    cluster: &'a Cluster,
+    job: &'a Job,
+    receipt: &'a Receipt,
+}
+
+impl Judge for Waiting<'_> {
+    type Known = Value;
+
+    async fn judge(&mut self, seen: &Seen) -> std::result::Result<Judged<Value>, Fault> {
+        let Self { cluster, job, receipt } = *self;
+        let what = job.what();
+        let Some(workload) = &seen.workload else {
+            let Some(how) = watch::gone(cluster, job, &receipt.uid).await else {
+                return Ok(Judged::Open { wake: Instant::now() + LAG });
+            };
+            let message = format!("{what} {how} after it was {}", done(receipt.paused));
+            return Err(Fault::Failed(Error::new(Code::RolloutWorkloadDeleted, message)));
+        };
+        if workload.generation < receipt.generation {
+            return Ok(Judged::Unseen);
         }
-        if Instant::now() >= job.deadline {
-            let error =
-                Error::new(Code::ToolTimedOut, "its controller has not taken it up within the time limit");
-            return Err(unwatched(job, receipt, &error));
+        if workload.uid != receipt.uid || workload.paused != receipt.paused {
+            let message = format!("somebody has changed {what} since it was {}", done(receipt.paused));
+            return Err(Fault::Failed(Error::new(Code::RolloutSuperseded, message)));
         }
-        tokio::select! {
-            () = changes.changed() => {}
-            () = sleep_until(job.deadline.min(Instant::now() + LAG)) => gone(cluster, job, receipt).await?,
+        if workload.observed_generation < receipt.generation {
+            return Ok(Judged::Open { wake: job.deadline });
         }
+        Ok(Judged::Known(output(cluster, job, receipt, workload)))
+    }
+
+    async fn late(&self, _: &Workload, _: &Family) -> Fault {
+        let message = "its controller has not taken it up within the time limit";
+        self.unwatched(&Error::new(Code::ToolTimedOut, message))
+    }
+
+    fn unwatched(&self, error: &Error) -> Fault {
+        let Self { job, receipt, .. } = self;
+        let what = format!("the rollout of {} was {}, but what came of it", job.what(), done(receipt.paused));
+        watch::unwatched(&what, &job.by_kubectl("rollout status", ""), error)
     }
 }
 
@@ -178,30 +197,4 @@ fn output(cluster: &Cluster, job: &Job, receipt: &Receipt, workload: &Workload) 
         "took_seconds": now.duration_since(receipt.at).as_secs().max(0),
         "observed_at": now.to_string(),
     })
-}
-
-/// The API server has the last word on whether it is still there.
-async fn gone(cluster: &Cluster, job: &Job, receipt: &Receipt) -> std::result::Result<(), Fault> {
-    let how = match cluster.get(job.kind, &job.namespace, &job.name).await {
-        Err(failure) if failure.is_not_found() => "was deleted",
-        Ok(workload) if workload.uid != receipt.uid => "was deleted and made again",
-        Ok(_) | Err(_) => return Ok(()),
-    };
-    let message = format!("{} {how} after it was {}", job.what(), done(receipt.paused));
-    Err(Fault::Failed(Error::new(Code::RolloutWorkloadDeleted, message)))
-}
-
-/// It was done, and nobody could see that it was taken up.
-fn unwatched(job: &Job, receipt: &Receipt, error: &Error) -> Fault {
-    let message = format!(
-        "the rollout of {} was {}, but what came of it could not be watched: {}",
-        job.what(),
-        done(receipt.paused),
-        error.message
-    );
-    Fault::Unknown(
-        Error::new(Code::RunOutcomeUnknown, message)
-            .with_remedy(format!("see `{}`", job.by_kubectl("rollout status", "")))
-            .with_detail("seen", error.code.as_str()),
-    )
 }

@@ -2,21 +2,14 @@
 
 use super::cluster::Cluster;
 use super::diagnosis::{self, Blame};
-use super::once::LAST_LOOK;
-use super::restart::{END, LAG, late as late_blame, suspect};
-use super::scope::PATIENCE;
+use super::watch::{self, Judge, Judged, Seen, Suspicion, Watch, with_sick};
 use super::workload::{Family, Workload};
 use astradesk_core::name::{Namespace, ObjectName};
 use astradesk_core::target::Kind;
 use astradesk_core::{Code, Error, Timestamp};
 use astradesk_runtime::port::{Fault, Progress};
-use futures::future::join_all;
-use serde_json::{Value, json};
-use std::sync::Arc;
-use tokio::time::{Instant, sleep, sleep_until};
-
-/// Of how many sick pods, logs and warnings an error tells.
-const TOLD: (usize, usize, usize) = (10, 3, 5);
+use serde_json::json;
+use tokio::time::Instant;
 
 /// A workload that is waited for.
 pub(crate) struct Wait<'a> {
@@ -47,79 +40,21 @@ fn is_whole(without: &str, workload: &Workload, family: &Family) -> bool {
 impl Wait<'_> {
     /// Waits until it is whole, or is known not to become so. Gives the names of its pods.
     pub(crate) async fn until_whole(&self) -> Result<Vec<String>, Fault> {
-        let scope = self.cluster.scope(self.namespace);
-        let mut changes = scope.follow(self.kind, self.name.as_str());
-        let (mut suspicion, mut told): (Option<(Blame, Instant)>, Option<String>) = (None, None);
-        loop {
-            changes.mark_unchanged();
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if let Err(error) = scope.ready(PATIENCE.min(left.max(LAST_LOOK))).await {
-                if Instant::now() >= self.deadline {
-                    return Err(self.unwatched(&error));
-                }
-                sleep(LAG.min(left)).await;
-                continue;
-            }
-            let late = Instant::now() >= self.deadline;
-            if late {
-                // A watch may have died without a word, so what is claimed now is read now.
-                scope.renewed(END).await.map_err(|error| self.unwatched(&error))?;
-            }
-            let Some((workload, family)) = scope.family(self.kind, self.name.as_str()) else {
-                return Err(self.deleted());
-            };
-            if is_whole(self.without, &workload, &family) {
-                return Ok(family.pods.iter().take(100).map(|pod| pod.name.clone()).collect());
-            }
-            let blame = diagnosis::blame(&workload, &family, Some(self.since));
-            if late {
-                let blame = late_blame(&workload, &family, blame);
-                return Err(self.failed(&blame, &workload, &family).await);
-            }
-            self.tell(&workload, &mut told);
-            suspicion = suspect(suspicion, blame);
-            let wake = match &suspicion {
-                Some((blame, since)) if Instant::now() >= *since => {
-                    return Err(self.failed(blame, &workload, &family).await);
-                }
-                Some((_, since)) => *since,
-                None => self.deadline,
-            };
-            tokio::select! {
-                () = changes.changed() => {}
-                () = sleep_until(wake.min(self.deadline)) => {}
-            }
-        }
+        let Self { cluster, namespace, kind, name, deadline, .. } = *self;
+        let watch = Watch { cluster, namespace, kind, name: name.as_str(), deadline };
+        let mut waiting = Waiting { wait: self, told: None, suspicion: Suspicion::default() };
+        watch.until_known(&mut waiting).await
     }
 
     fn what(&self) -> String {
         format!("{}/{} in namespace `{}`", self.kind, self.name, self.namespace)
     }
 
-    /// Reports progress when there is some.
-    fn tell(&self, workload: &Workload, told: &mut Option<String>) {
-        let message = format!("{} of {} pods available", workload.available, workload.wanted);
-        if told.as_ref() != Some(&message) {
-            let facts = json!({"available": workload.available, "wanted": workload.wanted});
-            self.progress.report(message.clone(), facts);
-            *told = Some(message);
-        }
-    }
-
     async fn failed(&self, blame: &Blame, workload: &Workload, family: &Family) -> Fault {
-        let sick = diagnosis::sick_pods(workload, family, false);
-        let logs = sick.iter().take(TOLD.1).map(|sick| self.cluster.log(self.namespace.as_str(), sick));
-        let logs: Vec<Arc<Vec<String>>> = join_all(logs).await;
-        let log = |index: usize| logs.get(index).map_or(&[][..], |log| log.as_slice());
-        let pods: Vec<Value> =
-            sick.iter().take(TOLD.0).enumerate().map(|(index, sick)| sick.to_json(log(index))).collect();
         let message = format!("{}, but {} is not whole again: {}", self.done, self.what(), blame.sentence);
-        Fault::Failed(
-            Error::new(blame.code.unwrap_or(Code::RolloutTimedOut), message)
-                .with_remedy("look at its pods: what was taken away does not come back by itself")
-                .with_detail("pods", pods)
-                .with_detail("warnings", diagnosis::aggregate(&family.warnings, TOLD.2)),
-        )
+        let error = Error::new(blame.code.unwrap_or(Code::RolloutTimedOut), message)
+            .with_remedy("look at its pods: what was taken away does not come back by itself");
+        Fault::Failed(with_sick(error, self.cluster, workload, family, false).await)
     }
 
     fn deleted(&self) -> Fault {
@@ -127,20 +62,56 @@ impl Wait<'_> {
         Fault::Failed(Error::new(Code::RolloutWorkloadDeleted, message))
     }
 
+    fn blame(&self, workload: &Workload, family: &Family) -> Option<Blame> {
+        diagnosis::blame(workload, family, Some(self.since))
+    }
+}
+
+/// What is known while it is waited for.
+struct Waiting<'a> {
+    wait: &'a Wait<'a>,
+    /// What was reported last.
+    told: Option<String>,
+    suspicion: Suspicion,
+}
+
+impl Judge for Waiting<'_> {
+    type Known = Vec<String>;
+
+    async fn judge(&mut self, seen: &Seen) -> Result<Judged<Vec<String>>, Fault> {
+        let (wait, family) = (self.wait, &seen.family);
+        let Some(workload) = &seen.workload else { return Err(wait.deleted()) };
+        if is_whole(wait.without, workload, family) {
+            return Ok(Judged::Known(family.pods.iter().take(100).map(|pod| pod.name.clone()).collect()));
+        }
+        self.tell(workload);
+        match self.suspicion.keep(wait.blame(workload, family)) {
+            Err(blame) => Err(wait.failed(&blame, workload, family).await),
+            Ok(since) => Ok(Judged::Open { wake: since.unwrap_or(wait.deadline) }),
+        }
+    }
+
+    async fn late(&self, workload: &Workload, family: &Family) -> Fault {
+        let blame = self.wait.blame(workload, family);
+        self.wait.failed(&watch::late(workload, family, blame), workload, family).await
+    }
+
     fn unwatched(&self, error: &Error) -> Fault {
-        let Self { namespace, kind, name, .. } = self;
-        let message = format!(
-            "{}, but what became of {} could not be watched: {}",
-            self.done,
-            self.what(),
-            error.message
-        );
-        let error = Error::new(Code::RunOutcomeUnknown, message)
-            .with_remedy(format!(
-                "see `kubectl -n {namespace} get {kind}/{name}` when the cluster answers again"
-            ))
-            .with_detail("seen", error.code.as_str());
-        Fault::Unknown(error)
+        let Wait { namespace, kind, name, done, .. } = self.wait;
+        let what = format!("{done}, but what became of {}", self.wait.what());
+        watch::unwatched(&what, &format!("kubectl -n {namespace} get {kind}/{name}"), error)
+    }
+}
+
+impl Waiting<'_> {
+    /// Reports progress when there is some.
+    fn tell(&mut self, workload: &Workload) {
+        let message = format!("{} of {} pods available", workload.available, workload.wanted);
+        if self.told.as_ref() != Some(&message) {
+            let facts = json!({"available": workload.available, "wanted": workload.wanted});
+            self.wait.progress.report(message.clone(), facts);
+            self.told = Some(message);
+        }
     }
 }
 

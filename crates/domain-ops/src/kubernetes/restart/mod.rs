@@ -5,7 +5,7 @@
 //! | `intent` | what the patch is bound to; durable before it is sent |
 //! | `perform` | what there is to know of that patch, which `kubernetes::once` sends |
 //! | `settle` | pure: whether the one change that there was since is another one, and what the history of its templates tells |
-//! | `verify` | watches until the outcome is known |
+//! | `verify` | judges what is seen until the outcome is known |
 //! | `report` | that outcome in words |
 //!
 //! A restart sets two annotations of the pod template, an undo puts them back. The run's mark is one of the two in a
@@ -21,8 +21,7 @@ mod verify;
 
 pub(crate) use intent::{Intent, restart_patch};
 pub(crate) use perform::perform;
-pub(crate) use report::late;
-pub(crate) use verify::{DEAD, END, LAG, suspect, verify};
+pub(crate) use verify::verify;
 
 use super::once;
 use super::rollout::Receipt;

@@ -1,19 +1,16 @@
 //! The outcome of a rollout in words, with everything that somebody would look up next.
 
 use super::super::cluster::Cluster;
-use super::super::diagnosis::{self, Blame, Certainty};
+use super::super::diagnosis::Blame;
 use super::super::gitops;
 use super::super::once;
 use super::super::rollout::{self, Receipt};
+use super::super::watch::{self, with_sick};
 use super::super::workload::{Family, Workload};
 use super::Job;
 use astradesk_core::{Code, Error, Timestamp};
 use astradesk_runtime::port::Fault;
-use futures::future::join_all;
 use serde_json::{Value, json};
-
-/// Of how many sick pods, logs and warnings an error tells.
-const TOLD: (usize, usize, usize) = (10, 3, 5);
 
 /// A rollout as it is seen at one moment.
 pub(super) struct Rollout<'a> {
@@ -82,22 +79,12 @@ impl Rollout<'_> {
     pub(super) async fn failed(&self, cluster: &Cluster, blame: &Blame) -> Fault {
         let Self { job, workload, family } = self;
         let code = blame.code.unwrap_or(Code::RolloutTimedOut);
-        // What an undo waits for is a pod of the restart.
-        let sick = diagnosis::sick_pods(workload, family, !job.goes_back());
-        let logs = sick.iter().take(TOLD.1).map(|sick| cluster.log(job.once.namespace.as_str(), sick));
-        let logs = join_all(logs).await;
-        let pods: Vec<Value> = sick
-            .iter()
-            .take(TOLD.0)
-            .enumerate()
-            .map(|(index, sick)| sick.to_json(logs.get(index).map_or(&[], |log| log.as_slice())))
-            .collect();
         let (progress, facts) = rollout::progress(workload, family);
         let mut error = Error::new(code, format!("{} failed: {}", job.doing(), blame.sentence))
             .with_detail("progress", progress)
-            .with_detail("rollout", facts)
-            .with_detail("pods", pods)
-            .with_detail("warnings", diagnosis::aggregate(&family.warnings, TOLD.2));
+            .with_detail("rollout", facts);
+        // What an undo waits for is a pod of the restart.
+        error = with_sick(error, cluster, workload, family, !job.goes_back()).await;
         if job.goes_back() {
             error = error.with_remedy(self.remedy_of_undo(blame));
         } else {
@@ -125,23 +112,6 @@ impl Rollout<'_> {
     }
 }
 
-/// What is to blame when the time limit has passed.
-pub(crate) fn late(workload: &Workload, family: &Family, blame: Option<Blame>) -> Blame {
-    let (progress, _) = rollout::progress(workload, family);
-    let paused = workload.paused.then(|| "its rollout was paused".to_owned());
-    let stuck = family.pods.iter().find(|p| p.terminating).map(|pod| {
-        let node = pod.node.as_deref().map(|node| format!(" on node `{node}`")).unwrap_or_default();
-        format!("pod `{}`{node} has not stopped yet", pod.name)
-    });
-    let code = blame.as_ref().and_then(|b| b.code).unwrap_or(Code::RolloutTimedOut);
-    let remedy = blame.as_ref().and_then(|b| b.remedy.clone());
-    let sentence = match blame.map(|b| b.sentence).or(paused).or(stuck) {
-        Some(sentence) => format!("it was not complete within its time limit ({progress}): {sentence}"),
-        None => format!("it was not complete within its time limit ({progress})"),
-    };
-    Blame { code: Some(code), sentence, certainty: Certainty::Now, remedy }
-}
-
 /// Another change took its place.
 pub(super) fn superseded(job: &Job, by: &str, workload: Option<&Workload>) -> Fault {
     let gitops = workload.and_then(gitops::suspicion).unwrap_or_default();
@@ -157,18 +127,6 @@ pub(super) fn deleted(job: &Job, how: &str) -> Fault {
 
 /// It was done, and nobody could see what came of it.
 pub(super) fn unwatched(job: &Job, error: &Error) -> Fault {
-    let message = format!(
-        "{} was {}, but how it went could not be watched: {}",
-        job.once.what(),
-        job.done(),
-        error.message
-    );
-    Fault::Unknown(
-        Error::new(Code::RunOutcomeUnknown, message)
-            .with_remedy(format!(
-                "see `kubectl -n {} rollout status {}/{}` when the cluster answers again",
-                job.once.namespace, job.once.kind, job.once.name
-            ))
-            .with_detail("seen", error.code.as_str()),
-    )
+    let what = format!("{} was {}, but how it went", job.once.what(), job.done());
+    watch::unwatched(&what, &job.once.by_kubectl("rollout status", ""), error)
 }

@@ -5,7 +5,7 @@ use super::super::autoscalers::{Autoscaler, Minimum};
 use super::super::cluster::Cluster;
 use super::super::errors::Failure;
 use super::super::once::{Job, Task};
-use super::super::restart::LAG;
+use super::super::watch::LAG;
 use super::{Changed, Receipt};
 use astradesk_core::{Code, Error};
 use astradesk_runtime::port::Fault;

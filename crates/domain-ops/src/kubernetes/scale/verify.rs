@@ -3,30 +3,20 @@
 use super::super::cluster::Cluster;
 use super::super::diagnosis::{self, Blame};
 use super::super::gitops;
-use super::super::once::{Job, LAST_LOOK};
-use super::super::restart::{DEAD, END, LAG, late, suspect};
-use super::super::scope::{Followed, PATIENCE, Scope};
+use super::super::once::Job;
+use super::super::watch::{self, Judge, Judged, LAG, Seen, Suspicion, Watch, with_sick};
 use super::super::workload::{Family, Workload};
 use super::{Changed, Receipt};
 use astradesk_core::{Code, Error};
 use astradesk_runtime::port::Fault;
-use futures::future::join_all;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use tokio::time::{Instant, sleep, sleep_until};
-
-/// Of how many sick pods, logs and warnings an error tells.
-const TOLD: (usize, usize, usize) = (10, 3, 5);
+use tokio::time::Instant;
 
 /// Watches until as many pods as were asked for are available, and no other one is left unless there may be more of them; or
 /// until it is known to fail.
 pub(crate) async fn verify(cluster: &Cluster, job: &Job, receipt: &Receipt) -> Result<Value, Fault> {
-    let scope = cluster.scope(&job.namespace);
-    let changes = scope.follow(job.kind, &job.name);
-    let (doubt, patience) = (Instant::now() + DEAD, DEAD * 2);
-    Watch { cluster, job, receipt, scope, changes, doubt, patience, told: None, suspicion: None }
-        .until_known()
-        .await
+    let mut watched = Watched { cluster, job, receipt, told: None, suspicion: Suspicion::default() };
+    Watch::of(cluster, job).until_known(&mut watched).await
 }
 
 /// What became of a scaling so far.
@@ -75,107 +65,53 @@ fn verdict(receipt: &Receipt, workload: Option<&Workload>, family: &Family) -> V
 }
 
 /// A scaling that is watched.
-struct Watch<'a> {
+struct Watched<'a> {
     cluster: &'a Cluster,
     job: &'a Job,
     receipt: &'a Receipt,
-    scope: Arc<Scope>,
-    changes: Followed,
-    /// When the watches are to start over, if they have not shown the change by then.
-    doubt: Instant,
-    /// How long they may lag behind until the next time.
-    patience: std::time::Duration,
     /// What was reported last.
     told: Option<String>,
-    /// What may be wrong, and from when on that counts.
-    suspicion: Option<(Blame, Instant)>,
+    suspicion: Suspicion,
 }
 
-impl Watch<'_> {
-    async fn until_known(&mut self) -> Result<Value, Fault> {
-        let deadline = self.job.deadline;
-        loop {
-            self.changes.mark_unchanged();
-            let left = deadline.saturating_duration_since(Instant::now());
-            if let Err(error) = self.scope.ready(PATIENCE.min(left.max(LAST_LOOK))).await {
-                if Instant::now() >= deadline {
-                    return Err(self.unwatched(&error));
-                }
-                sleep(LAG.min(left)).await;
-                continue;
-            }
-            let wake = match self.judge().await? {
-                Ok(output) => return Ok(output),
-                Err(wake) => wake.min(deadline),
-            };
-            if Instant::now() >= deadline {
-                return self.at_the_end().await;
-            }
-            tokio::select! {
-                () = self.changes.changed() => {}
-                () = sleep_until(wake) => {}
-            }
-        }
-    }
+impl Judge for Watched<'_> {
+    type Known = Value;
 
-    /// The time limit has passed. A watch may have died without a word, so what is claimed now is read now.
-    async fn at_the_end(&mut self) -> Result<Value, Fault> {
-        let listed = self.scope.renewed(END).await;
-        listed.map_err(|error| self.unwatched(&error))?;
-        if let Ok(output) = self.judge().await? {
-            return Ok(output);
-        }
-        let (Some(workload), family) = self.look() else {
-            let words = "the watches do not show it";
-            return Err(self.unwatched(&Error::new(Code::KubernetesUnavailable, words)));
-        };
-        if self.receipt.autoscaler.is_some() && workload.wanted < self.receipt.replicas {
-            return Err(self.left_alone(&workload));
-        }
-        let blame = late(&workload, &family, diagnosis::blame(&workload, &family, Some(self.receipt.at)));
-        Err(self.failed(&blame, &family).await)
-    }
-
-    /// The workload and what belongs to it, as the watches have it.
-    fn look(&self) -> (Option<Arc<Workload>>, Family) {
-        let (workload, family) = self.scope.family(self.job.kind, &self.job.name).unzip();
-        (workload, family.unwrap_or_default())
-    }
-
-    /// The output if it is complete, else when to look again although nothing has changed.
-    async fn judge(&mut self) -> Result<Result<Value, Instant>, Fault> {
-        let (workload, family) = self.look();
-        let verdict = verdict(self.receipt, workload.as_deref(), &family);
-        let Some(workload) = workload else { return self.gone().await.map(Err) };
+    async fn judge(&mut self, seen: &Seen) -> Result<Judged<Value>, Fault> {
+        let family = &seen.family;
+        let verdict = verdict(self.receipt, seen.workload.as_deref(), family);
+        let Some(workload) = &seen.workload else { return self.gone().await };
         match verdict {
-            Verdict::NotSeen => Ok(Err(self.until_renewed())),
-            Verdict::Gone => self.gone().await.map(Err),
-            Verdict::Superseded => Err(self.superseded(&workload)),
-            Verdict::Complete => Ok(Ok(self.success(&workload, &family))),
+            Verdict::NotSeen => Ok(Judged::Unseen),
+            Verdict::Gone => self.gone().await,
+            Verdict::Superseded => Err(self.superseded(workload)),
+            Verdict::Complete => Ok(Judged::Known(self.success(workload, family))),
             Verdict::Going => {
-                self.tell(&workload, &family);
-                let blame = diagnosis::blame(&workload, &family, Some(self.receipt.at));
-                self.suspicion = suspect(self.suspicion.take(), blame);
-                let Some((blame, since)) = &self.suspicion else { return Ok(Err(self.job.deadline)) };
-                if Instant::now() >= *since {
-                    Err(self.failed(blame, &family).await)
-                } else {
-                    Ok(Err(*since))
+                self.tell(workload, family);
+                let blame = diagnosis::blame(workload, family, Some(self.receipt.at));
+                match self.suspicion.keep(blame) {
+                    Err(blame) => Err(self.failed(&blame, workload, family).await),
+                    Ok(since) => Ok(Judged::Open { wake: since.unwrap_or(self.job.deadline) }),
                 }
             }
         }
     }
 
-    /// The watches have not shown the change yet: once that has lasted, they start over. Gives when to look again.
-    fn until_renewed(&mut self) -> Instant {
-        if Instant::now() >= self.doubt {
-            self.scope.renew();
-            self.doubt = Instant::now() + self.patience;
-            self.patience *= 2;
+    async fn late(&self, workload: &Workload, family: &Family) -> Fault {
+        if self.receipt.autoscaler.is_some() && workload.wanted < self.receipt.replicas {
+            return self.left_alone(workload);
         }
-        self.doubt
+        let blame = diagnosis::blame(workload, family, Some(self.receipt.at));
+        self.failed(&watch::late(workload, family, blame), workload, family).await
     }
 
+    fn unwatched(&self, error: &Error) -> Fault {
+        let what = format!("{} was begun, but what came of it", self.receipt.doing(self.job));
+        watch::unwatched(&what, &self.job.by_kubectl("get", ""), error)
+    }
+}
+
+impl Watched<'_> {
     /// Reports progress when there is some.
     fn tell(&mut self, workload: &Workload, family: &Family) {
         let live = family.pods.iter().filter(|pod| pod.is_live()).count();
@@ -227,13 +163,10 @@ impl Watch<'_> {
         })
     }
 
-    /// Why the watches do not have the object: the API server has the last word. Gives when to look again.
-    async fn gone(&self) -> Result<Instant, Fault> {
-        let how = match self.cluster.get(self.job.kind, &self.job.namespace, &self.job.name).await {
-            Err(failure) if failure.is_not_found() => "was deleted",
-            Ok(workload) if workload.uid != self.receipt.uid => "was deleted and made again",
-            Ok(workload) if workload.deleting => "is being deleted",
-            Ok(_) | Err(_) => return Ok(Instant::now() + LAG),
+    /// The watches do not have the object.
+    async fn gone(&self) -> Result<Judged<Value>, Fault> {
+        let Some(how) = watch::gone(self.cluster, self.job, &self.receipt.uid).await else {
+            return Ok(Judged::Open { wake: Instant::now() + LAG });
         };
         let (what, doing) = (self.job.what(), self.receipt.doing(self.job));
         let message = format!("{what} {how} before {doing} was complete");
@@ -254,27 +187,14 @@ impl Watch<'_> {
     }
 
     /// A scaling that failed.
-    async fn failed(&self, blame: &Blame, family: &Family) -> Fault {
-        let job = self.job;
-        let (Some(workload), _) = self.look() else {
-            return self.unwatched(&Error::new(Code::KubernetesUnavailable, "the watches do not show it"));
-        };
-        let sick = diagnosis::sick_pods(&workload, family, false);
-        let logs = sick.iter().take(TOLD.1).map(|sick| self.cluster.log(job.namespace.as_str(), sick));
-        let logs = join_all(logs).await;
-        let log = |index: usize| logs.get(index).map_or(&[][..], |log| log.as_slice());
-        let pods: Vec<Value> =
-            sick.iter().take(TOLD.0).enumerate().map(|(index, sick)| sick.to_json(log(index))).collect();
-        let undo = self.receipt.back_by_kubectl(job);
-        let (doing, replicas) = (self.receipt.doing(job), self.receipt.replicas);
+    async fn failed(&self, blame: &Blame, workload: &Workload, family: &Family) -> Fault {
+        let undo = self.receipt.back_by_kubectl(self.job);
+        let (doing, replicas) = (self.receipt.doing(self.job), self.receipt.replicas);
         let message = format!("{doing} to {replicas} failed: {}", blame.sentence);
-        Fault::Failed(
-            Error::new(blame.code.unwrap_or(Code::RolloutTimedOut), message)
-                .with_remedy(format!("look at its pods, and correct the cause or scale it back (`{undo}`)"))
-                .with_detail("pods", pods)
-                .with_detail("warnings", diagnosis::aggregate(&family.warnings, TOLD.2))
-                .with_detail("undo", undo),
-        )
+        let error = Error::new(blame.code.unwrap_or(Code::RolloutTimedOut), message)
+            .with_remedy(format!("look at its pods, and correct the cause or scale it back (`{undo}`)"))
+            .with_detail("undo", undo);
+        Fault::Failed(with_sick(error, self.cluster, workload, family, false).await)
     }
 
     /// The autoscaler has done nothing about its new minimum within the time limit.
@@ -288,21 +208,6 @@ impl Watch<'_> {
         let error = Error::new(Code::ToolTimedOut, message)
             .with_remedy(format!("look at the autoscaler and its controller, or go back (`{undo}`)"));
         Fault::Failed(error.with_detail("undo", undo))
-    }
-
-    /// It was done, and nobody could see what came of it.
-    fn unwatched(&self, error: &Error) -> Fault {
-        let Job { namespace, kind, name, .. } = self.job;
-        let doing = self.receipt.doing(self.job);
-        let message =
-            format!("{doing} was begun, but what came of it could not be watched: {}", error.message);
-        Fault::Unknown(
-            Error::new(Code::RunOutcomeUnknown, message)
-                .with_remedy(format!(
-                    "see `kubectl -n {namespace} get {kind}/{name}` when the cluster answers again"
-                ))
-                .with_detail("seen", error.code.as_str()),
-        )
     }
 }
 
