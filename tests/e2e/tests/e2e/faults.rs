@@ -11,7 +11,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use http::Method;
 use serde_json::{Value, json};
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 on_both!(
     the_patch_fails_and_is_settled,
@@ -21,6 +21,7 @@ on_both!(
     watches_fail_at_submission,
     watches_fail_during_the_rollout,
     watches_hang,
+    watches_that_show_nothing_start_over,
     thirty_seconds_of_silence,
 );
 
@@ -357,6 +358,26 @@ async fn watches_hang(place: &Place) {
         _ => restart.watched_into_it().await,
     };
     all(place, cases, hang).await;
+}
+
+/// Long before a request that is never answered is given up, so that it is told how the rollout goes on.
+async fn watches_that_show_nothing_start_over(place: &Place) {
+    const SOON: Duration = Duration::from_secs(15);
+    let cases = vec![case("dumb", 60, vec![expire(), Rule::new(Fault::Ignore).on(Verb::Watch)])];
+    let told = async |restart: Restart<'_>| {
+        let held = restart.place.hold(&restart.case.name).await;
+        restart.begin();
+        let (begun, reply, client) = (Instant::now(), restart.start().await, &restart.gateway.client);
+        client.event(reply.run(), |event| event.to_string().contains("pods updated, ")).await;
+        assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+        let cancel = client.post(&format!("/v1/runs/{}/cancel", reply.run()), &json!({})).await;
+        assert!(matches!(cancel.status, 200 | 202), "{:#}", cancel.body);
+        assert_eq!(client.ended(reply.run()).await["state"], "cancelled");
+        restart.before.changed_once(place, &restart.workload, reply.run()).await;
+        restart.place.release(&held).await;
+        assert!(restart.gateway.stop().await);
+    };
+    all(place, cases, told).await;
 }
 
 /// For thirty seconds every connection stays, new ones are taken, and nothing comes.
