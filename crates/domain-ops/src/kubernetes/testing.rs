@@ -294,12 +294,12 @@ impl World {
 
 /// Intends and performs, again as long as the object moves in between, and as often as the Engine would.
 pub(crate) async fn as_the_engine<R>(attempt: impl AsyncFn() -> Result<R, Fault>) -> Result<R, Fault> {
-    let mut moved = attempt().await;
+    let mut moved = Box::pin(attempt()).await;
     for _ in 0..5 {
         if !matches!(moved, Err(Fault::Moved(_))) {
             break;
         }
-        moved = attempt().await;
+        moved = Box::pin(attempt()).await;
     }
     moved
 }

@@ -1,14 +1,14 @@
 //! `cordon_node` and `uncordon_node`: whether the scheduler puts pods on a node, set once. Each undoes the other.
 
 use super::words::{fillers, list, node_slot};
-use super::write::{Write, Writing};
+use super::write::{At, Write, Writing};
 use super::{node_facts, node_name, node_names, node_schema};
 use crate::kubernetes::Cluster;
 use crate::kubernetes::node::{self, Intent, NodeJob, NodeView, Receipt, word};
 use astradesk_core::tool::Grammar;
 use astradesk_core::{Arguments, Effect, Facts, FrozenCall, Result, Target, ToolName, ToolSpec};
 use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext};
+use astradesk_runtime::port::Fault;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -110,25 +110,19 @@ impl Write for CordonNode {
         )
     }
 
-    async fn intend(&self, _: &Cluster, _: &StepContext, node: NodeView) -> Result<Intent> {
+    async fn intend(&self, _: At<'_>, node: NodeView) -> Result<Intent> {
         Ok(Intent::of(&node, self.unschedulable))
     }
 
-    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Intent> {
+    async fn undo(&self, (cluster, step): At<'_>, done: Receipt) -> Result<Intent> {
         Intent::undoing(&self.sane(cluster, &step.call).await?, &done)
     }
 
-    async fn perform(
-        &self,
-        cluster: &Cluster,
-        _: &Permit,
-        step: &StepContext,
-        intent: Intent,
-    ) -> Result<Receipt, Fault> {
+    async fn perform(&self, (cluster, step): At<'_>, _: &Permit, intent: Intent) -> Result<Receipt, Fault> {
         intent.perform(cluster, &NodeJob::of(step, node_name(&step.call.arguments)?)).await
     }
 
-    async fn verify(&self, cluster: &Cluster, step: &StepContext, receipt: Receipt) -> Result<Value, Fault> {
+    async fn verify(&self, (cluster, step): At<'_>, receipt: Receipt) -> Result<Value, Fault> {
         let node = node::settled(cluster, &node_name(&step.call.arguments)?, step.deadline).await?;
         receipt.holds(&node)?;
         let (name, is) = (&node.name, word(receipt.unschedulable));

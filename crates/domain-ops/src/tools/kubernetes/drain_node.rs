@@ -1,7 +1,7 @@
 //! `drain_node`: a node is cordoned, and its pods are evicted one after the other within their PodDisruptionBudgets.
 
 use super::words::{fillers, force_slot, list, node_slot, on_failure_slot, slot, timeout_slot};
-use super::write::{Write, Writing};
+use super::write::{At, Write, Writing};
 use super::{flag, node_facts, node_name, node_names, node_schema, on_failure_schema, timeout_schema};
 use crate::kubernetes::drain::{self, Accepted, Intent, Look, Receipt, Sorted, sort};
 use crate::kubernetes::node::{self, NodeJob, word};
@@ -209,12 +209,12 @@ impl Write for DrainNode {
         if held.is_empty() { Ok(look) } else { Err(drain::held_back(&node_name(&call.arguments)?, &held)) }
     }
 
-    async fn intend(&self, _: &Cluster, step: &StepContext, look: Look) -> Result<Intent> {
+    async fn intend(&self, (_, step): At<'_>, look: Look) -> Result<Intent> {
         let pods = refs(&sort(&look.pods, accepted(&step.call.arguments)).going);
         Ok(Intent { cordon: node::Intent::of(&look.node, true), pods })
     }
 
-    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Intent> {
+    async fn undo(&self, (cluster, step): At<'_>, done: Receipt) -> Result<Intent> {
         let node = cluster.node(&node_name(&step.call.arguments)?).await?;
         Ok(Intent { cordon: node::Intent::undoing(&node, &done.cordon)?, pods: Vec::new() })
     }
@@ -258,9 +258,8 @@ impl Write for DrainNode {
     /// Cordons the node, and reads which pods are on it once no more can come: those are to go, and no others.
     async fn perform(
         &self,
-        cluster: &Cluster,
+        (cluster, step): At<'_>,
         _: &Permit,
-        step: &StepContext,
         Intent { cordon, .. }: Intent,
     ) -> Result<Receipt, Fault> {
         let name = node_name(&step.call.arguments)?;
@@ -277,18 +276,12 @@ impl Write for DrainNode {
         Ok(Receipt { cordon: done, pods: going, held, staying })
     }
 
-    async fn carry_on(
-        &self,
-        cluster: &Cluster,
-        _: &Permit,
-        step: &StepContext,
-        receipt: Receipt,
-    ) -> Result<(), Fault> {
+    async fn carry_on(&self, (cluster, step): At<'_>, _: &Permit, receipt: Receipt) -> Result<(), Fault> {
         let name = node_name(&step.call.arguments)?;
         drain::carry(cluster, &name, &receipt, step.deadline, &step.progress).await
     }
 
-    async fn verify(&self, cluster: &Cluster, step: &StepContext, receipt: Receipt) -> Result<Value, Fault> {
+    async fn verify(&self, (cluster, step): At<'_>, receipt: Receipt) -> Result<Value, Fault> {
         let name = node_name(&step.call.arguments)?;
         let node = node::settled(cluster, &name, step.deadline).await?;
         receipt.cordon.holds(&node)?;
@@ -311,13 +304,7 @@ impl Write for DrainNode {
     }
 
     /// Nothing goes on by itself: what is left stays where it is.
-    async fn stop(
-        &self,
-        cluster: &Cluster,
-        _: &Permit,
-        step: &StepContext,
-        receipt: Receipt,
-    ) -> Option<Error> {
+    async fn stop(&self, (cluster, step): At<'_>, _: &Permit, receipt: Receipt) -> Option<Error> {
         let name = node_name(&step.call.arguments).ok()?;
         let message = match cluster.residents(&name).await {
             Ok((on_it, _)) => {

@@ -2,7 +2,7 @@
 //! whole again.
 
 use super::words::{accept_downtime_slot, fillers, force_slot, list, namespace_slot, slot, timeout_slot};
-use super::write::{Write, Writing};
+use super::write::{At, Write, Writing};
 use super::{
     Subject, accepts_downtime, described, flag, namespace, namespace_schema, text, timeout_schema, workload,
 };
@@ -21,7 +21,7 @@ use astradesk_core::{
     Arguments, Code, Effect, Error, Facts, FrozenCall, Result, Target, Timestamp, ToolName, ToolSpec,
 };
 use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext};
+use astradesk_runtime::port::Fault;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -246,17 +246,11 @@ impl Write for EvictPod {
         }))
     }
 
-    async fn intend(&self, _: &Cluster, _: &StepContext, resident: Resident) -> Result<PodRef> {
+    async fn intend(&self, _: At<'_>, resident: Resident) -> Result<PodRef> {
         Ok(resident.pod)
     }
 
-    async fn perform(
-        &self,
-        cluster: &Cluster,
-        _: &Permit,
-        step: &StepContext,
-        pod: PodRef,
-    ) -> Result<Receipt, Fault> {
+    async fn perform(&self, (cluster, step): At<'_>, _: &Permit, pod: PodRef) -> Result<Receipt, Fault> {
         match eviction::evict(cluster, &pod, step.repeated, step.deadline).await? {
             Answer::Going { by_us: true } => {}
             Answer::Going { by_us: false } => {
@@ -269,12 +263,7 @@ impl Write for EvictPod {
         Ok(Receipt { pod, at: cluster.now() })
     }
 
-    async fn verify(
-        &self,
-        cluster: &Cluster,
-        step: &StepContext,
-        Receipt { pod, at }: Receipt,
-    ) -> Result<Value, Fault> {
+    async fn verify(&self, (cluster, step): At<'_>, Receipt { pod, at }: Receipt) -> Result<Value, Fault> {
         step.progress.report(format!("{pod} is stopping"), json!({"pod": pod.name}));
         let gone = eviction::gone(cluster, &pod, step.deadline).await;
         let is_gone = gone.map_err(|error| {

@@ -1,7 +1,7 @@
 //! `pause_rollout` and `resume_rollout`: a Deployment's rollout is held, or let go on. Each is the other's undo.
 
 use super::words::{fillers, kind_slot, list, namespace_slot, on_failure_slot, service_slot, timeout_slot};
-use super::write::{Write, Writing};
+use super::write::{At, Write, Writing};
 use super::{
     job, kind_schema, namespace_schema, on_failure_schema, service_schema, timeout_schema, try_out, warned,
     workload,
@@ -13,7 +13,7 @@ use astradesk_core::run::OnFailure;
 use astradesk_core::tool::Grammar;
 use astradesk_core::{Effect, FrozenCall, Result, ToolName, ToolSpec};
 use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext};
+use astradesk_runtime::port::Fault;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -101,27 +101,21 @@ impl Write for PauseRollout {
         Ok(plan(&workload, self.paused, &body))
     }
 
-    async fn intend(&self, _: &Cluster, _: &StepContext, workload: Workload) -> Result<Intent> {
+    async fn intend(&self, _: At<'_>, workload: Workload) -> Result<Intent> {
         Ok(Intent::of(&workload, self.paused))
     }
 
-    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Intent> {
+    async fn undo(&self, (cluster, step): At<'_>, done: Receipt) -> Result<Intent> {
         let workload = workload(cluster, &step.call).await?;
         pause::undo_sane(&workload, &done)?;
         Ok(Intent::of(&workload, done.before))
     }
 
-    async fn perform(
-        &self,
-        cluster: &Cluster,
-        _: &Permit,
-        step: &StepContext,
-        intent: Intent,
-    ) -> Result<Receipt, Fault> {
+    async fn perform(&self, (cluster, step): At<'_>, _: &Permit, intent: Intent) -> Result<Receipt, Fault> {
         pause::perform(cluster, &job(step)?, &intent).await
     }
 
-    async fn verify(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Value, Fault> {
+    async fn verify(&self, (cluster, step): At<'_>, done: Receipt) -> Result<Value, Fault> {
         pause::verify(cluster, &job(step)?, &done).await
     }
 }

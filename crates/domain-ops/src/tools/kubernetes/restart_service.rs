@@ -5,7 +5,7 @@ use super::words::{
     accept_downtime_slot, fillers, kind_slot, list, namespace_slot, on_failure_slot, service_slot,
     timeout_slot,
 };
-use super::write::{Write, Writing};
+use super::write::{At, Write, Writing};
 use super::{
     accepts_downtime, job, kind_schema, namespace_schema, on_failure, on_failure_schema, rolled_out,
     service_schema, timeout_schema, try_out, warned, word, workload,
@@ -127,26 +127,20 @@ impl Write for RestartService {
         Ok(plan(&workload, &body, on_failure(&call.arguments, self.on_failure)))
     }
 
-    async fn intend(&self, cluster: &Cluster, step: &StepContext, workload: Workload) -> Result<Intent> {
+    async fn intend(&self, (cluster, step): At<'_>, workload: Workload) -> Result<Intent> {
         Intent::of(&Self::job(step, None)?, &workload, cluster.now())
     }
 
-    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Intent> {
+    async fn undo(&self, (cluster, step): At<'_>, done: Receipt) -> Result<Intent> {
         let workload = workload(cluster, &step.call).await?;
         Intent::of(&Self::job(step, Some(done))?, &workload, cluster.now())
     }
 
-    async fn perform(
-        &self,
-        cluster: &Cluster,
-        _: &Permit,
-        step: &StepContext,
-        intent: Intent,
-    ) -> Result<Receipt, Fault> {
+    async fn perform(&self, (cluster, step): At<'_>, _: &Permit, intent: Intent) -> Result<Receipt, Fault> {
         restart::perform(cluster, &Self::job(step, undone(step)?)?, &intent).await
     }
 
-    async fn verify(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Value, Fault> {
+    async fn verify(&self, (cluster, step): At<'_>, done: Receipt) -> Result<Value, Fault> {
         restart::verify(cluster, &Self::job(step, undone(step)?)?, &done).await
     }
 }

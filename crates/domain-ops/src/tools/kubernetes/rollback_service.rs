@@ -5,7 +5,7 @@ use super::words::{
     accept_downtime_slot, fillers, kind_slot, list, namespace_slot, on_failure_slot, service_slot, slot,
     timeout_slot, value,
 };
-use super::write::{Write, Writing};
+use super::write::{At, Write, Writing};
 use super::{
     Subject, accepts_downtime, job, kind_schema, namespace_schema, not_found, on_failure_schema, rolled_out,
     service_schema, timeout_schema, try_out, unresolved, warned,
@@ -166,28 +166,22 @@ impl Write for RollbackService {
         Ok(plan(&past, to, past.difference(revision)))
     }
 
-    async fn intend(&self, _: &Cluster, _: &StepContext, (past, to): (Past, Point)) -> Result<Intent> {
+    async fn intend(&self, _: At<'_>, (past, to): (Past, Point)) -> Result<Intent> {
         Ok(bind(&past, to))
     }
 
-    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Intent> {
+    async fn undo(&self, (cluster, step): At<'_>, done: Receipt) -> Result<Intent> {
         let past = past(cluster, &step.call).await?;
         refuse_undone(&past.workload, &done)?;
         guard::rollback(&past.workload, true)?;
         Ok(bind(&past, Point::of(past.find(done.from.template)?)))
     }
 
-    async fn perform(
-        &self,
-        cluster: &Cluster,
-        _: &Permit,
-        step: &StepContext,
-        intent: Intent,
-    ) -> Result<Receipt, Fault> {
+    async fn perform(&self, (cluster, step): At<'_>, _: &Permit, intent: Intent) -> Result<Receipt, Fault> {
         rollback::perform(cluster, &Self::job(step, intent.to)?, &intent).await
     }
 
-    async fn verify(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Value, Fault> {
+    async fn verify(&self, (cluster, step): At<'_>, done: Receipt) -> Result<Value, Fault> {
         let mut output = restart::verify(cluster, &Self::job(step, done.to)?, &done.rollout).await?;
         if let Some(fields) = output.as_object_mut() {
             fields.retain(|name, _| !matches!(name.as_str(), "restarted_at" | "run"));

@@ -5,7 +5,7 @@ use super::words::{
     accept_downtime_slot, fillers, kind_slot, list, namespace_slot, on_failure_slot, service_slot, slot,
     value,
 };
-use super::write::{Write, Writing};
+use super::write::{At, Write, Writing};
 use super::{
     Subject, accepts_downtime, described, flag, job, kind_schema, namespace_schema, on_failure_schema,
     service_schema, timeout_schema, workload,
@@ -18,7 +18,7 @@ use astradesk_core::run::OnFailure;
 use astradesk_core::tool::{Form, Grammar, Measure, Slot};
 use astradesk_core::{Arguments, Effect, Error, Facts, FrozenCall, Result, ToolName, ToolSpec};
 use astradesk_runtime::Permit;
-use astradesk_runtime::port::{Fault, StepContext};
+use astradesk_runtime::port::Fault;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -167,12 +167,12 @@ impl Write for ScaleService {
         Ok(plan(&workload, autoscaler.as_ref(), &intent, &body))
     }
 
-    async fn intend(&self, _: &Cluster, step: &StepContext, seen: Self::Seen) -> Result<Intent> {
+    async fn intend(&self, (_, step): At<'_>, seen: Self::Seen) -> Result<Intent> {
         let (workload, autoscaler) = seen;
         Ok(intent(&workload, autoscaler.as_ref(), wish(&step.call.arguments)?))
     }
 
-    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Intent> {
+    async fn undo(&self, (cluster, step): At<'_>, done: Receipt) -> Result<Intent> {
         let workload = workload(cluster, &step.call).await?;
         let Some(Changed { name, uid }) = &done.autoscaler else {
             scale::undo_sane(&workload, &done)?;
@@ -185,17 +185,11 @@ impl Write for ScaleService {
         Ok(Intent::of_minimum(&workload, &autoscaler, done.before))
     }
 
-    async fn perform(
-        &self,
-        cluster: &Cluster,
-        _: &Permit,
-        step: &StepContext,
-        intent: Intent,
-    ) -> Result<Receipt, Fault> {
+    async fn perform(&self, (cluster, step): At<'_>, _: &Permit, intent: Intent) -> Result<Receipt, Fault> {
         scale::perform(cluster, &job(step)?, &intent).await
     }
 
-    async fn verify(&self, cluster: &Cluster, step: &StepContext, done: Receipt) -> Result<Value, Fault> {
+    async fn verify(&self, (cluster, step): At<'_>, done: Receipt) -> Result<Value, Fault> {
         scale::verify(cluster, &job(step)?, &done).await
     }
 }

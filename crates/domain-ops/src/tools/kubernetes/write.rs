@@ -14,6 +14,9 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Where a step is taken, and the step.
+pub(crate) type At<'a> = (&'a Cluster, &'a StepContext);
+
 /// What a tool that changes something does itself. It acts on the workload that `service`, `namespace` and `kind` name,
 /// unless it says otherwise; its calls may have a `timeout`, and an `on_failure` if it can undo.
 #[async_trait]
@@ -54,52 +57,34 @@ pub(crate) trait Write: Send + Sync + 'static {
     async fn preview(&self, cluster: &Cluster, call: &FrozenCall, seen: Self::Seen) -> Result<Value>;
 
     /// Binds the change to what is seen: as [`Tool::intend`].
-    async fn intend(&self, cluster: &Cluster, step: &StepContext, seen: Self::Seen) -> Result<Self::Intent>;
+    async fn intend(&self, at: At<'_>, seen: Self::Seen) -> Result<Self::Intent>;
 
     /// Binds the undo of what the receipt tells of, if it can be undone still.
-    async fn undo(&self, cluster: &Cluster, step: &StepContext, done: Self::Receipt) -> Result<Self::Intent> {
-        let _ = (cluster, step, done);
+    async fn undo(&self, at: At<'_>, done: Self::Receipt) -> Result<Self::Intent> {
+        let _ = (at, done);
         Err(Error::internal("it cannot be undone"))
     }
 
     /// As [`Tool::perform`].
     async fn perform(
         &self,
-        cluster: &Cluster,
+        at: At<'_>,
         permit: &Permit,
-        step: &StepContext,
         intent: Self::Intent,
     ) -> Result<Self::Receipt, Fault>;
 
     /// As [`Tool::carry_on`].
-    async fn carry_on(
-        &self,
-        cluster: &Cluster,
-        permit: &Permit,
-        step: &StepContext,
-        done: Self::Receipt,
-    ) -> Result<(), Fault> {
-        let _ = (cluster, permit, step, done);
+    async fn carry_on(&self, at: At<'_>, permit: &Permit, done: Self::Receipt) -> Result<(), Fault> {
+        let _ = (at, permit, done);
         Ok(())
     }
 
     /// As [`Tool::verify`].
-    async fn verify(
-        &self,
-        cluster: &Cluster,
-        step: &StepContext,
-        done: Self::Receipt,
-    ) -> Result<Value, Fault>;
+    async fn verify(&self, at: At<'_>, done: Self::Receipt) -> Result<Value, Fault>;
 
     /// As [`Tool::stop`].
-    async fn stop(
-        &self,
-        cluster: &Cluster,
-        permit: &Permit,
-        step: &StepContext,
-        done: Self::Receipt,
-    ) -> Option<Error> {
-        let _ = (cluster, permit, step, done);
+    async fn stop(&self, at: At<'_>, permit: &Permit, done: Self::Receipt) -> Option<Error> {
+        let _ = (at, permit, done);
         None
     }
 }
@@ -153,12 +138,13 @@ impl<W: Write> Tool for Writing<W> {
     }
 
     async fn intend(&self, step: &StepContext) -> Result<Value> {
+        let at = (&self.cluster, step);
         let intent = match &step.undoes {
             None => {
                 let seen = self.tool.sane(&self.cluster, &step.call).await?;
-                self.tool.intend(&self.cluster, step, seen).await?
+                self.tool.intend(at, seen).await?
             }
-            Some(done) => self.tool.undo(&self.cluster, step, kept("receipt", done)?).await?,
+            Some(done) => self.tool.undo(at, kept("receipt", done)?).await?,
         };
         Ok(keep(&intent)?)
     }
@@ -170,21 +156,21 @@ impl<W: Write> Tool for Writing<W> {
 
     async fn perform(&self, permit: &Permit, step: &StepContext) -> Result<Value, Fault> {
         let intent = kept("intent", &step.intent)?;
-        let done = self.tool.perform(&self.cluster, permit, step, intent).await?;
+        let done = self.tool.perform((&self.cluster, step), permit, intent).await?;
         Ok(keep(&done)?)
     }
 
     async fn carry_on(&self, permit: &Permit, step: &StepContext, receipt: &Value) -> Result<(), Fault> {
         let done = kept("receipt", receipt)?;
-        self.tool.carry_on(&self.cluster, permit, step, done).await
+        self.tool.carry_on((&self.cluster, step), permit, done).await
     }
 
     async fn verify(&self, step: &StepContext, receipt: &Value) -> Result<Value, Fault> {
         let done = kept("receipt", receipt)?;
-        self.tool.verify(&self.cluster, step, done).await
+        self.tool.verify((&self.cluster, step), done).await
     }
 
     async fn stop(&self, permit: &Permit, step: &StepContext, receipt: &Value) -> Option<Error> {
-        self.tool.stop(&self.cluster, permit, step, kept("receipt", receipt).ok()?).await
+        self.tool.stop((&self.cluster, step), permit, kept("receipt", receipt).ok()?).await
     }
 }
