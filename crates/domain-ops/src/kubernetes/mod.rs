@@ -9,8 +9,9 @@
 //! | [`scope`] | the shared watches of one namespace and what they hold, indexed |
 //! | [`workload`] | one view of Deployment, StatefulSet and DaemonSet, of their pods and events |
 //! | [`rollout`] | pure: where a rollout stands, and whether *this* change came out well |
-//! | `restart` | the restart and its undo: intend, perform once, settle what is unclear, verify by the watches |
-//! | `once` | any other change of a workload, of its autoscaler, or of a node, once |
+//! | `once` | a change of a workload, of its autoscaler, or of a node: made once, and settled when it is unclear |
+//! | `watch` | a workload is watched until what becomes of it is known |
+//! | `restart` | the restart and its undo |
 //! | `scale` | scaling and its undo |
 //! | `node` | a node, cordoned and uncordoned |
 //! | `drain` | a node, drained |
