@@ -138,7 +138,7 @@ impl Judge for Waiting<'_> {
     async fn judge(&mut self, seen: &Seen) -> std::result::Result<Judged<Value>, Fault> {
         let Self { cluster, job, receipt } = *self;
         let what = job.what();
-        let Some(workload) = &seen.workload else {
+        let Some(workload) = seen.workload.as_ref().filter(|workload| workload.uid == receipt.uid) else {
             let Some(how) = watch::gone(cluster, job, &receipt.uid).await else {
                 return Ok(Judged::Open { wake: Instant::now() + LAG });
             };
@@ -148,7 +148,7 @@ impl Judge for Waiting<'_> {
         if workload.generation < receipt.generation {
             return Ok(Judged::Unseen);
         }
-        if workload.uid != receipt.uid || workload.paused != receipt.paused {
+        if workload.paused != receipt.paused {
             let message = format!("somebody has changed {what} since it was {}", done(receipt.paused));
             return Err(Fault::Failed(Error::new(Code::RolloutSuperseded, message)));
         }
@@ -197,4 +197,34 @@ fn output(cluster: &Cluster, job: &Job, receipt: &Receipt, workload: &Workload) 
         "took_seconds": now.duration_since(receipt.at).as_secs().max(0),
         "observed_at": now.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{World, as_the_engine, webapp};
+    use super::*;
+    use k8s_openapi::api::apps::v1::Deployment;
+    use kube::Api;
+    use kube::api::{DeleteParams, PostParams};
+
+    /// The new one has a lower generation than the change made.
+    #[tokio::test]
+    async fn a_deployment_that_is_made_again_is_not_waited_for() {
+        let world = World::start(vec![webapp("Deployment", 2, &json!({}), &json!({}))]).await;
+        world.healthy(Kind::Deployment).await;
+        let job = world.job(Kind::Deployment, "run-1", 20).once;
+        let pause = async || {
+            let intent = Intent::of(&world.now(Kind::Deployment).await, true);
+            perform(&world.cluster, &job, &intent).await
+        };
+        let receipt = as_the_engine(pause).await.unwrap();
+        let api: Api<Deployment> = Api::namespaced(world.client.clone(), "default");
+        api.delete("webapp", &DeleteParams::background()).await.unwrap();
+        let again = serde_json::from_value(webapp("Deployment", 2, &json!({}), &json!({}))).unwrap();
+        api.create(&PostParams::default(), &again).await.unwrap();
+        let fault = verify(&world.cluster, &job, &receipt).await.unwrap_err();
+        let Fault::Failed(error) = fault else { panic!("{fault:?}") };
+        assert_eq!(error.code, Code::RolloutWorkloadDeleted, "{error}");
+        assert!(Instant::now() < job.deadline, "known at once");
+    }
 }
